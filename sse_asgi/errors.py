@@ -1,0 +1,60 @@
+"""The errors that sse_asgi raises.
+
+SSEError
+├── InvalidEventError (ValueError)     an event that the wire cannot carry
+├── FramingError (ValueError)          an event whose data does not fit the framing
+├── EventTooLargeError                 an event over the decoder's limit
+├── RequestTooLargeError               a request body over `max_body_size`
+├── SourceSpentError (RuntimeError)    an iterator asked to serve a second response
+└── IncompleteStreamError              a stream that ended without its end marker
+"""
+
+
+class SSEError(Exception):
+    """The root of every error that sse_asgi raises on its own account."""
+
+
+class InvalidEventError(SSEError, ValueError):
+    """An event's field has a type or a value that the event stream format cannot carry."""
+
+
+class FramingError(SSEError, ValueError):
+    """A received event's data is not what the framing in use sends: the two sides differ."""
+
+
+class EventTooLargeError(SSEError):
+    """An incoming event is larger than the decoder's `max_event_size`, in bytes."""
+
+
+class RequestTooLargeError(SSEError):
+    """A request's body is larger than `max_body_size`, in bytes."""
+
+
+class SourceSpentError(SSEError, RuntimeError):
+    """An iterator that has already served one response was asked to serve another."""
+
+
+class IncompleteStreamError(SSEError):
+    """A stream ended without its end marker.
+
+    Attributes:
+        text: The text received up to then.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+
+def shown(value: object, *, limit: int = 60) -> str:
+    """Give a value's `repr`, cut to about `limit` characters, for an error message.
+
+    Never raises: a value whose `repr` fails is named by its type.
+    """
+    if isinstance(value, str | bytes):
+        value = value[: limit + 1]
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a broken repr, or an int of too many digits, is no reason to fail
+        return f"<{type(value).__name__}>"
+    return text if len(text) <= limit else f"{text[:limit]}..."

@@ -1,0 +1,1 @@
+"""Bytes and text: events, their decoder, and framings. No I/O and no event loop."""
