@@ -1,0 +1,39 @@
+"""Any async iterator of strings as a Server-Sent Events stream, in any ASGI framework."""
+
+from sse_asgi.app import EventStream
+from sse_asgi.errors import (
+    EventTooLargeError,
+    FramingError,
+    IncompleteStreamError,
+    InvalidEventError,
+    RequestTooLargeError,
+    SourceSpentError,
+    SSEError,
+)
+from sse_asgi.stream.request import Request
+from sse_asgi.stream.shutdown import Shutdown
+from sse_asgi.stream.transcript import Outcome, Transcript
+from sse_asgi.wire.decoder import EventStreamDecoder
+from sse_asgi.wire.events import MessageEvent, ServerSentEvent
+from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
+
+__all__ = [
+    "EventStream",
+    "EventStreamDecoder",
+    "EventTooLargeError",
+    "Framing",
+    "FramingError",
+    "IncompleteStreamError",
+    "InvalidEventError",
+    "JSONFraming",
+    "MessageEvent",
+    "Outcome",
+    "Request",
+    "RequestTooLargeError",
+    "SSEError",
+    "ServerSentEvent",
+    "Shutdown",
+    "SourceSpentError",
+    "TextFraming",
+    "Transcript",
+]

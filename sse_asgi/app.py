@@ -1,0 +1,126 @@
+"""EventStream: a source as an ASGI application."""
+
+from sse_asgi.stream.asgi import Receive, Scope, Send
+from sse_asgi.stream.options import (
+    DescribeError,
+    HeadersInput,
+    OnChunk,
+    OnComplete,
+    Options,
+    make_headers,
+)
+from sse_asgi.stream.request import Request
+from sse_asgi.stream.run import respond
+from sse_asgi.stream.shutdown import DEFAULT, Shutdown
+from sse_asgi.stream.source import Source, SourceOpener
+from sse_asgi.wire.framing import Framing, TextFraming
+
+
+class EventStream:
+    """Serve a source of strings as an event stream: a raw ASGI application.
+
+    Mount it, return it or serve it: in any ASGI framework, on any ASGI server, under asyncio
+    or trio. It answers every path and method of HTTP (HEAD without its body), completes the
+    lifespan protocol and refuses WebSockets.
+
+    Args:
+        source: An async iterable of chunks; or a sync one, which gets a thread of its own; or
+            a callable, sync or async, that takes one `Request` and returns either, called
+            anew for each request, in the event loop. A chunk is a `str`; `None` is skipped; a
+            `ServerSentEvent` goes out as it is and is no part of the text.
+        framing: How text becomes events, and what ends the stream.
+        on_chunk: Called with every text chunk before it is sent, sync or async. If it raises,
+            the stream fails as if the source had.
+        on_complete: Called with the `Transcript` when the last byte is sent, sync or async:
+            exactly once for every stream that began, shielded from cancellation.
+        status: The status of the response; browsers accept 200 only.
+        headers: More header fields; one of these replaces the default of its name.
+        heartbeat: Seconds of silence after which a comment shows that the stream is alive;
+            `None` for never. Proxies cut silent connections after 30 to 60 s.
+        send_timeout: Seconds that a client may take to accept one message; `None` for ever.
+        cleanup_timeout: Seconds that the source may take to end once it is stopped.
+        prefetch: Wait for the first chunk before the response starts. An earlier failure then
+            reaches the framework as the exception itself, for it to answer.
+        record: Keep the text for the transcript. Turn it off for endless streams.
+        max_body_size: The largest request body, in bytes, that a source may read.
+        shutdown: What happens when the server stops; `None` for nothing.
+        describe_error: Given what failed the stream, returns what the client may know of it.
+            Without it the client is told that the stream failed, and no more.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: An argument has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        framing: Framing = TextFraming(),  # noqa: B008 - immutable
+        on_chunk: OnChunk | None = None,
+        on_complete: OnComplete | None = None,
+        status: int = 200,
+        headers: HeadersInput | None = None,
+        heartbeat: float | None = 15.0,
+        send_timeout: float | None = 30.0,
+        cleanup_timeout: float = 5.0,
+        prefetch: bool = False,
+        record: bool = True,
+        max_body_size: int = 1_048_576,
+        shutdown: Shutdown | None = DEFAULT,
+        describe_error: DescribeError | None = None,
+    ) -> None:
+        self._opener = SourceOpener(source)
+        self._options = Options(
+            framing=framing,
+            on_chunk=on_chunk,
+            on_complete=on_complete,
+            status=status,
+            headers=make_headers(headers),
+            heartbeat=heartbeat,
+            send_timeout=send_timeout,
+            cleanup_timeout=cleanup_timeout,
+            prefetch=prefetch,
+            record=record,
+            max_body_size=max_body_size,
+            shutdown=shutdown,
+            describe_error=describe_error,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection, by the ASGI specification.
+
+        Raises:
+            SourceSpentError: The source is an iterator and has served its one response.
+            Exception: What the source or `on_chunk` raised, once the client has been told.
+        """
+        if scope["type"] == "http":
+            await self._answer(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _complete_lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        else:
+            raise ValueError(f"an event stream cannot answer a scope of type {scope['type']!r}")
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        options = self._options
+        if scope["method"] == "HEAD":  # what GET would say, without its body (RFC 9110, 9.3.2)
+            headers = list(options.headers)
+            await send({
+                "type": "http.response.start", "status": options.status, "headers": headers,
+            })  # fmt: skip
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        self._opener.claim()
+        request = Request(scope, max_body_size=options.max_body_size)
+        await respond(self._opener, options, request, receive, send)
+
+
+async def _complete_lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,1 @@
+"""The life of one response: what happens between a source and a server's `send`."""

@@ -1,0 +1,134 @@
+"""The options of a stream: what they are called, what they may be, and the headers they give."""
+
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from sse_asgi.stream.shutdown import DEFAULT, Shutdown
+from sse_asgi.stream.transcript import Transcript
+from sse_asgi.wire.framing import Framing
+
+OnChunk = Callable[[str], Awaitable[object] | object]
+OnComplete = Callable[[Transcript], Awaitable[object] | object]
+DescribeError = Callable[[BaseException], str]
+HeadersInput = Mapping[str, str] | Iterable[tuple[str, str]]
+
+DEFAULT_HEADERS: Final = (
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    # Stored nowhere; and changed by nobody on the way, so not held back to be compressed either.
+    (b"cache-control", b"no-store, no-transform"),
+    (b"x-accel-buffering", b"no"),  # nginx and those that follow it: pass on at once
+)
+
+_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_BODYLESS: Final = (204, 205, 304)
+_logger = logging.getLogger("sse_asgi")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a user chose for all responses of one app.
+
+    Raises:
+        TypeError: An option has a wrong type.
+        ValueError: An option has a value that cannot work.
+    """
+
+    framing: Framing
+    on_chunk: OnChunk | None = None
+    on_complete: OnComplete | None = None
+    status: int = 200
+    headers: tuple[tuple[bytes, bytes], ...] = DEFAULT_HEADERS
+    heartbeat: float | None = 15.0
+    send_timeout: float | None = 30.0
+    cleanup_timeout: float = 5.0
+    prefetch: bool = False
+    record: bool = True
+    max_body_size: int = 1_048_576
+    shutdown: Shutdown | None = DEFAULT
+    describe_error: DescribeError | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.framing, type) or not isinstance(self.framing, Framing):
+            raise _wrong_type("framing", self.framing, "a Framing, such as TextFraming()")
+        for name in ("on_chunk", "on_complete", "describe_error"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise _wrong_type(name, value, "a callable or None")
+        for name in ("heartbeat", "send_timeout"):
+            if getattr(self, name) is not None:
+                _check_seconds(name, getattr(self, name), "a number above 0, or None")
+        _check_seconds("cleanup_timeout", self.cleanup_timeout, "a number above 0")
+        for name in ("prefetch", "record"):
+            if not isinstance(getattr(self, name), bool):
+                raise _wrong_type(name, getattr(self, name), "True or False")
+        _check_int("max_body_size", self.max_body_size, lowest=0)
+        _check_int("status", self.status, lowest=200, highest=599)
+        if self.status in _BODYLESS:
+            raise ValueError(f"status must be one that has a body, not {self.status}")
+        if self.shutdown is not None and not isinstance(self.shutdown, Shutdown):
+            raise _wrong_type("shutdown", self.shutdown, "a Shutdown or None")
+
+
+def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the response's header fields: the defaults, but for those that the user sets.
+
+    Raises:
+        TypeError: A name or value is no string.
+        ValueError: A name or value that HTTP does not allow (RFC 9110, 5.1 and 5.5), or one
+            that belongs to the server alone.
+    """
+    pairs: Iterable[object] = headers or ()
+    if isinstance(headers, Mapping):
+        pairs = cast("Mapping[object, object]", headers).items()
+    own: list[tuple[bytes, bytes]] = []
+    for pair in pairs:
+        name, value = _check_pair(pair)
+        if name == b"connection":  # ends an HTTP/2 stream in some clients (RFC 9113, 8.2.2)
+            _logger.warning("the header 'connection' is left out: it belongs to the server")
+        else:
+            own.append((name, value))
+    names = {name for name, _ in own}
+    return (*(field for field in DEFAULT_HEADERS if field[0] not in names), *own)
+
+
+def _check_pair(pair: object) -> tuple[bytes, bytes]:
+    if not isinstance(pair, (tuple, list)):
+        raise _wrong_type("headers", pair, "a mapping, or pairs of name and value")
+    fields = cast("Sequence[object]", pair)
+    name, value = fields if len(fields) == 2 else (None, None)
+    if not isinstance(name, str) or not isinstance(value, str):
+        raise _wrong_type("headers", pair, "made of strings")
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"headers: {name!r} is no header name; use letters, digits and hyphens")
+    if name.lower() in ("content-length", "transfer-encoding"):
+        raise ValueError(f"headers: {name!r} is set by the server; leave it out")
+    if any(character in value for character in "\r\n\0"):
+        raise ValueError(f"headers: the value of {name!r} has CR, LF or NUL: {value!r}")
+    try:
+        return name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"headers: the value of {name!r} is not Latin-1: {value!r}; percent-encode it"
+        ) from None
+
+
+def _check_seconds(name: str, value: object, expected: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong_type(name, value, expected + ", in seconds")
+    if not value > 0:  # also when it is not a number
+        raise ValueError(f"{name} must be {expected}, in seconds, not {value!r}")
+
+
+def _check_int(name: str, value: object, *, lowest: int, highest: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(name, value, "an int")
+    if value < lowest or (highest is not None and value > highest):
+        bounds = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} must be {bounds}, not {value!r}")
+
+
+def _wrong_type(name: str, value: Any, expected: str) -> TypeError:  # noqa: ANN401 - what it is
+    return TypeError(f"{name} must be {expected}, not {value!r} ({type(value).__qualname__})")

@@ -1,0 +1,48 @@
+"""The outbox: frames that are ready wait here for a moment, and leave together."""
+
+import time
+from typing import Final
+
+MAX_BYTES: Final = 65_536
+"""What one `send` carries at most, give or take the last frame."""
+
+MAX_WAIT: Final = 0.001
+"""Seconds that a ready frame waits at most for others that are ready too."""
+
+
+class Outbox:
+    """Frames on their way to one `send`.
+
+    Bounded: whoever puts asks `is_due()` after it, and sends before the next one if so.
+    """
+
+    __slots__ = ("_frames", "_since", "_size", "_text_chunks")
+
+    def __init__(self) -> None:
+        self._frames: list[bytes] = []
+        self._size = 0
+        self._text_chunks = 0
+        self._since = 0.0
+
+    def __bool__(self) -> bool:
+        return bool(self._frames)
+
+    def put(self, frame: bytes, text_chunks: int) -> None:
+        """Add a frame that carries that many of the source's text chunks."""
+        if not self._frames:
+            self._since = time.monotonic()
+        self._frames.append(frame)
+        self._size += len(frame)
+        self._text_chunks += text_chunks
+
+    def is_due(self) -> bool:
+        """Tell whether it is full, or its oldest frame has waited long enough."""
+        return self._size >= MAX_BYTES or time.monotonic() - self._since >= MAX_WAIT
+
+    def take(self) -> tuple[bytes, int]:
+        """Empty it: everything joined, and how many text chunks that is."""
+        frames, text_chunks = self._frames, self._text_chunks
+        self._frames = []
+        self._size = 0
+        self._text_chunks = 0
+        return b"".join(frames), text_chunks

@@ -1,0 +1,103 @@
+"""Noticing SIGTERM and SIGINT without taking them from the server.
+
+While somebody listens, a handler of ours stands before the server's own, tells the listeners
+and calls it. The rules: in the main thread only, for only there can handlers be set; never
+before a default or an ignored signal, for ours would swallow it; and put back as soon as
+nobody listens.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Final
+
+Listener = Callable[[], None]
+
+_SIGNALS: Final = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGBREAK") if hasattr(signal, name)
+)
+
+
+class SignalChain:
+    """Tells listeners of a signal that stops the process, before the server hears of it."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[Listener, int] = {}
+        self._links: list[_Link] = []
+
+    def listen(self, listener: Listener) -> None:
+        """Count a listener in; nothing happens outside of the main thread."""
+        if not _in_main_thread():
+            return
+        if not self._listeners:
+            self._links = [
+                _Link(signum, previous, self._tell)
+                for signum in _SIGNALS
+                if callable(previous := signal.getsignal(signum))
+            ]
+        self._listeners[listener] = self._listeners.get(listener, 0) + 1
+
+    def ignore(self, listener: Listener) -> None:
+        """Count it out again; the last one out has the handlers put back."""
+        if not _in_main_thread():
+            return
+        self._listeners[listener] -= 1
+        if not self._listeners[listener]:
+            del self._listeners[listener]
+        if not self._listeners:
+            links, self._links = self._links, []
+            for link in links:
+                link.remove()
+
+    def _tell(self) -> bool:
+        for listener in tuple(self._listeners):
+            listener()
+        return bool(self._listeners)
+
+
+class _Link:
+    """Our handler of one signal, standing before the one that was there.
+
+    Others may put theirs before ours and keep it; so one that is removed still hands on.
+    """
+
+    def __init__(self, signum: int, previous: Callable[..., Any], tell: Callable[[], bool]) -> None:
+        self._signum = signum
+        self._previous = previous
+        self._tell = tell
+        self._held_back = False
+        signal.signal(signum, self)
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        somebody_open = self._tell()
+        if somebody_open and not self._held_back and _kills_at_once(self._previous):
+            self._held_back = True  # until the streams have ended
+        else:
+            self._previous(signum, frame)
+
+    def remove(self) -> None:
+        nobody_before_us = signal.getsignal(self._signum) is self
+        if nobody_before_us:
+            signal.signal(self._signum, self._previous)
+        if self._held_back:
+            self._held_back = False
+            self._previous(self._signum, None)
+
+
+def _kills_at_once(handler: object) -> bool:
+    """Tell whether a server cancels its responses the moment it hears of the signal.
+
+    Daphne does, whose handler is Twisted's. Every other server waits, and must hear at once,
+    to accept no new connections.
+    """
+    owner = getattr(handler, "__self__", handler)
+    return type(owner).__module__.partition(".")[0] == "twisted"
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+chain: Final = SignalChain()
+"""The one chain: signal handlers belong to the process. It is empty while no stream is open."""

@@ -1,0 +1,98 @@
+"""Every kind of source becomes one async iterator, stepped and closed in one place."""
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any, cast
+
+from sse_asgi.errors import SourceSpentError
+from sse_asgi.stream.request import Request
+from sse_asgi.stream.thread import ThreadedIterator
+from sse_asgi.wire.events import ServerSentEvent
+
+Chunk = str | ServerSentEvent | None
+Chunks = AsyncIterable[Chunk] | Iterable[Chunk]
+Source = Chunks | Callable[[Request], Chunks | Awaitable[Chunks]]
+
+_REMEDY = "pass an async or sync iterable of strings, or a callable that takes a Request"
+
+
+class SourceOpener:
+    """What a user passed as `source`, checked once; `open` starts it for one response.
+
+    Raises:
+        TypeError: It is neither an iterable of chunks nor a callable for one request.
+    """
+
+    __slots__ = ("_source", "_spent")
+
+    def __init__(self, source: Source) -> None:
+        if not is_iterable(source):
+            _check_callable(source)
+        self._source = source
+        self._spent = False
+
+    def claim(self) -> None:
+        """Reserve the source for one response.
+
+        Raises:
+            SourceSpentError: It is an iterator, and another response has it.
+        """
+        if self._spent:
+            raise SourceSpentError(
+                f"the source is {_a(self._source)} and has served its one response; pass the "
+                "function that makes it, so that each request gets its own"
+            )
+        self._spent = isinstance(self._source, AsyncIterator) or hasattr(self._source, "__next__")
+
+    async def open(self, request: Request) -> AsyncIterator[Chunk]:
+        """Return the iterator of chunks for this request; a callable is called now."""
+        chunks: Any = self._source
+        if not is_iterable(chunks):
+            chunks = chunks(request)
+            if inspect.isawaitable(chunks):
+                chunks = await chunks
+            if not is_iterable(chunks):
+                raise TypeError(f"the source returned {_a(chunks)}; {_REMEDY}")
+        if isinstance(chunks, AsyncIterable):
+            return aiter(cast("AsyncIterable[Chunk]", chunks))
+        return ThreadedIterator(cast("Iterable[Chunk]", chunks))
+
+
+async def close(iterator: AsyncIterator[Chunk]) -> None:
+    """Close an iterator as `async for` does not: now, in this task, not at collection."""
+    aclose = getattr(iterator, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
+def is_iterable(value: object) -> bool:
+    """Tell whether this is an iterable of chunks.
+
+    Raises:
+        TypeError: It is one string, which would be streamed letter by letter.
+    """
+    if isinstance(value, (str, bytes, bytearray, memoryview, ServerSentEvent)):
+        raise TypeError(f"the source is {_a(value)}, not an iterable of strings; wrap it: [value]")
+    return isinstance(value, (AsyncIterable, Iterable))
+
+
+def _check_callable(source: object) -> None:
+    if inspect.iscoroutine(source):
+        source.close()
+        raise TypeError("the source is a coroutine; pass the async function itself, not its call")
+    if not callable(source):
+        raise TypeError(f"the source is {_a(source)}; {_REMEDY}")
+    try:
+        signature = inspect.signature(source)
+    except (TypeError, ValueError):  # a builtin that does not tell: the call will
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise TypeError(
+            f"the source {source!r} cannot be called with one Request: {error}"
+        ) from None
+
+
+def _a(value: Any) -> str:  # noqa: ANN401 - whatever the user passed
+    return f"of type {type(value).__qualname__}"

@@ -1,0 +1,88 @@
+"""What a stream produced and how it ended: the side of it that stays on the server."""
+
+import io
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a stream ended, in one word.
+
+    `COMPLETED`: the source ended by itself and everything was handed to the server.
+    `DISCONNECTED`: the client left.
+    `FAILED`: the source, a hook, or the server's `send` raised.
+    `TIMED_OUT`: one `send` took longer than `send_timeout`.
+    `SHUT_DOWN`: the server was told to stop, or cancelled the request.
+    `STOPPED`: a live generation was stopped on request.
+    """
+
+    COMPLETED = "completed"
+    DISCONNECTED = "disconnected"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    SHUT_DOWN = "shut_down"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The record of one stream, given to `on_complete`.
+
+    Attributes:
+        text: All text chunks that the source produced, joined; empty with `record=False`.
+        outcome: How the stream ended.
+        chunks: Text chunks produced.
+        sent_chunks: Of those, the ones handed to the server. More than the client received
+            if it left while bytes were on their way.
+        error: What the source raised, if it did.
+        started_at: When the request came, in UTC.
+        time_to_first_chunk: Seconds from then to the first text chunk; `None` without one.
+        duration: Seconds from then to the last byte.
+    """
+
+    text: str
+    outcome: Outcome
+    chunks: int
+    sent_chunks: int
+    error: BaseException | None
+    started_at: datetime
+    time_to_first_chunk: float | None
+    duration: float
+
+
+class Recorder:
+    """Counts the text chunks of one stream as they pass, and keeps their text if asked to."""
+
+    __slots__ = ("_first", "_started", "_text", "chunks", "sent_chunks", "started_at")
+
+    def __init__(self, *, record: bool) -> None:
+        self.chunks = 0
+        self.sent_chunks = 0
+        self.started_at = datetime.now(UTC)
+        self._started = time.monotonic()
+        self._first: float | None = None
+        # A buffer of characters: a list of small strings would cost ten times the memory.
+        self._text = io.StringIO(newline="") if record else None
+
+    def take(self, chunk: str) -> None:
+        """Record one text chunk."""
+        self.chunks += 1
+        if self._first is None:
+            self._first = time.monotonic()
+        if self._text is not None:
+            self._text.write(chunk)
+
+    def transcript(self, outcome: Outcome, error: BaseException | None) -> Transcript:
+        """Return the record as it stands now."""
+        return Transcript(
+            text="" if self._text is None else self._text.getvalue(),
+            outcome=outcome,
+            chunks=self.chunks,
+            sent_chunks=self.sent_chunks,
+            error=error,
+            started_at=self.started_at,
+            time_to_first_chunk=None if self._first is None else self._first - self._started,
+            duration=time.monotonic() - self._started,
+        )

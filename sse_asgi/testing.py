@@ -1,0 +1,192 @@
+"""A client in process, for tests: it drives any ASGI app event by event, and can leave.
+
+It needs no server, works under asyncio and trio, and reads endless streams, which transports
+that collect the whole response first cannot.
+"""
+
+import json as jsonlib
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import anyio
+
+from sse_asgi.stream.asgi import ASGIApp, Message, Scope
+from sse_asgi.stream.request import Headers
+from sse_asgi.wire.decoder import EventStreamDecoder
+from sse_asgi.wire.events import MessageEvent
+
+BUFFER_SIZE: Final = 65_536
+"""Bytes that the app may send ahead of the reader; then its `send` blocks, as on a server."""
+
+END_TIMEOUT: Final = 10.0
+"""Seconds that an app may take to end once the client has left."""
+
+
+@asynccontextmanager
+async def connect(
+    app: ASGIApp,
+    path: str = "/",
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    json: Any = None,  # noqa: ANN401 - whatever JSON can be
+) -> AsyncGenerator["Connection", None]:
+    """Send one request to an app, and yield the connection once the response has started.
+
+    Leaving the block disconnects, if the response has not ended by then, and waits for the app.
+
+    Args:
+        app: Any ASGI application.
+        path: The path, and the query if there is one: `"/answer?prompt=hi"`.
+        method: The request method.
+        headers: Request headers.
+        json: A body, sent as JSON.
+
+    Raises:
+        Exception: What the app raised before its response started, as the server would see it.
+            What it raises later is in `connection.error`: a client never sees more than the end.
+        RuntimeError: The app ended without a response, or did not end within 10 s of the
+            disconnect.
+    """
+    fields = {"host": "testserver", **(headers or {})}
+    body = b""
+    if json is not None:
+        body = jsonlib.dumps(json).encode()
+        fields = {"content-type": "application/json", "content-length": str(len(body)), **fields}
+    connection = Connection(body)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(connection.run, app, _scope(path, method, fields))
+        try:
+            await connection.started()
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                try:
+                    await connection.disconnect()
+                finally:
+                    tasks.cancel_scope.cancel()
+
+
+class Connection:
+    """The client's end of one request: an async iterator of the events as they come.
+
+    Attributes:
+        status: The response's status.
+        headers: The response's header fields; names compare without regard to case.
+        error: What the app raised after its response had started, if it did.
+        decoder: The decoder of the stream, with `last_event_id` and `reconnection_time`.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self.status = 0
+        self.headers = Headers([])
+        self.error: BaseException | None = None
+        self.decoder = EventStreamDecoder()
+        self._body = body
+        self._requests = 0
+        self._buffer = bytearray()
+        self._events: deque[MessageEvent] = deque()
+        self._gone = False  # the client
+        self._complete = False  # the response's body
+        self._ended = False  # the app
+        self._changed = anyio.Event()
+
+    def __aiter__(self) -> "Connection":
+        return self
+
+    async def __anext__(self) -> MessageEvent:
+        while not self._events:
+            data = await self.read()
+            if not data:
+                raise StopAsyncIteration
+            self._events.extend(self.decoder.feed(data))
+        return self._events.popleft()
+
+    async def read(self) -> bytes:
+        """Wait for bytes of the body and return them; `b""` at its end."""
+        while not self._buffer and not (self._complete or self._ended or self._gone):
+            await self._changed.wait()
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        self._notify()
+        return data
+
+    async def disconnect(self) -> None:
+        """Leave, as a client does that closes its connection, and wait until the app has ended.
+
+        Raises:
+            RuntimeError: It has not ended within 10 s.
+        """
+        self._gone = True
+        self._notify()
+        with anyio.move_on_after(END_TIMEOUT):
+            while not self._ended:
+                await self._changed.wait()
+        if not self._ended:
+            raise RuntimeError(f"the app has not ended within {END_TIMEOUT} s of the disconnect")
+
+    async def run(self, app: ASGIApp, scope: Scope) -> None:
+        """Drive the app from its call to its end; `connect` does."""
+        try:
+            await app(scope, self._receive, self._send)
+        except Exception as error:  # noqa: BLE001 - kept for the test to see
+            self.error = error
+        finally:
+            self._ended = True
+            self._notify()
+
+    async def started(self) -> None:
+        """Wait for the response to start; `connect` does."""
+        while not self.status and not self._ended:
+            await self._changed.wait()
+        if not self.status:
+            raise self.error or RuntimeError("the app ended without a response")
+
+    async def _receive(self) -> Message:
+        self._requests += 1
+        if self._requests == 1:
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        while not (self._gone or self._complete):
+            await self._changed.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Message) -> None:
+        if self._complete:
+            raise RuntimeError(f"the app sent {message['type']} after the end of the body")
+        if message["type"] == "http.response.start":
+            self.headers = Headers(list(message.get("headers", ())))
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            while len(self._buffer) >= BUFFER_SIZE and not self._gone:
+                await self._changed.wait()
+            if not self._gone:
+                self._buffer += message.get("body", b"")
+            self._complete = not message.get("more_body", False)
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+
+def _scope(path: str, method: str, headers: Mapping[str, str]) -> Scope:
+    path, _, query = path.partition("?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers.items()
+        ],
+        "client": ("testclient", 50000),
+        "server": ("testserver", 80),
+    }
