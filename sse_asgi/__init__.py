@@ -10,6 +10,7 @@ from sse_asgi.errors import (
     SourceSpentError,
     SSEError,
 )
+from sse_asgi.middleware import EventStreamMiddleware
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.shutdown import Shutdown
 from sse_asgi.stream.transcript import Outcome, Transcript
@@ -20,6 +21,7 @@ from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
 __all__ = [
     "EventStream",
     "EventStreamDecoder",
+    "EventStreamMiddleware",
     "EventTooLargeError",
     "Framing",
     "FramingError",

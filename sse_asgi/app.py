@@ -71,7 +71,7 @@ class EventStream:
         describe_error: DescribeError | None = None,
     ) -> None:
         self._opener = SourceOpener(source)
-        self._options = Options(
+        self.options = Options(
             framing=framing,
             on_chunk=on_chunk,
             on_complete=on_complete,
@@ -105,7 +105,7 @@ class EventStream:
             raise ValueError(f"an event stream cannot answer a scope of type {scope['type']!r}")
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        options = self._options
+        options = self.options
         if scope["method"] == "HEAD":  # what GET would say, without its body (RFC 9110, 9.3.2)
             headers = list(options.headers)
             await send({

@@ -1,34 +1,26 @@
-"""The response under asyncio: two tasks, one cancellation, and a source stepped by hand.
+"""The response under asyncio: two tasks, and a source that is stepped by hand.
 
-The server's task drives `produce`; a second task watches the client. Two things are unusual.
-
-The source is driven by hand (`_drive`). When it suspends, what it gave up to then is sent, and
-only then does this task wait for what the source waits for. So chunks that are ready together
-leave together, no chunk waits for a later one, and neither a queue nor a third task is needed.
-
-The stop is one native cancellation of the server's task, which reaches the await where the
-source stands. Native cancellations are edge-triggered: the awaits in the source's `finally`
-run to their end, until `cleanup_timeout` sends a second one.
+The server's task drives `produce`; a second task watches the client. When the source suspends,
+what it gave up to then is sent, and only then does this task wait for what the source waits
+for. So chunks that are ready together leave together, no chunk waits for a later one, and
+neither a queue nor a third task is needed.
 """
 
 import asyncio
 import contextlib
 import contextvars
 import logging
-import math
 import types
 from collections.abc import Coroutine, Generator
-from typing import Any, cast
-
-import anyio
+from typing import Any
 
 from sse_asgi.stream.asgi import Receive, Send
+from sse_asgi.stream.ending_asyncio import AsyncioEnding
 from sse_asgi.stream.line import Line
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.request import Request
-from sse_asgi.stream.response import FINAL_GRACE, Response
+from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
-from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
 
 _Steps = Generator[Any, None, None]
@@ -37,65 +29,37 @@ _Work = Coroutine[Any, Any, None]
 _logger = logging.getLogger("sse_asgi")
 
 
-class AsyncioResponse(Response[Line]):
+class AsyncioResponse(Response[Line], AsyncioEnding):
     """One response under asyncio."""
 
-    __slots__ = ("_abandoned", "_bound", "_cancels", "_final_stop", "_grace", "_host", "_loop",
-                 "_older_cancels", "_shutdown")  # fmt: skip
-
     def __init__(
-        self, opener: SourceOpener, options: Options, request: Request, send: Send
+        self,
+        opener: SourceOpener,
+        options: Options,
+        request: Request,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        super().__init__(opener, options, request)
-        self._loop = asyncio.get_running_loop()
-        self._host = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._older_cancels = self._host.cancelling()
-        self._cancels = 0  # of the host, by this response
-        self._bound: asyncio.TimerHandle | None = None
-        self._grace: asyncio.TimerHandle | None = None
-        self._shutdown: asyncio.TimerHandle | None = None
-        self._final_stop: Outcome | None = None
-        self._abandoned = False
-        self.line = Line(
-            send, heartbeat=options.heartbeat, send_timeout=options.send_timeout, fail=self.stop
-        )
+        AsyncioEnding.__init__(self, options, send)
+        Response.__init__(self, opener, request)
+        self._receive = receive
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self) -> None:
         """Live: from the first message to the server to the report of the end."""
-        watcher = self._loop.create_task(watch(receive, self.request))
-        watcher.add_done_callback(self._watcher_done)
-        try:
-            await self._produce()
-            await self._conclude()
-        finally:
-            self._close()
-            watcher.cancel()
-        await self._report()
-        self._raise_what_is_due()
+        self.start_watching()
+        await self.end_with_work()
 
-    def bound_cleanup(self) -> None:
-        """Give the source `cleanup_timeout` seconds from now to end."""
-        if self._bound is None:
-            self._bound = self._loop.call_later(self.options.cleanup_timeout, self._give_up)
+    async def watch(self) -> None:
+        """Return when the client has left."""
+        await watch(self._receive, self.request)
+
+    async def work(self) -> None:
+        """Produce, and send what is ready whenever the source waits."""
+        await self._drive(self.produce())
 
     async def pause(self) -> None:
         """Let others run, and let a cancellation in."""
         await _yield()
-
-    # Producing
-
-    async def _produce(self) -> None:
-        error: BaseException | None = None
-        try:
-            await self._drive(self.produce())
-        except BaseException as caught:  # noqa: BLE001 - raised again at the end, unless it is ours
-            error = caught
-        if self._bound is not None:
-            self._bound.cancel()
-        cancelled = isinstance(error, asyncio.CancelledError) and self._is_cancelled_by_others()
-        self.judge(error, cancelled=cancelled)
-        self._take_back_cancels()
-        del error  # its traceback holds this frame
 
     @types.coroutine
     def _drive(self, work: _Work) -> _Steps:
@@ -109,7 +73,7 @@ class AsyncioResponse(Response[Line]):
                     yield waiter
                 except BaseException as error:  # noqa: BLE001 - a cancellation: it is the work's
                     waiter = work.throw(error)
-                    if self._abandoned:
+                    if self.abandoned:
                         _abandon(work)
                         return
                 else:
@@ -124,7 +88,7 @@ class AsyncioResponse(Response[Line]):
             waiter = sending.send(None)
         except StopIteration:
             if self.line_lost:
-                self.cancel_source()
+                self.cancel_work()
             return
         yield from self._wait_for_slow_client(sending, waiter)
 
@@ -154,17 +118,17 @@ class AsyncioResponse(Response[Line]):
         except (StopIteration, asyncio.CancelledError):
             pass  # sent, or given up
         if stopped:
-            self._host.uncancel()
-            self._host.cancel()
+            self.host.uncancel()
+            self.host.cancel()
         elif self.line_lost:
-            self.cancel_source()
+            self.cancel_work()
 
     def _until_done(self, waiter: Any) -> _Steps:  # noqa: ANN401 - a future of any kind, or None
         """Wait like a task does, but keep a cancellation from the future that is waited for."""
         if waiter is None:
             yield
             return
-        done = self._loop.create_future()
+        done = self.loop.create_future()
         context = contextvars.copy_context()
 
         def wake(_: object) -> None:
@@ -173,98 +137,6 @@ class AsyncioResponse(Response[Line]):
 
         waiter.add_done_callback(wake, context=context)
         yield from done
-
-    # Stopping
-
-    def cancel_source(self) -> None:
-        """Cancel what the source awaits, once, and bound its clean-up."""
-        self._cancel_host()
-        self.bound_cleanup()
-
-    def shut_down_in(self, seconds: float) -> None:
-        """Stop after that time, because the server is to stop; once is enough."""
-        if self._shutdown is None and not self.closed and seconds < math.inf:
-            self._shutdown = self._loop.call_later(seconds, self.stop, Outcome.SHUT_DOWN)
-
-    def cancel_last_words(self, outcome: Outcome) -> None:
-        """Cancel the last message, which is being sent; at once, or soon if the client left."""
-        if self._final_stop is None:
-            self._final_stop = outcome
-            grace = FINAL_GRACE if outcome is Outcome.DISCONNECTED else 0
-            self._grace = self._loop.call_later(grace, self._cancel_host)
-
-    def _watcher_done(self, watcher: "asyncio.Task[None]") -> None:
-        if not watcher.cancelled():
-            self.watch_ended(watcher.exception())
-
-    def _cancel_host(self) -> None:
-        self._cancels += 1
-        self._host.cancel()
-
-    def _give_up(self) -> None:
-        self._abandoned = True
-        self._cancel_host()
-
-    def _is_cancelled_by_others(self) -> bool:
-        return self._host.cancelling() - self._cancels > self._older_cancels
-
-    def _take_back_cancels(self) -> None:
-        while self._cancels:
-            self._cancels -= 1
-            self._host.uncancel()
-
-    # Ending
-
-    async def _conclude(self) -> None:
-        self.concluding = True
-        try:
-            await self.conclude()
-        except OSError:
-            self.settle(Outcome.DISCONNECTED)
-        except asyncio.CancelledError:
-            ours = self._final_stop is not None and not self._is_cancelled_by_others()
-            self.settle(self._final_stop or Outcome.SHUT_DOWN if ours else Outcome.SHUT_DOWN)
-        except Exception as error:  # noqa: BLE001 - raised at the end
-            self.settle(Outcome.FAILED, error)
-        else:
-            self.settle(Outcome.COMPLETED)
-        if self._grace is not None:
-            self._grace.cancel()
-        self._take_back_cancels()
-
-    def _close(self) -> None:
-        self.closed = True
-        self.line.close()
-        if self._shutdown is not None:
-            self._shutdown.cancel()
-
-    async def _report(self) -> None:
-        """Tell `on_complete`, in a task of its own that no cancellation reaches."""
-        waiting = self.report()
-        if waiting is None:
-            return
-        hook = asyncio.ensure_future(waiting)
-        with anyio.CancelScope(shield=True):
-            while not hook.done():
-                try:
-                    await asyncio.wait((hook,))
-                except asyncio.CancelledError:
-                    continue  # it is still counted, and raised when the hook is done
-        if hook.cancelled() or hook.exception() is not None:
-            error = None if hook.cancelled() else hook.exception()
-            _logger.error("on_complete raised", exc_info=error)
-
-    def _raise_what_is_due(self) -> None:
-        error, self.error = self.error, None
-        cancelled = self._is_cancelled_by_others()
-        del self._host  # the task will hold the error, whose traceback holds this response
-        try:
-            if cancelled:
-                raise asyncio.CancelledError
-            if self.outcome is Outcome.FAILED and error is not None:
-                raise error
-        finally:
-            del error  # its traceback holds this frame
 
 
 @types.coroutine

@@ -87,9 +87,8 @@ class Shutdown:
             self._hypercorn.enter()
 
     def leave(self, stream: OpenStream) -> None:
-        """Count it out again; called in its own thread."""
-        del self._open[stream]
-        if self._signals:
+        """Count it out again, if it was in; called in its own thread."""
+        if self._open.pop(stream, None) is not None and self._signals:
             self._hypercorn.leave()
             chain.ignore(self.begin)
 

@@ -83,10 +83,11 @@ class EventStreamDecoder:
                 that nothing is lost to a client that reconnects. Every later feed raises it again.
         """
         # Servers flush at the end of an event: then nothing must be joined, held or counted, and
-        # the next feed begins as this one did.
+        # the next feed begins as this one did. Should this one end with CR and that one begin with
+        # its LF, then that LF is read as one more blank line, which does nothing here.
         if self._between_events and type(data) is bytes and len(data) <= self._max_event_size:
             blocks = _with_lf(data) if _CR in data else data
-            if blocks[-2:] == b"\n\n" and data[-1] != _CR:
+            if blocks[-2:] == b"\n\n":
                 return self._interpret_blocks(blocks.decode("utf-8", "replace"))
         lines = self._take_lines(self._admit(data))
         self._between_events = self._is_between_events()
@@ -135,17 +136,13 @@ class EventStreamDecoder:
             self._check_size(self._block_size + len(self._unfinished))
 
     def _is_between_events(self) -> bool:
-        settled = self._start is None and not self._after_cr
-        return settled and not self._unfinished and not self._block_size
+        return self._start is None and not self._unfinished and not self._block_size
 
     def _measure(self, lines: bytes) -> None:
-        # When all of it is within the limit, so is each event in it. Then only what follows the
-        # last blank line needs counting, for the lines that come next.
+        # When all of it is within the limit, so is each event in it. Then only the last blank line
+        # and what follows it need counting, for the lines that come next.
         if self._block_size + len(lines) <= self._max_event_size:
-            blank = lines.rfind(b"\n\n")
-            if blank >= 0 or lines.startswith(b"\n"):
-                self._block_size = 0
-                lines = lines[blank + 2 :] if blank >= 0 else lines[1:]
+            lines = lines[lines.rfind(b"\n\n") + 1 :]
         for line in lines[:-1].split(b"\n") if lines else ():
             self._count(line)
 

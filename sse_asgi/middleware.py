@@ -1,0 +1,83 @@
+"""EventStreamMiddleware: what event streams need, for an app that streams already."""
+
+from sse_asgi.stream.asgi import ASGIApp, Receive, Scope, Send
+from sse_asgi.stream.options import DescribeError, OnChunk, OnComplete, Options
+from sse_asgi.stream.run import accompany
+from sse_asgi.stream.shutdown import DEFAULT, Shutdown
+from sse_asgi.wire.framing import Framing, TextFraming
+
+
+class EventStreamMiddleware:
+    """Take care of every `text/event-stream` response of an ASGI app, whatever makes it.
+
+    Such a response gets the headers that proxies need, keep-alives in silence, a deadline for
+    each message, an orderly end when the server stops, an `error` event where the endpoint
+    raises in mid-stream, and the hooks. Its events pass at once and byte for byte. A
+    `cache-control` that the endpoint set gains `no-transform`; `connection` and
+    `content-length` are dropped. Other responses pass untouched.
+
+    When the stream has to end early, the app is told that its client has left. If it does not
+    listen for that, its task is cancelled, once.
+
+    A compressed stream (`content-encoding`) is neither read nor added to: put this middleware
+    inside of the one that compresses.
+
+    Args:
+        app: The application.
+        framing: How its events carry text, for the hooks.
+        on_chunk: Called with the text of every event before it is passed on, sync or async. If
+            it raises, the stream fails as if the endpoint had.
+        on_complete: Called with the `Transcript` after the last byte, sync or async: exactly
+            once for every event stream, shielded from cancellation.
+        heartbeat: Seconds of silence after which a comment shows that the stream is alive;
+            `None` for never.
+        send_timeout: Seconds that a client may take to accept one message; `None` for ever.
+        cleanup_timeout: Seconds that the app may take to end once it is stopped.
+        record: Keep the text for the transcript. Turn it off for endless streams.
+        shutdown: What happens when the server stops; `None` for nothing.
+        describe_error: Given what failed the stream, returns what the client may know of it.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: An argument has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        framing: Framing = TextFraming(),  # noqa: B008 - immutable
+        on_chunk: OnChunk | None = None,
+        on_complete: OnComplete | None = None,
+        heartbeat: float | None = 15.0,
+        send_timeout: float | None = 30.0,
+        cleanup_timeout: float = 5.0,
+        record: bool = True,
+        shutdown: Shutdown | None = DEFAULT,
+        describe_error: DescribeError | None = None,
+    ) -> None:
+        if not callable(app):
+            raise TypeError(f"app must be an ASGI application, not {app!r}")
+        self.app = app
+        self._options = Options(
+            framing=framing,
+            on_chunk=on_chunk,
+            on_complete=on_complete,
+            heartbeat=heartbeat,
+            send_timeout=send_timeout,
+            cleanup_timeout=cleanup_timeout,
+            record=record,
+            shutdown=shutdown,
+            describe_error=describe_error,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app answer one connection.
+
+        Raises:
+            Exception: What the app or `on_chunk` raised, once the client has been told.
+        """
+        if scope["type"] == "http" and scope["method"] != "HEAD":
+            await accompany(self.app, self._options, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

@@ -1,0 +1,185 @@
+"""The way of an ending under asyncio: native cancellations, each counted and taken back.
+
+The stop is one native cancellation of the server's task. Native cancellations are
+edge-triggered: the awaits in a `finally` run to their end, until `cleanup_timeout` sends
+a second one.
+"""
+
+import asyncio
+import logging
+import math
+from abc import abstractmethod
+from typing import Any, cast
+
+import anyio
+
+from sse_asgi.stream.asgi import Send
+from sse_asgi.stream.ending import FINAL_GRACE, Ending
+from sse_asgi.stream.line import Line
+from sse_asgi.stream.options import Options
+from sse_asgi.stream.transcript import Outcome
+
+_logger = logging.getLogger("sse_asgi")
+
+
+class AsyncioEnding(Ending[Line]):
+    """A stream's end under asyncio. It is made, and runs, in the server's task, the host.
+
+    Attributes:
+        abandoned: `cleanup_timeout` is over.
+    """
+
+    def __init__(self, options: Options, send: Send) -> None:
+        super().__init__(options)
+        self.loop = asyncio.get_running_loop()
+        self.host = cast("asyncio.Task[Any]", asyncio.current_task())
+        self.abandoned = False
+        self._older_cancels = self.host.cancelling()
+        self._cancels = 0  # of the host, by this stream
+        self._bound: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._shutdown: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+        self._final_stop: Outcome | None = None
+        self.line = Line(
+            send, heartbeat=options.heartbeat, send_timeout=options.send_timeout, fail=self.stop
+        )
+
+    @abstractmethod
+    async def work(self) -> None:
+        """Do what the stream is there for."""
+
+    @abstractmethod
+    async def watch(self) -> None:
+        """Return when the client has left."""
+
+    async def end_with_work(self) -> None:
+        """Work, and end: conclude, close, report, and raise what the server must know."""
+        try:
+            await self._work_to_the_end()
+            await self._conclude()
+        finally:
+            self.close()
+        await self.report_now()
+        self._raise_what_is_due()
+
+    def start_watching(self) -> None:
+        """Begin to watch the client, in a task of its own."""
+        self._watcher = self.loop.create_task(self.watch())
+        self._watcher.add_done_callback(self._watcher_done)
+
+    # Stopping
+
+    def cancel_work(self) -> None:
+        """Cancel what the work awaits, once, and bound its clean-up."""
+        self.cancel_host()
+        self.bound_cleanup()
+
+    def cancel_host(self) -> None:
+        """Cancel the server's task, and remember that it was this stream that did."""
+        self._cancels += 1
+        self.host.cancel()
+
+    def bound_cleanup(self) -> None:
+        """Give the work `cleanup_timeout` seconds from now to end."""
+        if self._bound is None:
+            self._bound = self.loop.call_later(self.options.cleanup_timeout, self._give_up)
+
+    def shut_down_in(self, seconds: float) -> None:
+        """Stop after that time, because the server is to stop; once is enough."""
+        if self._shutdown is None and not self.closed and seconds < math.inf:
+            self._shutdown = self.loop.call_later(seconds, self.stop, Outcome.SHUT_DOWN)
+
+    def cancel_last_words(self, outcome: Outcome) -> None:
+        """Cancel the last message, which is being sent; at once, or soon if the client left."""
+        if self._final_stop is None:
+            self._final_stop = outcome
+            grace = FINAL_GRACE if outcome is Outcome.DISCONNECTED else 0
+            self._grace = self.loop.call_later(grace, self.cancel_host)
+
+    def _watcher_done(self, watcher: "asyncio.Task[None]") -> None:
+        if not watcher.cancelled():
+            self.watch_ended(watcher.exception())
+
+    def _give_up(self) -> None:
+        self.abandoned = True
+        self.cancel_host()
+
+    def _is_cancelled_by_others(self) -> bool:
+        return self.host.cancelling() - self._cancels > self._older_cancels
+
+    def _take_back_cancels(self) -> None:
+        while self._cancels:
+            self._cancels -= 1
+            self.host.uncancel()
+
+    # Ending
+
+    async def _work_to_the_end(self) -> None:
+        error: BaseException | None = None
+        try:
+            await self.work()
+        except BaseException as caught:  # noqa: BLE001 - raised again at the end, unless it is ours
+            error = caught
+        if self._bound is not None:
+            self._bound.cancel()
+        cancelled = isinstance(error, asyncio.CancelledError) and self._is_cancelled_by_others()
+        self.judge(error, cancelled=cancelled)
+        self._take_back_cancels()
+        del error  # its traceback holds this frame
+
+    async def _conclude(self) -> None:
+        self.concluding = True
+        try:
+            await self.conclude()
+        except OSError:
+            self.settle(Outcome.DISCONNECTED)
+        except asyncio.CancelledError:
+            ours = self._final_stop is not None and not self._is_cancelled_by_others()
+            self.settle(self._final_stop or Outcome.SHUT_DOWN if ours else Outcome.SHUT_DOWN)
+        except Exception as error:  # noqa: BLE001 - raised at the end
+            self.settle(Outcome.FAILED, error)
+        else:
+            self.settle(Outcome.COMPLETED)
+        if self._grace is not None:
+            self._grace.cancel()
+        self._take_back_cancels()
+
+    def close(self) -> None:
+        """Let nothing stop the stream any more, for it has ended."""
+        self.closed = True
+        self.line.close()
+        for timer in (self._bound, self._grace, self._shutdown):
+            if timer is not None:
+                timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+
+    async def report_now(self) -> None:
+        """Tell `on_complete`, in a task of its own that no cancellation reaches; only once."""
+        waiting = self.report()
+        if waiting is None:
+            return
+        hook = asyncio.ensure_future(waiting)
+        with anyio.CancelScope(shield=True):
+            while not hook.done():
+                try:
+                    await asyncio.wait((hook,))
+                except asyncio.CancelledError:
+                    continue  # it is still counted, and raised when the hook is done
+        if hook.cancelled() or hook.exception() is not None:
+            error = None if hook.cancelled() else hook.exception()
+            _logger.error("on_complete raised", exc_info=error)
+
+    def _raise_what_is_due(self) -> None:
+        error = self.due_error()
+        cancelled = self._is_cancelled_by_others()
+        del self.host  # the task will hold the error, whose traceback holds this stream
+        try:
+            if cancelled:
+                raise asyncio.CancelledError
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame

@@ -1,0 +1,210 @@
+"""The passage: the event stream of another app, on its way to the server.
+
+The app's bytes are never changed. They are looked at for two things: where an event ends, for
+only there may a keep-alive or the last words go in between; and, if there are hooks, which text
+they carry.
+"""
+
+import logging
+from collections.abc import Awaitable, Iterable
+from inspect import isawaitable
+
+from sse_asgi.errors import SSEError
+from sse_asgi.stream.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.stream.ending import Ending, LineT
+from sse_asgi.stream.inbox import Inbox
+from sse_asgi.stream.transcript import Outcome
+from sse_asgi.wire.decoder import EventStreamDecoder
+from sse_asgi.wire.framing import Framing
+
+_EVENT_ENDS = (b"\n\n", b"\r\r", b"\n\r\n")
+
+_logger = logging.getLogger("sse_asgi")
+
+
+class Passage(Ending[LineT]):
+    """One request that another app answers; it does nothing unless with an event stream."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        self.inbox = Inbox(receive)
+        self._app = app
+        self._scope = scope
+        self._server_send = send
+        self._active = False  # the response is an event stream
+        self._readable = True  # its body is not compressed
+        self._position = Position()
+        self._reader: TextReader | None = None
+        self._late_error: BaseException | None = None
+
+    async def work(self) -> None:
+        """Let the app answer."""
+        await self._app(self._scope, self.inbox.receive, self._send)
+
+    async def watch(self) -> None:
+        """Return when the client has left."""
+        await self.inbox.watch()
+
+    async def conclude(self) -> None:
+        """Say the last words and close the body, if anybody is there to hear them."""
+        if not self._active or self.closed or self.line_lost:
+            return
+        words = self.last_words() if self._readable and self._position.between_events else b""
+        await self.line.transmit({"type": "http.response.body", "body": words, "more_body": False})
+
+    def report(self) -> Awaitable[object] | None:
+        """Call `on_complete`, if there was an event stream."""
+        return super().report() if self._active else None
+
+    def judge(self, error: BaseException | None, *, cancelled: bool) -> None:
+        """Settle by the way in which the app ended."""
+        if not self._active or self.closed:
+            self._late_error = error
+        elif cancelled:
+            self.lose_line(Outcome.SHUT_DOWN)
+        else:
+            # An app that has been stopped may raise: that is its framework's way to end.
+            error = error or RuntimeError("the app returned without ending its response")
+            self.settle(Outcome.FAILED, error)
+
+    def due_error(self) -> BaseException | None:
+        """Return what the server must be told of: also what came after the end of the stream."""
+        late_error, self._late_error = self._late_error, None
+        return late_error or super().due_error()
+
+    def hang_up(self) -> bool:
+        """Tell the app that the client is gone. True if it hears that, and will end by itself."""
+        heard = self.inbox.listeners > 0 or self.inbox.heard
+        self.inbox.hang_up()
+        return heard
+
+    async def _send(self, message: Message) -> None:
+        if self._active:
+            if self.outcome is None:  # else it has been ended, and nobody hears any more
+                await self._pass_on(message)
+        elif _begins_event_stream(message):
+            await self._begin(message)
+        else:
+            await self._server_send(message)
+
+    async def _begin(self, message: Message) -> None:
+        self._active = True
+        fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
+        self._readable = not any(name == b"content-encoding" for name, _ in fields)
+        if self._readable and (self.options.on_chunk or self.options.on_complete):
+            self._reader = TextReader(self.options.framing)
+        if self.options.shutdown is not None:
+            self.options.shutdown.enter(self)
+        self.start_watching()
+        await self._transmit({**message, "headers": _completed(fields)})
+        # Some servers hold the headers back until the body begins.
+        await self._transmit({"type": "http.response.body", "body": b"", "more_body": True})
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await self._transmit(message)
+            return
+        body = message.get("body", b"")
+        ends = not message.get("more_body", False)
+        self.line.open = False
+        self._position.move(body)
+        text_chunks = await self._record(body)
+        self.concluding = ends
+        if await self._transmit(message):
+            self.recorder.sent_chunks += text_chunks
+        if ends and self.settle(Outcome.COMPLETED):
+            self.close()
+            await self.report_now()
+
+    async def _transmit(self, message: Message) -> bool:
+        try:
+            await self.line.transmit(message)
+        except OSError:
+            self.lose_line(Outcome.DISCONNECTED)
+            self.inbox.hang_up()
+            return False
+        self.line.open = self._readable and self._position.between_events and not self.line_lost
+        return True
+
+    async def _record(self, body: bytes) -> int:
+        texts = () if self._reader is None else self._reader.read(body)
+        try:
+            for text in texts:
+                self.recorder.take(text)
+                if self.options.on_chunk is not None:
+                    result = self.options.on_chunk(text)
+                    if isawaitable(result):
+                        await result
+        except Exception as error:
+            self.settle(Outcome.FAILED, error)
+            raise
+        return len(texts)
+
+
+class Position:
+    """Where in an event stream its bytes have come to.
+
+    Attributes:
+        between_events: An event has just ended, or none has begun. When in doubt, not.
+    """
+
+    def __init__(self) -> None:
+        self.between_events = True
+        self._tail = b""
+
+    def move(self, body: bytes) -> None:
+        """Go on by these bytes."""
+        if body:
+            self._tail = (self._tail + body[-3:])[-3:]
+            comment = body[:1] == b":" and body.find(b"\n") == len(body) - 1
+            self.between_events = self._tail.endswith(_EVENT_ENDS) or (
+                self.between_events and comment
+            )
+
+
+class TextReader:
+    """Reads the text out of an event stream as it passes, through a framing.
+
+    What it cannot read it leaves be, from there on, and logs that: the stream itself is fine.
+    """
+
+    def __init__(self, framing: Framing) -> None:
+        self._decoder = EventStreamDecoder()
+        self._decode = framing.decoder()
+        self._broken = False
+
+    def read(self, body: bytes) -> list[str]:
+        """Return the texts of the events that these bytes complete."""
+        if self._broken:
+            return []
+        try:
+            texts = [self._decode(event) for event in self._decoder.feed(body)]
+        except SSEError as error:
+            self._broken = True
+            _logger.warning("an event stream is not transcribed further: %s", type(error).__name__)
+            return []
+        return [text for text in texts if text]
+
+
+def _begins_event_stream(message: Message) -> bool:
+    if message["type"] != "http.response.start":
+        return False
+    for name, value in message.get("headers", ()):
+        if bytes(name).lower() == b"content-type":
+            return bytes(value).partition(b";")[0].strip().lower() == b"text/event-stream"
+    return False
+
+
+def _completed(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return an endpoint's header fields with what an event stream needs.
+
+    A length would be wrong with the first keep-alive; `connection` belongs to the server.
+    """
+    kept = [field for field in fields if field[0] not in (b"connection", b"content-length")]
+    names = {name for name, _ in kept}
+    if b"x-accel-buffering" not in names:
+        kept.append((b"x-accel-buffering", b"no"))
+    if b"cache-control" not in names:
+        kept.append((b"cache-control", b"no-store, no-transform"))
+    elif not any(n == b"cache-control" and b"no-transform" in v.lower() for n, v in kept):
+        kept.append((b"cache-control", b"no-transform"))
+    return kept

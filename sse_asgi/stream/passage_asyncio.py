@@ -1,0 +1,28 @@
+"""The passage under asyncio."""
+
+from sse_asgi.stream.asgi import ASGIApp, Receive, Scope, Send
+from sse_asgi.stream.ending_asyncio import AsyncioEnding
+from sse_asgi.stream.line import Line
+from sse_asgi.stream.options import Options
+from sse_asgi.stream.passage import Passage
+
+
+class AsyncioPassage(Passage[Line], AsyncioEnding):
+    """One request that another app answers, under asyncio."""
+
+    def __init__(
+        self, app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        AsyncioEnding.__init__(self, options, send)
+        Passage.__init__(self, app, scope, receive, send)
+
+    async def run(self) -> None:
+        """Live: from the call of the app to the report of the end."""
+        await self.end_with_work()
+
+    def cancel_work(self) -> None:
+        """End the app: by telling it that the client is gone, or else by a cancellation."""
+        if self.hang_up():
+            self.bound_cleanup()
+        else:
+            AsyncioEnding.cancel_work(self)
