@@ -6,7 +6,10 @@ SSEError
 ├── EventTooLargeError                 an event over the decoder's limit
 ├── RequestTooLargeError               a request body over `max_body_size`
 ├── SourceSpentError (RuntimeError)    an iterator asked to serve a second response
-└── IncompleteStreamError              a stream that ended without its end marker
+├── IncompleteStreamError              a stream that ended without its end marker
+│   └── StreamFailedError              a stream whose server said, with an event, that it failed
+├── StreamLostError (ConnectionError)  a connection that failed, or broke off
+└── StreamRefusedError                 a response that is no event stream
 """
 
 
@@ -44,6 +47,46 @@ class IncompleteStreamError(SSEError):
     def __init__(self, message: str, *, text: str) -> None:
         super().__init__(message)
         self.text = text
+
+
+class StreamFailedError(IncompleteStreamError):
+    """The server told, by an event of type "error", that the stream has failed.
+
+    Attributes:
+        message: What the server says of it.
+        text: The text received up to then.
+    """
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(f"the server says that the stream failed: {message}", text=text)
+        self.message = message
+
+
+class StreamLostError(SSEError, ConnectionError):
+    """A connection could not be made, broke off, or was silent for too long.
+
+    Its `__cause__` is the error of the HTTP client.
+    """
+
+
+class StreamRefusedError(SSEError):
+    """A response is no event stream that a client may read, by its status or content type.
+
+    Attributes:
+        status: The response's status.
+        content_type: Its content type, "" for none.
+        url: The URL that answered, after redirects.
+        body: The first 2,000 characters of the body; where it came slowly, those that had come.
+    """
+
+    def __init__(
+        self, message: str, *, status: int, content_type: str = "", url: str = "", body: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.content_type = content_type
+        self.url = url
+        self.body = body
 
 
 def shown(value: object, *, limit: int = 60) -> str:

@@ -27,6 +27,7 @@ class EventStreamResponse(Response):
 
     Args:
         source: What `EventStream` takes as its source.
+        status_code: Starlette's name for `status`; FastAPI reads its default here.
         background: A `starlette.background.BackgroundTask`, run when the stream has ended.
         **options: What `EventStream` takes as options.
 
@@ -41,10 +42,11 @@ class EventStreamResponse(Response):
         self,
         source: Source,
         *,
+        status_code: int = 200,
         background: BackgroundTask | None = None,
         **options: Any,  # noqa: ANN401 - EventStream checks each of them
     ) -> None:
-        self._stream = EventStream(source, **options)
+        self._stream = EventStream(source, **{"status": status_code, **options})
         # What Starlette's own constructor sets. Whoever has the response may still change the
         # status and headers, as FastAPI does for its dependencies.
         self.status_code = self._stream.options.status

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 import anyio
 
@@ -16,12 +17,17 @@ from sse_asgi.stream.asgi import ASGIApp, Message, Scope
 from sse_asgi.stream.request import Headers
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
+from sse_asgi.wire.framing import Framing, TextFraming
+from sse_asgi.wire.text import TextCollector
 
 BUFFER_SIZE: Final = 65_536
 """Bytes that the app may send ahead of the reader; then its `send` blocks, as on a server."""
 
 END_TIMEOUT: Final = 10.0
 """Seconds that an app may take to end once the client has left."""
+
+_SAFE: Final = "%/?:@!$&'()*+,;=~"
+"""What stands in a path or query as it is (RFC 3986, 3.3 and 3.4); `%` begins what is encoded."""
 
 
 @asynccontextmanager
@@ -50,23 +56,31 @@ async def connect(
         RuntimeError: The app ended without a response, or did not end within 10 s of the
             disconnect.
     """
-    fields = {"host": "testserver", **(headers or {})}
+    fields = {"host": "testserver"}
     body = b""
     if json is not None:
         body = jsonlib.dumps(json).encode()
-        fields = {"content-type": "application/json", "content-length": str(len(body)), **fields}
+        fields |= {"content-type": "application/json", "content-length": str(len(body))}
+    fields |= {name.lower(): value for name, value in (headers or {}).items()}
     connection = Connection(body)
+    error: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(connection.run, app, _scope(path, method, fields))
         try:
             await connection.started()
             yield connection
+        except Exception as caught:  # noqa: BLE001 - raised below, outside of the group
+            error = caught
         finally:
             with anyio.CancelScope(shield=True):
-                try:
-                    await connection.disconnect()
-                finally:
-                    tasks.cancel_scope.cancel()
+                await connection.leave()
+            tasks.cancel_scope.cancel()
+    try:
+        if error is not None:
+            raise error
+        connection.check_ended()
+    finally:
+        del error  # its traceback holds this frame
 
 
 class Connection:
@@ -91,6 +105,7 @@ class Connection:
         self._gone = False  # the client
         self._complete = False  # the response's body
         self._ended = False  # the app
+        self._overdue = False  # it has not ended in time
         self._changed = anyio.Event()
 
     def __aiter__(self) -> "Connection":
@@ -119,12 +134,21 @@ class Connection:
         Raises:
             RuntimeError: It has not ended within 10 s.
         """
+        await self.leave()
+        self.check_ended()
+
+    async def leave(self) -> None:
+        """Leave, and give the app its time to end; `connect` does."""
         self._gone = True
         self._notify()
         with anyio.move_on_after(END_TIMEOUT):
             while not self._ended:
                 await self._changed.wait()
-        if not self._ended:
+        self._overdue = not self._ended
+
+    def check_ended(self) -> None:
+        """Raise if the app did not end in time; `connect` does."""
+        if self._overdue:
             raise RuntimeError(f"the app has not ended within {END_TIMEOUT} s of the disconnect")
 
     async def run(self, app: ASGIApp, scope: Scope) -> None:
@@ -142,7 +166,7 @@ class Connection:
         while not self.status and not self._ended:
             await self._changed.wait()
         if not self.status:
-            raise self.error or RuntimeError("the app ended without a response")
+            raise self.error or RuntimeError("the app has ended without a response")
 
     async def _receive(self) -> Message:
         self._requests += 1
@@ -155,6 +179,9 @@ class Connection:
     async def _send(self, message: Message) -> None:
         if self._complete:
             raise RuntimeError(f"the app sent {message['type']} after the end of the body")
+        if (message["type"] == "http.response.start") == bool(self.status):
+            order = "twice" if self.status else "before the start of the response"
+            raise RuntimeError(f"the app sent {message['type']} {order}")
         if message["type"] == "http.response.start":
             self.headers = Headers(list(message.get("headers", ())))
             self.status = message["status"]
@@ -171,17 +198,44 @@ class Connection:
         self._changed = anyio.Event()
 
 
+async def collect_text(
+    connection: Connection,
+    framing: Framing = TextFraming(),  # noqa: B008 - immutable
+) -> str:
+    """Return the whole text of a connection, up to the end marker.
+
+    Without an end marker the text ends with the response.
+
+    Args:
+        connection: The connection, of which nothing has been read.
+        framing: The framing of the app.
+
+    Raises:
+        IncompleteStreamError: The stream ended without its end marker; it carries the partial text.
+        StreamFailedError: The app sent an event of type "error"; it carries the partial text.
+        FramingError: The app uses another framing.
+    """
+    collector = TextCollector(framing)
+    async for event in connection:
+        if collector.add(event):
+            return collector.text
+    if collector.has_end_marker:
+        raise collector.incomplete("the stream ended without its end marker")
+    return collector.text
+
+
 def _scope(path: str, method: str, headers: Mapping[str, str]) -> Scope:
     path, _, query = path.partition("?")
+    raw_path = quote(path, safe=_SAFE)
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
+        "path": unquote(raw_path),
+        "raw_path": raw_path.encode(),
+        "query_string": quote(query, safe=_SAFE).encode(),
         "root_path": "",
         "headers": [
             (name.lower().encode("latin-1"), value.encode("latin-1"))

@@ -25,10 +25,11 @@ from sse_asgi.wire.events import ServerSentEvent
 GENERIC_ERROR: Final = "The stream failed on the server."
 """What a client is told of an error unless `describe_error` says more: internals stay inside."""
 
-FINAL_GRACE: Final = 1.0
-"""Seconds that the last message may take once the client is known to be gone.
+FINAL_GRACE: Final = {Outcome.DISCONNECTED: 1.0, Outcome.SHUT_DOWN: 0.5}
+"""Seconds that the last message may still take, by what happened meanwhile; 0 for the rest.
 
-Some servers report a disconnect because of the last message, before they have sent it.
+Some servers report a disconnect because of the last message, before they have sent it. And a
+client that does not read must not hold up the server's exit.
 """
 
 _logger = logging.getLogger("sse_asgi")
@@ -39,12 +40,18 @@ class Transmitter(Protocol):
 
     Attributes:
         open: A keep-alive may go out now, in silence: the body has begun, and no event is cut.
+        text_chunks: How many were in what has been handed over. A send that was cut counts, for
+            nobody knows how much of it went out.
     """
 
     open: bool
+    text_chunks: int
 
-    async def transmit(self, message: Message) -> None:
+    async def transmit(self, message: Message, *, text_chunks: int = 0) -> None:
         """Hand over one message; an `OSError` says that the client is gone."""
+
+    def give_up(self) -> None:
+        """Hand over no further message."""
 
 
 LineT = TypeVar("LineT", bound=Transmitter)
@@ -59,6 +66,7 @@ class Ending(ABC, Generic[LineT]):
         line_lost: Nothing more can be sent.
         concluding: The last words are on their way.
         closed: Nothing can stop it any more, for it has ended.
+        stopping: The server has been told to stop.
     """
 
     line: LineT
@@ -71,6 +79,7 @@ class Ending(ABC, Generic[LineT]):
         self.line_lost = False
         self.concluding = False
         self.closed = False
+        self.stopping = False
         self._reported = False
 
     @abstractmethod
@@ -83,7 +92,11 @@ class Ending(ABC, Generic[LineT]):
 
     @abstractmethod
     def cancel_last_words(self, outcome: Outcome) -> None:
-        """Cancel the last message, which is being sent; at once, or soon if the client left."""
+        """Cancel the last message, which is being sent, once its `FINAL_GRACE` is over."""
+
+    @abstractmethod
+    def lift_last_bound(self) -> None:
+        """Let the last message take its time after all."""
 
     @abstractmethod
     def shut_down_in(self, seconds: float) -> None:
@@ -105,13 +118,37 @@ class Ending(ABC, Generic[LineT]):
     async def conclude(self) -> None:
         """Say the last words and close the body, if anybody is there to hear them."""
 
+    @property
+    def reports_early(self) -> bool:
+        """Whether `on_complete` is told before the body ends, not after.
+
+        So it is once the server has been told to stop: some servers exit as soon as the last
+        body has ended, whatever still runs.
+        """
+        return self.stopping and self.options.on_complete is not None
+
+    async def send_last(self, body: bytes, text_chunks: int) -> None:
+        """Send the last words, with so many text chunks in them, and end the body."""
+        if self.reports_early:
+            message = {"type": "http.response.body", "body": body, "more_body": True}
+            await self.line.transmit(message, text_chunks=text_chunks)
+            self.settle(Outcome.COMPLETED)
+            self.line.open = False
+            self.lift_last_bound()
+            await self.report_now()
+            body, text_chunks = b"", 0
+            if self.outcome is Outcome.SHUT_DOWN:
+                self.cancel_last_words(Outcome.SHUT_DOWN)
+        message = {"type": "http.response.body", "body": body, "more_body": False}
+        await self.line.transmit(message, text_chunks=text_chunks)
+
     def stop(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """End the stream from outside of the task that it runs in, as soon as can be."""
         if self.closed:
             return
         if outcome not in (Outcome.SHUT_DOWN, Outcome.STOPPED):
             self.line_lost = True
-            self.line.open = False
+            self.line.give_up()
         if self.concluding:
             self.cancel_last_words(outcome)
         elif self.settle(outcome, error):
@@ -135,7 +172,7 @@ class Ending(ABC, Generic[LineT]):
     def lose_line(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Settle, and never send again."""
         self.line_lost = True
-        self.line.open = False
+        self.line.give_up()
         self.settle(outcome, error)
 
     def judge(self, error: BaseException | None, *, cancelled: bool) -> None:
@@ -149,7 +186,9 @@ class Ending(ABC, Generic[LineT]):
             return
         if cancelled:
             self.lose_line(Outcome.SHUT_DOWN)
-        elif not self.settle(Outcome.FAILED, error) and isinstance(error, Exception):
+        elif self.settle(Outcome.FAILED, error) or error is self.error:
+            return
+        elif isinstance(error, Exception):
             self.error = self.error or error
             _logger.error("a source raised while it was being closed", exc_info=error)
 
@@ -158,6 +197,7 @@ class Ending(ABC, Generic[LineT]):
         if self.options.on_complete is None or self._reported:
             return None
         self._reported = True
+        self.recorder.sent_chunks = self.line.text_chunks
         transcript = self.recorder.transcript(self.outcome or Outcome.COMPLETED, self.error)
         try:
             result = self.options.on_complete(transcript)
@@ -179,15 +219,22 @@ class Ending(ABC, Generic[LineT]):
             shutdown = self.options.shutdown
             farewell = None if shutdown is None else shutdown.farewell
             return b"" if farewell is None else farewell.encode()
-        return self.options.framing.end()
+        try:
+            return self.options.framing.end()
+        except Exception as error:  # noqa: BLE001 - raised to the server at the end
+            self.settle(Outcome.FAILED, error)
+            return error_event(error, self.options.describe_error)
 
 
 def error_event(error: BaseException, describe: DescribeError | None) -> bytes:
     """Return the event that tells a client of an error: type `error`, data `{"message": …}`."""
-    message = GENERIC_ERROR
+    message: object = GENERIC_ERROR
     if describe is not None:
         try:
             message = describe(error)
         except Exception:
             _logger.exception("describe_error raised")
+        if not isinstance(message, str):
+            _logger.error("describe_error returned %s, not a str", type(message).__qualname__)
+            message = GENERIC_ERROR
     return ServerSentEvent(event="error", data=json.dumps({"message": message})).encode()

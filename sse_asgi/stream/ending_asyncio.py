@@ -36,6 +36,7 @@ class AsyncioEnding(Ending[Line]):
         self.abandoned = False
         self._older_cancels = self.host.cancelling()
         self._cancels = 0  # of the host, by this stream
+        self._cancel_message: tuple[Any, ...] = ()  # of others: by it anyio knows its own
         self._bound: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._shutdown: asyncio.TimerHandle | None = None
@@ -72,8 +73,9 @@ class AsyncioEnding(Ending[Line]):
 
     def cancel_work(self) -> None:
         """Cancel what the work awaits, once, and bound its clean-up."""
-        self.cancel_host()
-        self.bound_cleanup()
+        if self._bound is None:  # else it is cleaning up already
+            self.cancel_host()
+            self.bound_cleanup()
 
     def cancel_host(self) -> None:
         """Cancel the server's task, and remember that it was this stream that did."""
@@ -87,21 +89,29 @@ class AsyncioEnding(Ending[Line]):
 
     def shut_down_in(self, seconds: float) -> None:
         """Stop after that time, because the server is to stop; once is enough."""
+        self.stopping = True
         if self._shutdown is None and not self.closed and seconds < math.inf:
             self._shutdown = self.loop.call_later(seconds, self.stop, Outcome.SHUT_DOWN)
 
     def cancel_last_words(self, outcome: Outcome) -> None:
-        """Cancel the last message, which is being sent; at once, or soon if the client left."""
+        """Cancel the last message, which is being sent, once its `FINAL_GRACE` is over."""
         if self._final_stop is None:
             self._final_stop = outcome
-            grace = FINAL_GRACE if outcome is Outcome.DISCONNECTED else 0
+            grace = FINAL_GRACE.get(outcome, 0)
             self._grace = self.loop.call_later(grace, self.cancel_host)
+
+    def lift_last_bound(self) -> None:
+        """Let the last message take its time after all."""
+        self._final_stop = None
+        if self._grace is not None:
+            self._grace.cancel()
 
     def _watcher_done(self, watcher: "asyncio.Task[None]") -> None:
         if not watcher.cancelled():
             self.watch_ended(watcher.exception())
 
     def _give_up(self) -> None:
+        _logger.error("a source did not end within cleanup_timeout and is abandoned")
         self.abandoned = True
         self.cancel_host()
 
@@ -124,19 +134,24 @@ class AsyncioEnding(Ending[Line]):
         if self._bound is not None:
             self._bound.cancel()
         cancelled = isinstance(error, asyncio.CancelledError) and self._is_cancelled_by_others()
+        if error is not None and cancelled:
+            self._cancel_message = error.args
         self.judge(error, cancelled=cancelled)
         self._take_back_cancels()
         del error  # its traceback holds this frame
 
     async def _conclude(self) -> None:
         self.concluding = True
+        if self.outcome is Outcome.SHUT_DOWN:
+            self.cancel_last_words(Outcome.SHUT_DOWN)
         try:
             await self.conclude()
         except OSError:
             self.settle(Outcome.DISCONNECTED)
-        except asyncio.CancelledError:
-            ours = self._final_stop is not None and not self._is_cancelled_by_others()
-            self.settle(self._final_stop or Outcome.SHUT_DOWN if ours else Outcome.SHUT_DOWN)
+        except asyncio.CancelledError as error:
+            by_others = self._is_cancelled_by_others()
+            self._cancel_message = error.args
+            self.settle(Outcome.SHUT_DOWN if by_others else self._final_stop or Outcome.SHUT_DOWN)
         except Exception as error:  # noqa: BLE001 - raised at the end
             self.settle(Outcome.FAILED, error)
         else:
@@ -166,8 +181,8 @@ class AsyncioEnding(Ending[Line]):
             while not hook.done():
                 try:
                     await asyncio.wait((hook,))
-                except asyncio.CancelledError:
-                    continue  # it is still counted, and raised when the hook is done
+                except asyncio.CancelledError as cancelled:
+                    self._cancel_message = cancelled.args  # raised when the hook is done
         if hook.cancelled() or hook.exception() is not None:
             error = None if hook.cancelled() else hook.exception()
             _logger.error("on_complete raised", exc_info=error)
@@ -178,7 +193,7 @@ class AsyncioEnding(Ending[Line]):
         del self.host  # the task will hold the error, whose traceback holds this stream
         try:
             if cancelled:
-                raise asyncio.CancelledError
+                raise asyncio.CancelledError(*self._cancel_message)
             if error is not None:
                 raise error
         finally:

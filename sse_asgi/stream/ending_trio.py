@@ -1,16 +1,20 @@
 """The way of an ending under trio: scopes that are opened before the work begins.
 
-The stop is one cancellation here too, though trio's are level-triggered: once it is on its way
-to the await where the work stands, a scope around the work becomes a shield. So the awaits in
+The stop is one cancellation here too, though trio's are level-triggered: when it reaches
+the await where the work stands, a scope around the work becomes a shield. So the awaits in
 a `finally` run to their end, until `cleanup_timeout`. A cancellation that comes from outside of
 the stream follows trio's own rules.
 """
 
 import logging
 import math
+import types
 from abc import abstractmethod
+from collections.abc import Coroutine, Generator
+from typing import Any
 
 import anyio
+import trio
 from anyio.abc import TaskGroup
 
 from sse_asgi.stream.asgi import Send
@@ -33,6 +37,7 @@ class TrioEnding(Ending[TrioLine]):
         self._work = anyio.CancelScope()
         self._inner = anyio.CancelScope()  # becomes the shield of the clean-up
         self._final = anyio.CancelScope()
+        self._stop_arrived = False
         self._final_stop: Outcome | None = None
         self._shutdown_begun = anyio.Event()
         self._shutdown_seconds = math.inf
@@ -68,26 +73,34 @@ class TrioEnding(Ending[TrioLine]):
 
     def cancel_work(self) -> None:
         """Cancel what the work awaits, once, and bound its clean-up."""
-        self._work.cancel()  # it is on its way from here on
-        self.bound_cleanup()
+        self._work.cancel()
+        self._inner.deadline = min(self._inner.deadline, self._cleanup_ends())
 
     def bound_cleanup(self) -> None:
         """Give the work `cleanup_timeout` seconds from now to end."""
-        if not self._inner.shield:
-            self._inner.shield = True
-            self._inner.deadline = anyio.current_time() + self.options.cleanup_timeout
+        self._inner.shield = True
+        self._inner.deadline = min(self._inner.deadline, self._cleanup_ends())
+
+    def _cleanup_ends(self) -> float:
+        return anyio.current_time() + self.options.cleanup_timeout
 
     def shut_down_in(self, seconds: float) -> None:
         """Stop after that time, because the server is to stop; once is enough."""
+        self.stopping = True
         self._shutdown_seconds = min(self._shutdown_seconds, seconds)
         self._shutdown_begun.set()
 
     def cancel_last_words(self, outcome: Outcome) -> None:
-        """Cancel the last message, which is being sent; at once, or soon if the client left."""
+        """Cancel the last message, which is being sent, once its `FINAL_GRACE` is over."""
         if self._final_stop is None:
             self._final_stop = outcome
-            grace = FINAL_GRACE if outcome is Outcome.DISCONNECTED else 0
+            grace = FINAL_GRACE.get(outcome, 0)
             self._final.deadline = anyio.current_time() + grace
+
+    def lift_last_bound(self) -> None:
+        """Let the last message take its time after all."""
+        self._final_stop = None
+        self._final.deadline = math.inf
 
     async def _watch(self) -> None:
         try:
@@ -107,30 +120,58 @@ class TrioEnding(Ending[TrioLine]):
     async def _work_to_the_end(self) -> None:
         with self._work, self._inner:
             try:
-                await self.work()
+                await self._drive(self.work())
             except anyio.get_cancelled_exc_class() as error:
                 self.judge(error, cancelled=self.outcome is None)
                 raise
             except BaseException as error:  # noqa: BLE001 - raised again at the end
                 self.judge(error, cancelled=False)
+            else:
+                self.judge(None, cancelled=False)
+        if self._inner.cancel_called:
+            _logger.error("a source did not end within cleanup_timeout")
+
+    @types.coroutine
+    def _drive(self, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Step the work, and shield it from the await after the one that the stop reached.
+
+        Not before: a task that is about to run anyway gets the cancellation at a later await.
+        """
+        try:
+            message = work.send(None)
+            while True:
+                message = work.send(self._noting_the_stop((yield message)))
+                if self._stop_arrived:
+                    self._inner.shield = True
+        except StopIteration:
+            return
+
+    def _noting_the_stop(self, result: Any) -> Any:  # noqa: ANN401 - the outcome of an await
+        if self._work.cancel_called and isinstance(getattr(result, "error", None), trio.Cancelled):
+            self._stop_arrived = True
+        return result
 
     async def _conclude(self) -> None:
         self.concluding = True
+        if self.outcome is Outcome.SHUT_DOWN:
+            self.cancel_last_words(Outcome.SHUT_DOWN)
         with self._final:
             try:
                 await self.conclude()
             except OSError:
                 self.settle(Outcome.DISCONNECTED)
+            except anyio.get_cancelled_exc_class():
+                self.settle(self._final_stop or Outcome.SHUT_DOWN)
+                raise
             except Exception as error:  # noqa: BLE001 - raised again at the end
                 self.settle(Outcome.FAILED, error)
             else:
                 self.settle(Outcome.COMPLETED)
-        self.settle(self._final_stop or Outcome.SHUT_DOWN)
 
     def close(self) -> None:
         """Let nothing stop the stream any more, for it has ended."""
         self.closed = True
-        self.line.open = False
+        self.line.give_up()
 
     async def report_now(self) -> None:
         """Tell `on_complete`, where no cancellation reaches it; only once."""

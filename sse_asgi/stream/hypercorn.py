@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from types import CoroutineType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import anyio
 
@@ -21,58 +21,97 @@ class _Event(Protocol):
     async def wait(self) -> None: ...
 
 
-class HypercornWatch:
-    """Calls a function when the worker stops that runs the current event loop.
+class _Stream(Protocol):
+    def shut_down_in(self, seconds: float) -> None: ...
 
-    For each event loop one task waits for that, while streams are open there.
+
+class HypercornWatch:
+    """Tells the streams of a worker when it stops, and no others.
+
+    For each worker one task waits for that, while streams are open there.
     """
 
-    def __init__(self, on_stop: Callable[[], None]) -> None:
-        self._on_stop = on_stop
-        self._open: dict[object, tuple[int, Callable[[], object]]] = {}  # streams, and how to end
+    def __init__(self, grace: float) -> None:
+        self._grace = grace
+        self._workers: dict[_Stream, _Worker] = {}
 
-    def enter(self) -> None:
-        """Count a stream in."""
-        if "hypercorn" in sys.modules:
-            loop = _current_loop()
-            streams, end = self._open.get(loop) or (0, self._begin())
-            self._open[loop] = streams + 1, end
+    def enter(self, stream: _Stream) -> None:
+        """Count a stream in; called in its own task."""
+        terminated = _terminated_event() if "hypercorn" in sys.modules else None
+        if terminated is not None:
+            workers = tuple(self._workers.values())  # other threads have theirs here, too
+            known = (worker for worker in workers if worker.terminated is terminated)
+            worker = next(known, None) or _Worker(terminated, self._grace)
+            self._workers[stream] = worker
+            worker.enter(stream)
 
-    def leave(self) -> None:
-        """Count it out again; the last one of an event loop ends the wait there."""
-        if self._open:
-            loop = _current_loop()
-            streams, end = self._open.pop(loop)
-            if streams > 1:
-                self._open[loop] = streams - 1, end
-            else:
-                end()
+    def leave(self, stream: _Stream) -> None:
+        """Count it out again; the last one of a worker ends the wait there."""
+        worker = self._workers.pop(stream, None)
+        if worker is not None:
+            worker.leave(stream)
 
-    def _begin(self) -> Callable[[], object]:
-        terminated = _terminated_event()
-        if terminated is None:
-            return lambda: None
+
+class _Worker:
+    """A worker with open streams."""
+
+    def __init__(self, terminated: _Event, grace: float) -> None:
+        self.terminated = terminated
+        self._grace = grace
+        self._streams: set[_Stream] = set()
+        self._end: Callable[[], object]
+
+    def enter(self, stream: _Stream) -> None:
+        if not self._streams:
+            self._end = self._begin_to_wait()
+        self._streams.add(stream)
+
+    def leave(self, stream: _Stream) -> None:
+        self._streams.remove(stream)
+        if not self._streams:
+            self._end()
+
+    def _begin_to_wait(self) -> Callable[[], object]:
         scope = anyio.CancelScope()
         if in_asyncio():
-            return asyncio.get_running_loop().create_task(self._wait(terminated, scope)).cancel
+            return asyncio.get_running_loop().create_task(self._wait(scope)).cancel
         import trio  # noqa: PLC0415 - running under it, so it is there
 
-        trio.lowlevel.spawn_system_task(self._wait, terminated, scope)
+        trio.lowlevel.spawn_system_task(self._wait, scope)
         return scope.cancel
 
-    async def _wait(self, terminated: _Event, scope: anyio.CancelScope) -> None:
+    async def _wait(self, scope: anyio.CancelScope) -> None:
         with scope:
-            await terminated.wait()
-            self._on_stop()
+            await self.terminated.wait()
+            for stream in tuple(self._streams):
+                stream.shut_down_in(self._grace)
 
 
 def _terminated_event() -> _Event | None:
+    """Return the event of the worker that runs this task, if one can be found."""
+    context = _context_of_this_task()
+    if context is None:  # a framework runs it in a task of its own
+        contexts = list(_contexts_of_this_loop())
+        context = contexts[0] if len(contexts) == 1 else None
+    return getattr(context, "terminated", None)
+
+
+def _context_of_this_task() -> Any:  # noqa: ANN401 - not public
+    send = _local("send", of="_handle", coroutine=_current_coroutine())
+    return getattr(getattr(send, "__self__", None), "context", None)
+
+
+def _contexts_of_this_loop() -> Iterator[Any]:
     for coroutine in _running_coroutines():
-        frame = coroutine.cr_frame
-        if frame is not None and frame.f_code.co_name == "worker_serve":
-            context = frame.f_locals.get("context")
-            return cast("_Event | None", getattr(context, "terminated", None))
-    return None
+        context = _local("context", of="worker_serve", coroutine=coroutine)
+        if context is not None:
+            yield context
+
+
+def _local(name: str, *, of: str, coroutine: object) -> Any:  # noqa: ANN401 - whatever it is
+    """Return a variable of a running coroutine, if it runs the function of that name."""
+    frame = coroutine.cr_frame if isinstance(coroutine, CoroutineType) else None
+    return frame.f_locals.get(name) if frame is not None and frame.f_code.co_name == of else None
 
 
 def _running_coroutines() -> "Iterator[CoroutineType[Any, Any, Any]]":
@@ -92,14 +131,17 @@ def _outermost_coroutines() -> Iterator[Any]:
     import trio  # noqa: PLC0415 - running under it, so it is there
 
     root = trio.lowlevel.current_root_task()
-    for nursery in root.child_nurseries if root is not None else ():
-        for child in nursery.child_tasks:
-            yield child.coro
+    living = [] if root is None else [root]
+    while living:
+        one = living.pop()
+        yield one.coro
+        living += (child for nursery in one.child_nurseries for child in nursery.child_tasks)
 
 
-def _current_loop() -> object:
+def _current_coroutine() -> Any:  # noqa: ANN401 - of any kind
     if in_asyncio():
-        return asyncio.get_running_loop()
+        task = asyncio.current_task()
+        return None if task is None else task.get_coro()
     import trio  # noqa: PLC0415 - running under it, so it is there
 
-    return trio.lowlevel.current_trio_token()
+    return trio.lowlevel.current_task().coro

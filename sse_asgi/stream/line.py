@@ -8,6 +8,7 @@ up). So a message costs two time stamps, and no timer, lock or task of its own.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from sse_asgi.stream.asgi import Message, Send
@@ -31,10 +32,12 @@ class Line:
 
     Attributes:
         open: A keep-alive may go out: the body has begun, and not ended.
+        text_chunks: How many were in what has been handed over.
     """
 
-    __slots__ = ("_beside", "_fail", "_heartbeat", "_last_sent", "_loop", "_send", "_send_timeout",
-                 "_sending_since", "_timer", "_timer_due", "open")  # fmt: skip
+    __slots__ = ("_all_beside", "_beside", "_fail", "_given_up", "_heartbeat", "_last_sent",
+                 "_loop", "_send", "_send_timeout", "_sending_since", "_timer", "_timer_due",
+                 "open", "text_chunks")  # fmt: skip
 
     def __init__(
         self, send: Send, *, heartbeat: float | None, send_timeout: float | None, fail: Fail
@@ -49,20 +52,33 @@ class Line:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = math.inf
         self._beside: asyncio.Task[None] | None = None
+        self._all_beside: set[asyncio.Task[None]] = set()
+        self._given_up = False
         self.open = False
+        self.text_chunks = 0
 
-    async def transmit(self, message: Message) -> None:
+    async def transmit(self, message: Message, *, text_chunks: int = 0) -> None:
         """Hand one message to the server, after the one that is on its way.
 
         Raises what `send` raises; an `OSError` means that the client is gone.
         """
-        if self._beside is not None:
+        while self._beside is not None and self._beside is not asyncio.current_task():
             await asyncio.wait((self._beside,))
+        if self._given_up:
+            raise OSError("the client is gone")
+        self.text_chunks += text_chunks
         await self._hand_over(message)
 
-    def go_on_beside(self, sending: Awaitable[None]) -> None:
+    def give_up(self) -> None:
+        """Hand over no further message."""
+        self._given_up = True
+        self.open = False
+
+    def go_on_beside(self, send: Callable[[], Awaitable[None]]) -> None:
         """Let a send run in a task of its own; the next `transmit` waits for it."""
-        self._beside = self._loop.create_task(self._finish_beside(sending))
+        self._beside = self._loop.create_task(self._finish_beside(send))
+        self._all_beside.add(self._beside)
+        self._beside.add_done_callback(self._all_beside.discard)
 
     def close(self) -> None:
         """Stop both clocks, and what is still being sent beside."""
@@ -71,9 +87,9 @@ class Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._beside is not None:
-            self._beside.cancel()
-            self._beside = None
+        for sending in self._all_beside:  # two, if one waits for a keep-alive that blocks
+            sending.cancel()
+        self._beside = None
 
     async def _hand_over(self, message: Message) -> None:
         now = self._sending_since = self._loop.time()
@@ -87,10 +103,10 @@ class Line:
         if self._last_sent + self._heartbeat < self._timer_due:
             self._set_timer(self._last_sent + self._heartbeat)
 
-    async def _finish_beside(self, sending: Awaitable[None]) -> None:
+    async def _finish_beside(self, send: Callable[[], Awaitable[None]]) -> None:
         task = asyncio.current_task()
         try:
-            await sending
+            await send()
         except OSError:
             self._lost(Outcome.DISCONNECTED, None)
         except Exception as error:  # noqa: BLE001 - handed on
@@ -127,4 +143,4 @@ class Line:
     def _beat(self) -> None:
         if self.open and self._beside is None:
             keep_alive = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
-            self.go_on_beside(self._hand_over(keep_alive))
+            self.go_on_beside(partial(self._hand_over, keep_alive))

@@ -1,16 +1,12 @@
 """The line to the client under trio: a lock, and a task that looks at the clocks."""
 
 import math
-from collections.abc import Callable
-from typing import Final
 
 import anyio
 
 from sse_asgi.stream.asgi import Message, Send
-from sse_asgi.stream.line import KEEP_ALIVE
+from sse_asgi.stream.line import KEEP_ALIVE, Fail
 from sse_asgi.stream.transcript import Outcome
-
-_KEEP_ALIVE: Final = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
 
 
 class TrioLine:
@@ -27,26 +23,39 @@ class TrioLine:
         self._lock = anyio.Lock()
         self._last_sent = anyio.current_time()
         self._sending_since: float | None = None
+        self._lost = False
+        self._given_up = False
         self.open = False
+        self.text_chunks = 0
 
-    async def transmit(self, message: Message) -> None:
+    async def transmit(self, message: Message, *, text_chunks: int = 0) -> None:
         """Hand one message to the server, after the one that is on its way."""
         async with self._lock:
+            if self._lost or self._given_up:
+                raise OSError("the client is gone")
+            self.text_chunks += text_chunks
             self._sending_since = anyio.current_time()
+            self._lost = True  # unless this goes well
             try:
                 await self._send(message)
             finally:
                 self._sending_since = None
+            self._lost = False
             self._last_sent = anyio.current_time()
 
-    async def look_at_clocks(self, fail: Callable[[Outcome], None]) -> None:
+    def give_up(self) -> None:
+        """Hand over no further message."""
+        self._given_up = True
+        self.open = False
+
+    async def look_at_clocks(self, fail: Fail) -> None:
         """Send keep-alives in silence; call `fail` when the client takes too long."""
         while True:
             now = anyio.current_time()
             if self._sending_since is not None and now >= self._sending_since + self._send_timeout:
-                fail(Outcome.TIMED_OUT)
+                fail(Outcome.TIMED_OUT, None)
                 return
-            silent = self._sending_since is None and now >= self._last_sent + self._heartbeat
+            silent = not self._lock.locked() and now >= self._last_sent + self._heartbeat
             if silent and self.open:
                 await self._beat(fail)
             await anyio.sleep_until(self._due())
@@ -59,11 +68,14 @@ class TrioLine:
             silence_ends = now + self._heartbeat
         return min(since + self._send_timeout, silence_ends)
 
-    async def _beat(self, fail: Callable[[Outcome], None]) -> None:
+    async def _beat(self, fail: Fail) -> None:
+        keep_alive = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
         with anyio.move_on_after(self._send_timeout) as patience:
             try:
-                await self.transmit(_KEEP_ALIVE)
+                await self.transmit(keep_alive)
             except OSError:
-                fail(Outcome.DISCONNECTED)
+                fail(Outcome.DISCONNECTED, None)
+            except Exception as error:  # noqa: BLE001 - handed on
+                fail(Outcome.FAILED, error)
         if patience.cancelled_caught:
-            fail(Outcome.TIMED_OUT)
+            fail(Outcome.TIMED_OUT, None)

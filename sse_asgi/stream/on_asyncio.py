@@ -9,9 +9,9 @@ neither a queue nor a third task is needed.
 import asyncio
 import contextlib
 import contextvars
-import logging
 import types
 from collections.abc import Coroutine, Generator
+from functools import partial
 from typing import Any
 
 from sse_asgi.stream.asgi import Receive, Send
@@ -25,8 +25,6 @@ from sse_asgi.stream.watch import watch
 
 _Steps = Generator[Any, None, None]
 _Work = Coroutine[Any, Any, None]
-
-_logger = logging.getLogger("sse_asgi")
 
 
 class AsyncioResponse(Response[Line], AsyncioEnding):
@@ -43,6 +41,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         AsyncioEnding.__init__(self, options, send)
         Response.__init__(self, opener, request)
         self._receive = receive
+        self._deferred = False  # a cancellation, to the source's next await
 
     async def run(self) -> None:
         """Live: from the first message to the server to the report of the end."""
@@ -58,8 +57,16 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         await self._drive(self.produce())
 
     async def pause(self) -> None:
-        """Let others run, and let a cancellation in."""
-        await _yield()
+        """Send what is ready (`_drive` does), let others run, and let a cancellation in."""
+        try:
+            await _yield()
+        except asyncio.CancelledError as error:
+            if self.outcome is not None or self._deferred:
+                raise
+            self._deferred = True
+            self._cancel_again(error.args)
+        else:
+            self._deferred = False
 
     @types.coroutine
     def _drive(self, work: _Work) -> _Steps:
@@ -99,29 +106,38 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         own timeout has passed. Then it must not tear the send, which goes on beside. Either
         way the work gets it, at its own await.
         """
-        stopped = False
+        cancelled: tuple[Any, ...] | None = None
         try:
             while True:
                 try:
                     yield from self._until_done(waiter)
                 except asyncio.CancelledError as error:
-                    stopped = True
-                    if self.outcome is None:
-                        self.line.go_on_beside(_resume(sending, waiter))
+                    cancelled = error.args
+                    if not self.line_lost:
+                        self.line.go_on_beside(partial(self._go_on, sending, waiter))
                         break
                     if waiter is None:
                         waiter = sending.throw(error)
                     else:
                         waiter.cancel()
                 else:
-                    waiter = sending.send(None)
+                    waiter = _wake(sending, waiter)
         except (StopIteration, asyncio.CancelledError):
             pass  # sent, or given up
-        if stopped:
-            self.host.uncancel()
-            self.host.cancel()
+        if cancelled is not None:
+            self._cancel_again(cancelled)
         elif self.line_lost:
             self.cancel_work()
+
+    async def _go_on(self, sending: _Work, waiter: Any) -> None:  # noqa: ANN401
+        await _resume(sending, waiter)
+        if self.line_lost and not self.concluding:
+            self.cancel_work()
+
+    def _cancel_again(self, message: tuple[Any, ...]) -> None:
+        """Pass a cancellation on to the next await, with its message and counted once."""
+        self.host.uncancel()
+        self.host.cancel(*message)
 
     def _until_done(self, waiter: Any) -> _Steps:  # noqa: ANN401 - a future of any kind, or None
         """Wait like a task does, but keep a cancellation from the future that is waited for."""
@@ -159,7 +175,19 @@ def _resume(work: _Work, waiter: Any) -> _Steps:  # noqa: ANN401 - what the work
         return
 
 
+def _wake(work: _Work, waiter: Any) -> Any:  # noqa: ANN401 - what the work waits for
+    """Step the work as a task does: what the future raised is thrown into it.
+
+    A server's own kind of future may yield itself again where it is only stepped.
+    """
+    if waiter is not None:
+        try:
+            waiter.result()
+        except BaseException as error:  # noqa: BLE001 - it is the work's
+            return work.throw(error)
+    return work.send(None)
+
+
 def _abandon(work: _Work) -> None:
-    _logger.error("a source did not end within cleanup_timeout and is abandoned")
     with contextlib.suppress(RuntimeError):  # it awaits even while it is being closed
         work.close()

@@ -28,7 +28,8 @@ class _NotingOutbox(Outbox):
 
     def put(self, frame: bytes, text_chunks: int) -> None:
         super().put(frame, text_chunks)
-        self.filled.set()
+        if frame:
+            self.filled.set()
 
 
 class TrioResponse(Response[TrioLine], TrioEnding):
@@ -48,7 +49,9 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         Response.__init__(self, opener, request)
         self.outbox = _NotingOutbox()
         self._flushed = anyio.Event()
+        self._sending = anyio.Lock()
         self._receive = receive
+        self._deferred = False  # a cancellation, to the source's next await
 
     async def run(self) -> None:
         """Live: from the first message to the server to the report of the end."""
@@ -70,14 +73,29 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         await self._flushed.wait()
 
     async def pause(self) -> None:
-        """Let others run, and let a cancellation in."""
-        await anyio.lowlevel.checkpoint()
+        """Send what is ready, let others run, and let a cancellation in."""
+        try:
+            await self.flush()
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class():
+            if self.outcome is not None or self._deferred:
+                raise
+            self._deferred = True  # it comes again by itself
+        else:
+            self._deferred = False
+
+    async def conclude(self) -> None:
+        """Conclude, after what is being sent."""
+        if not self.line_lost:
+            async with self._sending:
+                await super().conclude()
 
     async def _send_what_is_ready(self) -> None:
         while not self.line_lost:
             await self.outbox.filled.wait()
             self.outbox.filled = anyio.Event()
-            await super().flush()
+            async with self._sending:
+                await super().flush()
             flushed, self._flushed = self._flushed, anyio.Event()
             flushed.set()
         if not self.concluding:

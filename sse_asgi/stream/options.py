@@ -23,6 +23,7 @@ DEFAULT_HEADERS: Final = (
 )
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but HTAB: RFC 9110, 5.5
 _BODYLESS: Final = (204, 205, 304)
 _logger = logging.getLogger("sse_asgi")
 
@@ -80,7 +81,9 @@ def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...
         ValueError: A name or value that HTTP does not allow (RFC 9110, 5.1 and 5.5), or one
             that belongs to the server alone.
     """
-    pairs: Iterable[object] = headers or ()
+    pairs: Iterable[object] = () if headers is None else headers
+    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
+        raise _wrong_type("headers", headers, "a mapping, or pairs of name and value")
     if isinstance(headers, Mapping):
         pairs = cast("Mapping[object, object]", headers).items()
     own: list[tuple[bytes, bytes]] = []
@@ -105,8 +108,11 @@ def _check_pair(pair: object) -> tuple[bytes, bytes]:
         raise ValueError(f"headers: {name!r} is no header name; use letters, digits and hyphens")
     if name.lower() in ("content-length", "transfer-encoding"):
         raise ValueError(f"headers: {name!r} is set by the server; leave it out")
-    if any(character in value for character in "\r\n\0"):
-        raise ValueError(f"headers: the value of {name!r} has CR, LF or NUL: {value!r}")
+    if _CONTROL.search(value):
+        raise ValueError(
+            f"headers: the value of {name!r} has CR, LF, NUL or another control "
+            f"character: {value!r}; leave it out"
+        )
     try:
         return name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
     except UnicodeEncodeError:

@@ -22,21 +22,24 @@ class Outbox:
         self._frames: list[bytes] = []
         self._size = 0
         self._text_chunks = 0
-        self._since = 0.0
+        self._since: float | None = None  # when the oldest was put
 
     def __bool__(self) -> bool:
-        return bool(self._frames)
+        return self._size > 0
 
     def put(self, frame: bytes, text_chunks: int) -> None:
-        """Add a frame that carries that many of the source's text chunks."""
-        if not self._frames:
+        """Add a frame that carries that many of the source's text chunks; it may be empty."""
+        if self._since is None:
             self._since = time.monotonic()
-        self._frames.append(frame)
+        if frame:
+            self._frames.append(frame)
         self._size += len(frame)
         self._text_chunks += text_chunks
 
     def is_due(self) -> bool:
         """Tell whether it is full, or its oldest frame has waited long enough."""
+        if self._since is None:
+            return False
         return self._size >= MAX_BYTES or time.monotonic() - self._since >= MAX_WAIT
 
     def take(self) -> tuple[bytes, int]:
@@ -45,4 +48,5 @@ class Outbox:
         self._frames = []
         self._size = 0
         self._text_chunks = 0
+        self._since = None
         return b"".join(frames), text_chunks

@@ -23,13 +23,19 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Passage(Ending[LineT]):
-    """One request that another app answers; it does nothing unless with an event stream."""
+    """One request that another app answers; it does nothing unless with an event stream.
+
+    Attributes:
+        inbox: The server's messages to the app.
+        says_last_words: The app has ended, or has been ended, and the last message is ours.
+    """
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self.inbox = Inbox(receive)
         self._app = app
         self._scope = scope
         self._server_send = send
+        self.says_last_words = False
         self._active = False  # the response is an event stream
         self._readable = True  # its body is not compressed
         self._position = Position()
@@ -48,8 +54,9 @@ class Passage(Ending[LineT]):
         """Say the last words and close the body, if anybody is there to hear them."""
         if not self._active or self.closed or self.line_lost:
             return
+        self.says_last_words = True
         words = self.last_words() if self._readable and self._position.between_events else b""
-        await self.line.transmit({"type": "http.response.body", "body": words, "more_body": False})
+        await self.send_last(words, 0)
 
     def report(self) -> Awaitable[object] | None:
         """Call `on_complete`, if there was an event stream."""
@@ -61,6 +68,8 @@ class Passage(Ending[LineT]):
             self._late_error = error
         elif cancelled:
             self.lose_line(Outcome.SHUT_DOWN)
+        elif self.inbox.client_left:  # the app may have seen it first
+            self.lose_line(Outcome.DISCONNECTED)
         else:
             # An app that has been stopped may raise: that is its framework's way to end.
             error = error or RuntimeError("the app returned without ending its response")
@@ -71,6 +80,12 @@ class Passage(Ending[LineT]):
         late_error, self._late_error = self._late_error, None
         return late_error or super().due_error()
 
+    def give_up_last_message(self, outcome: Outcome) -> None:
+        """End the app, whose last message is still on its way, for this reason."""
+        if not self.closed:
+            self.lose_line(outcome)
+            self.cancel_work()
+
     def hang_up(self) -> bool:
         """Tell the app that the client is gone. True if it hears that, and will end by itself."""
         heard = self.inbox.listeners > 0 or self.inbox.heard
@@ -78,26 +93,26 @@ class Passage(Ending[LineT]):
         return heard
 
     async def _send(self, message: Message) -> None:
-        if self._active:
-            if self.outcome is None:  # else it has been ended, and nobody hears any more
-                await self._pass_on(message)
-        elif _begins_event_stream(message):
+        if not self._active and _begins_event_stream(message):
             await self._begin(message)
-        else:
+        elif not self._active or self.outcome is Outcome.COMPLETED:  # what may follow the end
             await self._server_send(message)
+        elif self.outcome is None:  # else it has been ended, and nobody hears any more
+            await self._pass_on(message)
 
     async def _begin(self, message: Message) -> None:
         self._active = True
         fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
         self._readable = not any(name == b"content-encoding" for name, _ in fields)
-        if self._readable and (self.options.on_chunk or self.options.on_complete):
+        hooks = (self.options.on_chunk, self.options.on_complete)
+        if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
         if self.options.shutdown is not None:
             self.options.shutdown.enter(self)
         self.start_watching()
-        await self._transmit({**message, "headers": _completed(fields)})
-        # Some servers hold the headers back until the body begins.
-        await self._transmit({"type": "http.response.body", "body": b"", "more_body": True})
+        if await self._transmit({**message, "headers": _completed(fields)}):
+            # Some servers hold the headers back until the body begins.
+            await self._transmit({"type": "http.response.body", "body": b"", "more_body": True})
 
     async def _pass_on(self, message: Message) -> None:
         if message["type"] != "http.response.body":
@@ -108,16 +123,32 @@ class Passage(Ending[LineT]):
         self.line.open = False
         self._position.move(body)
         text_chunks = await self._record(body)
+        if self.outcome is not None:  # it has been ended meanwhile
+            return
         self.concluding = ends
-        if await self._transmit(message):
-            self.recorder.sent_chunks += text_chunks
-        if ends and self.settle(Outcome.COMPLETED):
+        early = ends and self.reports_early
+        await self._transmit({**message, "more_body": True} if early else message, text_chunks)
+        if early and self.settle(Outcome.COMPLETED):
+            self.line.open = False
+            await self.report_now()
+            await self._transmit({**message, "body": b""})
+        if ends:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        """Be done with the stream, if the app has ended it; the app may go on for long."""
+        self.settle(Outcome.COMPLETED)
+        if self.outcome is Outcome.COMPLETED:
             self.close()
             await self.report_now()
+            if self.options.shutdown is not None:
+                self.options.shutdown.leave(self)
 
-    async def _transmit(self, message: Message) -> bool:
+    async def _transmit(self, message: Message, text_chunks: int = 0) -> bool:
+        if self.line_lost:
+            return False
         try:
-            await self.line.transmit(message)
+            await self.line.transmit(message, text_chunks=text_chunks)
         except OSError:
             self.lose_line(Outcome.DISCONNECTED)
             self.inbox.hang_up()

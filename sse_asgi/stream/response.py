@@ -28,7 +28,11 @@ class Response(Ending[LineT]):
 
     @abstractmethod
     async def pause(self) -> None:
-        """Let others run, and let a cancellation in."""
+        """Send what is ready, let others run, and let a cancellation in.
+
+        One that the source's own timeout or task group sends is deferred to the source's next
+        await, where it belongs. A source that awaits nothing until the next pause is cut there.
+        """
 
     async def produce(self) -> None:
         """Step the source from its opening to its end; everything a source is runs in here."""
@@ -36,6 +40,8 @@ class Response(Ending[LineT]):
         take, encode = self.recorder.take, self._encode
         if not self.options.prefetch:
             await self.flush()  # the headers reach the client before the first chunk does
+            if self.outcome is not None:
+                return
         source = await self._opener.open(self.request)
         try:
             async for chunk in source:
@@ -49,10 +55,12 @@ class Response(Ending[LineT]):
                 else:
                     outbox.put(_frame(chunk), 0)
                 if outbox.is_due():
-                    await self.flush()
                     await self.pause()
                 if self.outcome is not None:  # the line is lost, or the source ignored its stop
                     break
+        except Exception as error:
+            self.settle(Outcome.FAILED, error)  # now: the clean-up may raise another
+            raise
         finally:
             self.bound_cleanup()
             await close(source)
@@ -60,18 +68,18 @@ class Response(Ending[LineT]):
     async def flush(self) -> None:
         """Send what is ready; the first time also the headers. Settles the outcome on failure."""
         body, text_chunks = self.outbox.take()
+        if not body and (self.started or self.options.prefetch):
+            self.line.text_chunks += text_chunks  # the framing made nothing of them
+            return
         try:
             if not self.started:
                 await self._start()
-            await self.line.transmit(
-                {"type": "http.response.body", "body": body, "more_body": True}
-            )
+            message = {"type": "http.response.body", "body": body, "more_body": True}
+            await self.line.transmit(message, text_chunks=text_chunks)
         except OSError:
             self.lose_line(Outcome.DISCONNECTED)
         except Exception as error:  # noqa: BLE001 - settled, and raised to the server at the end
             self.lose_line(Outcome.FAILED, error)
-        else:
-            self.recorder.sent_chunks += text_chunks
 
     async def conclude(self) -> None:
         """Say the last words and close the body, if anybody is there to hear them."""
@@ -81,8 +89,7 @@ class Response(Ending[LineT]):
         body += self.last_words()
         if not self.started:
             await self._start()
-        await self.line.transmit({"type": "http.response.body", "body": body, "more_body": False})
-        self.recorder.sent_chunks += text_chunks
+        await self.send_last(body, text_chunks)
 
     async def _start(self) -> None:
         self.started = True

@@ -13,9 +13,10 @@ import math
 import time
 from collections.abc import Callable
 from typing import Protocol
+from weakref import WeakSet
 
 from sse_asgi.stream.hypercorn import HypercornWatch
-from sse_asgi.stream.loops import thread_safe_caller
+from sse_asgi.stream.loops import current_loop, thread_safe_caller
 from sse_asgi.stream.signals import chain
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -59,37 +60,40 @@ class Shutdown:
         self.grace = float(grace)
         self.farewell = farewell
         self._signals = signals
-        self._open: dict[OpenStream, Callable[..., object]] = {}
+        self._open: dict[OpenStream, tuple[object, Callable[..., object]]] = {}
         self._until = -math.inf  # the end of a grace that has begun, on the monotonic clock
-        self._hypercorn = HypercornWatch(self.begin)
+        self._stopping: WeakSet[object] | None = None  # in these event loops; `None`: in any
+        self._hypercorn = HypercornWatch(self.grace)
 
     def begin(self) -> None:
         """Let the shutdown begin, from any thread or a signal handler. Returns at once.
 
-        It concerns the streams that are open now or open within `grace`; later ones live on.
+        It concerns the streams that are open now, and those that open within `grace` in the
+        same event loops; in any, if none is open now. Others live on: a server that starts
+        later has an event loop of its own.
         """
-        now = time.monotonic()
-        if now < self._until:
-            return
-        self._until = now + self.grace
-        for stream, call_soon in tuple(self._open.items()):
+        streams = tuple(self._open.items())
+        self._until = time.monotonic() + self.grace
+        self._stopping = WeakSet(loop for _, (loop, _) in streams) if streams else None
+        for stream, (_, call_soon) in streams:
             with contextlib.suppress(RuntimeError):  # its event loop is gone, and it with it
                 call_soon(stream.shut_down_in, self.grace)
 
     def enter(self, stream: OpenStream) -> None:
         """Count a stream in as open; called in its own thread."""
-        self._open[stream] = thread_safe_caller()
+        loop = current_loop()
+        self._open[stream] = loop, thread_safe_caller()
         remaining = self._until - time.monotonic()
-        if remaining > 0:
+        if remaining > 0 and (self._stopping is None or loop in self._stopping):
             stream.shut_down_in(remaining)
         if self._signals:
             chain.listen(self.begin)
-            self._hypercorn.enter()
+            self._hypercorn.enter(stream)
 
     def leave(self, stream: OpenStream) -> None:
         """Count it out again, if it was in; called in its own thread."""
         if self._open.pop(stream, None) is not None and self._signals:
-            self._hypercorn.leave()
+            self._hypercorn.leave(stream)
             chain.ignore(self.begin)
 
 

@@ -30,13 +30,14 @@ class SignalChain:
         """Count a listener in; nothing happens outside of the main thread."""
         if not _in_main_thread():
             return
-        if not self._listeners:
+        first = not self._listeners
+        self._listeners[listener] = self._listeners.get(listener, 0) + 1
+        if first:  # counted in before a signal can come
             self._links = [
                 _Link(signum, previous, self._tell)
                 for signum in _SIGNALS
-                if callable(previous := signal.getsignal(signum))
+                if callable(previous := _handler_of(signum))
             ]
-        self._listeners[listener] = self._listeners.get(listener, 0) + 1
 
     def ignore(self, listener: Listener) -> None:
         """Count it out again; the last one out has the handlers put back."""
@@ -64,25 +65,35 @@ class _Link:
 
     def __init__(self, signum: int, previous: Callable[..., Any], tell: Callable[[], bool]) -> None:
         self._signum = signum
-        self._previous = previous
+        self.previous = previous
         self._tell = tell
         self._held_back = False
+        self.removed = False
         signal.signal(signum, self)
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         somebody_open = self._tell()
-        if somebody_open and not self._held_back and _kills_at_once(self._previous):
+        if somebody_open and not self._held_back and _kills_at_once(self.previous):
             self._held_back = True  # until the streams have ended
         else:
-            self._previous(signum, frame)
+            self.previous(signum, frame)
 
     def remove(self) -> None:
+        self.removed = True
         nobody_before_us = signal.getsignal(self._signum) is self
         if nobody_before_us:
-            signal.signal(self._signum, self._previous)
+            signal.signal(self._signum, self.previous)
         if self._held_back:
             self._held_back = False
-            self._previous(self._signum, None)
+            self.previous(self._signum, None)
+
+
+def _handler_of(signum: int) -> object:
+    """Return the handler of a signal; of ours that came back after its removal, the one behind."""
+    handler = signal.getsignal(signum)
+    while isinstance(handler, _Link) and handler.removed:
+        handler = handler.previous
+    return handler
 
 
 def _kills_at_once(handler: object) -> bool:

@@ -58,7 +58,10 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
         self._run_soon = thread_safe_caller()
 
     async def __anext__(self) -> T:
-        chunk: T = await self._ask(_step)
+        try:
+            chunk: T = await self._ask(_step)
+        except StopAsyncIteration as error:  # it would pass for the end
+            raise RuntimeError("the source raised StopAsyncIteration") from error
         if chunk is _END:
             raise StopAsyncIteration
         return chunk

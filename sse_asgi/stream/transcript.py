@@ -1,6 +1,5 @@
 """What a stream produced and how it ended: the side of it that stays on the server."""
 
-import io
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,8 +33,8 @@ class Transcript:
         text: All text chunks that the source produced, joined; empty with `record=False`.
         outcome: How the stream ended.
         chunks: Text chunks produced.
-        sent_chunks: Of those, the ones handed to the server. More than the client received
-            if it left while bytes were on their way.
+        sent_chunks: Of those, the ones handed to the server's `send`, also if that was cut then.
+            Never less than what the client received; more, if bytes were on their way.
         error: What the source raised, if it did.
         started_at: When the request came, in UTC.
         time_to_first_chunk: Seconds from then to the first text chunk; `None` without one.
@@ -63,8 +62,8 @@ class Recorder:
         self.started_at = datetime.now(UTC)
         self._started = time.monotonic()
         self._first: float | None = None
-        # A buffer of characters: a list of small strings would cost ten times the memory.
-        self._text = io.StringIO(newline="") if record else None
+        # Bytes, because a list of small strings, or a StringIO, takes ten times the memory.
+        self._text = bytearray() if record else None
 
     def take(self, chunk: str) -> None:
         """Record one text chunk."""
@@ -72,12 +71,12 @@ class Recorder:
         if self._first is None:
             self._first = time.monotonic()
         if self._text is not None:
-            self._text.write(chunk)
+            self._text += chunk.encode("utf-8", "surrogatepass")
 
     def transcript(self, outcome: Outcome, error: BaseException | None) -> Transcript:
         """Return the record as it stands now."""
         return Transcript(
-            text="" if self._text is None else self._text.getvalue(),
+            text="" if self._text is None else self._text.decode("utf-8", "surrogatepass"),
             outcome=outcome,
             chunks=self.chunks,
             sent_chunks=self.sent_chunks,

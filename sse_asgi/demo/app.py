@@ -1,0 +1,134 @@
+"""The demo's web app: one page, one stream per prompt, and what the server kept of it."""
+
+import json
+import re
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from sse_asgi import EventStream, JSONFraming, Shutdown, Transcript
+from sse_asgi.demo.openai import EndpointError
+from sse_asgi.demo.source import Source
+from sse_asgi.demo.transcripts import Transcripts
+
+LONGEST_PROMPT = 4_000
+"""Characters that a prompt may have."""
+_LARGEST_BODY = 64 * 1024
+_TRANSCRIPT_WAIT = 20.0
+_ID = re.compile(r"[0-9a-f]{32}")
+_ASSETS = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.mjs": ("page.mjs", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_ASSET_HEADERS = {
+    "cache-control": "no-cache",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'"
+    ),
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+def create_app(source: Source) -> Starlette:
+    """Build the demo around a source of words."""
+    transcripts = Transcripts()
+    shutdown = Shutdown(grace=1.0)
+
+    async def describe(_: Request) -> Response:
+        return JSONResponse({"name": source.name, "detail": source.detail})
+
+    async def generate(request: Request) -> ASGIApp:
+        try:
+            prompt = await _read_prompt(request)
+        except _RefusedError as error:
+            return JSONResponse({"message": str(error)}, status_code=error.status)
+        return EventStream(
+            source.answer(prompt),
+            framing=JSONFraming(),
+            on_complete=partial(transcripts.add, request.path_params["id"]),
+            shutdown=shutdown,
+            describe_error=_describe_error,
+        )
+
+    async def read_transcript(request: Request) -> Response:
+        id_ = request.path_params["id"]
+        transcript = await transcripts.wait_for(id_, seconds=_TRANSCRIPT_WAIT)
+        if transcript is None:
+            return JSONResponse({"message": f"no transcript {id_}"}, status_code=404)
+        # Escaped to ASCII: half a character, should a model produce one, travels too.
+        return Response(json.dumps(_fields(transcript)), media_type="application/json")
+
+    return Starlette(
+        routes=[
+            *(_asset(path, *asset) for path, asset in _ASSETS.items()),
+            Route("/source", describe),
+            Route("/generations/{id}", generate, methods=["POST"]),
+            Route("/transcripts/{id}", read_transcript),
+        ]
+    )
+
+
+def _asset(path: str, name: str, media_type: str) -> Route:
+    content = (files("sse_asgi.demo") / "page" / name).read_bytes()
+
+    async def answer(_: Request) -> Response:
+        return Response(content, media_type=media_type, headers=_ASSET_HEADERS)
+
+    return Route(path, answer)
+
+
+class _RefusedError(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+async def _read_prompt(request: Request) -> str:
+    if not _ID.fullmatch(request.path_params["id"]):
+        raise _RefusedError(404, "the id of a generation is 32 hexadecimal digits")
+    # Another site's page can send any other content type without asking first.
+    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
+        raise _RefusedError(415, "send the prompt as application/json")
+    try:
+        prompt = json.loads(await _read_body(request))["prompt"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise _RefusedError(400, 'send a JSON object such as {"prompt": "Hello"}') from error
+    if not isinstance(prompt, str) or len(prompt) > LONGEST_PROMPT:
+        raise _RefusedError(400, f"a prompt is a string of at most {LONGEST_PROMPT} characters")
+    return prompt
+
+
+async def _read_body(request: Request) -> bytes:
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LARGEST_BODY:
+            raise _RefusedError(413, f"the body is larger than {_LARGEST_BODY} bytes")
+    return body
+
+
+def _fields(transcript: Transcript) -> dict[str, Any]:
+    return {
+        "text": transcript.text,
+        "outcome": transcript.outcome,
+        "chunks": transcript.chunks,
+        "sent_chunks": transcript.sent_chunks,
+        "time_to_first_chunk": transcript.time_to_first_chunk,
+        "duration": transcript.duration,
+    }
+
+
+def _describe_error(error: BaseException) -> str:
+    return str(error) if isinstance(error, EndpointError) else "the source failed"

@@ -1,0 +1,48 @@
+"""The command line as a user runs it: in a process of its own."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.servers import ROOT, Running, launch
+
+SSE_ASGI = [sys.executable, "-m", "sse_asgi"]
+URL = re.compile(r"http://127\.0\.0\.1:(\d+)\b")
+
+
+def run(
+    *arguments: str, directory: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run(
+        [*SSE_ASGI, *arguments],
+        cwd=directory,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextlib.contextmanager
+def serving(
+    *arguments: str, directory: Path, environment: dict[str, str] | None = None
+) -> Iterator[Running]:
+    """Run a command that serves, on a port that it chooses, for the length of the block."""
+    running = launch(
+        lambda _: [*SSE_ASGI, *arguments, "--port", "0"],
+        directory=directory,
+        name=arguments[0],
+        environment=environment,
+        ready=lambda running: URL.search(running.log) is not None,
+    )
+    try:
+        running.port = int(URL.findall(running.log)[0])
+        yield running
+    finally:
+        running.stop()

@@ -1,0 +1,115 @@
+"""Where the commands listen, what they print, and how they end."""
+
+import signal
+import socket
+
+import pytest
+
+from tests.cli import commands
+from tests.servers import free_port, launch
+
+APP = """
+import asyncio
+
+async def endless():
+    try:
+        while True:
+            yield "tick"
+            await asyncio.sleep(0.01)
+    finally:
+        await asyncio.sleep(0.01)
+        print("cleaned up", flush=True)
+
+async def plain(scope, receive, send):
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+async def silent():
+    await asyncio.sleep(3600)
+    yield "never"
+
+def hello():
+    return ["hello"]
+"""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+def test_prints_one_line_with_the_url_and_answers_there(directory):
+    with commands.serving("serve", "app:hello", directory=directory) as running:
+        assert running.log == f"Serving app:hello at {running.url}. Ctrl-C ends it.\n"
+        with running.open("/") as client:
+            assert client.read_all() == b"data: hello\n\ndata: [DONE]\n\n"
+
+
+def test_listens_on_the_port_that_was_asked_for(directory):
+    running = launch(
+        lambda port: [*commands.SSE_ASGI, "serve", "app:hello", "--port", str(port)],
+        directory=directory,
+        ready=lambda running: running.url in running.log,
+    )
+    try:
+        with running.open("/") as client:
+            assert client.read_status() == 200
+    finally:
+        running.stop()
+
+
+def test_a_port_in_use_is_one_clear_line(directory):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        result = commands.run("serve", "app:hello", "--port", str(port), directory=directory)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        f"sse-asgi serve: cannot listen on 127.0.0.1 port {port}: Address already in use"
+    ]
+
+
+def test_an_address_of_another_machine_is_one_clear_line(directory):
+    port = str(free_port())
+    result = commands.run(
+        "serve", "app:hello", "--host", "192.0.2.1", "--port", port, directory=directory
+    )
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert f"cannot listen on 192.0.2.1 port {port}: " in result.stderr
+
+
+def test_every_address_is_printed_as_one_that_a_browser_can_open(directory):
+    with commands.serving(
+        "serve", "app:hello", "--host", "0.0.0.0", directory=directory
+    ) as running:
+        assert running.url in running.log
+        with running.open("/") as client:
+            assert client.read_status() == 200
+
+
+@pytest.mark.parametrize("opened", [None, "endless", "silent"])
+def test_ctrl_c_ends_cleanly_also_while_a_stream_is_open(directory, opened):
+    with commands.serving("serve", f"app:{opened or 'hello'}", directory=directory) as running:
+        with running.open("/") as client:
+            assert client.read_status() == 200
+            if opened == "endless":
+                client.read_until(b"tick")
+            running.signal(signal.SIGINT)
+            if opened:
+                client.read_all(within=10)  # a clean end, not a cut
+            assert running.process.wait(10) == 0
+        lines = running.log.splitlines()[1:]
+        assert lines == (["cleaned up"] if opened == "endless" else [])
+
+
+def test_ctrl_c_ends_an_app_that_knows_nothing_of_it(directory):
+    with commands.serving("serve", "app:plain", directory=directory) as running:
+        with running.open("/") as client:
+            client.read_until(b"x")
+            running.signal(signal.SIGINT)
+            assert running.process.wait(20) == 0
+        assert "Traceback" not in running.log

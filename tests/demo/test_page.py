@@ -1,0 +1,359 @@
+"""The demo as its users see it: a real server, a real browser."""
+
+import json
+import re
+import time
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from sse_asgi import EventStreamDecoder
+from tests.cli import commands
+from tests.conftest import require
+from tests.demo.endpoints import fake_endpoint
+from tests.demo.fake_openai import AWKWARD
+from tests.servers import wait_for
+
+VERDICT = re.compile("^(identical|prefix|differs|failed)$")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    require("playwright")
+    path = require("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    environment = {"OPENAI_BASE_URL": ""}
+    directory = tmp_path_factory.mktemp("demo")
+    with commands.serving("demo", directory=directory, environment=environment) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory):
+    with fake_endpoint(tmp_path_factory.mktemp("endpoint")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def demo_of_endpoint(tmp_path_factory, endpoint):
+    environment = {"OPENAI_BASE_URL": f"{endpoint.url}/one/v1", "OPENAI_MODEL": "tiny"}
+    directory = tmp_path_factory.mktemp("demo")
+    with commands.serving("demo", directory=directory, environment=environment) as running:
+        yield running
+
+
+class Demo:
+    """The page in a tab of its own, as a user handles it."""
+
+    def __init__(self, browser, url, **options):
+        self.context = browser.new_context(**options)
+        self.page = self.context.new_page()
+        self.complaints = []
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(url)
+        self.prompt = self.page.get_by_label("Prompt")
+        self.generate = self.page.get_by_role("button", name="Generate")
+        self.stop = self.page.get_by_role("button", name="Stop")
+        self.status = self.page.get_by_role("status")
+        self.answer = self.page.get_by_role("region", name="Answer")
+        self.transcript = self.page.get_by_role("region", name="Transcript")
+
+    def text(self, id_):
+        return self.page.locator(f"#{id_}").text_content()
+
+    def chunks(self):
+        shown = self.text("chunks").replace(",", "")
+        return int(shown) if shown.isdigit() else 0
+
+    def wait_for_chunks(self, number):
+        wait_for(lambda: self.chunks() >= number, within=30, what=f"{number} chunks")
+
+    def wait_for_verdict(self):
+        wait_for(lambda: VERDICT.match(self.verdict), within=30, what="a verdict")
+        return self.verdict
+
+    @property
+    def verdict(self):
+        return self.status.get_attribute("data-verdict")
+
+
+@pytest.fixture
+def open_demo(chromium):
+    opened = []
+
+    def open_(running, **options):
+        opened.append(Demo(chromium, running.url, **options))
+        return opened[-1]
+
+    yield open_
+    complaints = [complaint for each in opened for complaint in each.complaints]
+    for each in opened:
+        each.context.close()
+    assert complaints == []
+
+
+# Notes the text of the answer at every change of it.
+WATCH_ANSWER = """() => {
+  const answer = document.getElementById("answer");
+  window.seenTexts = [];
+  new MutationObserver(() => window.seenTexts.push(answer.textContent))
+    .observe(answer, { childList: true, characterData: true, subtree: true });
+}"""
+
+
+def test_the_answer_grows_word_by_word_until_both_sides_hold_the_same(demo, open_demo):
+    tab = open_demo(demo)
+    tab.page.evaluate(WATCH_ANSWER)
+    tab.prompt.fill("What did the Queen say?")
+    tab.generate.click()
+    assert tab.wait_for_verdict() == "identical"
+
+    text = tab.answer.text_content()
+    seen = [each for each in tab.page.evaluate("window.seenTexts") if each]
+    assert len(set(seen)) > 20
+    assert all(after.startswith(before) for before, after in pairwise(seen))
+    assert seen[-1] == text
+
+    assert tab.transcript.text_content() == text
+    assert (
+        tab.status.text_content() == f"Identical: both sides hold the same {len(text)} characters."
+    )
+    assert (tab.text("browser-state"), tab.text("server-state")) == ("completed", "completed")
+    assert tab.chunks() == int(tab.text("server-chunks")) == int(tab.text("server-sent")) >= 160
+    assert (
+        0.2
+        < float(tab.text("first").removesuffix(" s"))
+        < float(tab.text("elapsed").removesuffix(" s"))
+    )
+    assert 1 < float(tab.text("rate")) < 70
+    ticks = tab.page.locator("#ticks").get_attribute("d")
+    assert ticks.count("M") == tab.chunks()
+    assert demo.noise() == []
+
+
+@pytest.mark.parametrize("how", ["button", "escape"])
+def test_stopped_half_way_the_server_keeps_the_partial_text(demo, open_demo, how):
+    tab = open_demo(demo)
+    tab.generate.click()
+    tab.wait_for_chunks(12)
+    tab.stop.click() if how == "button" else tab.page.keyboard.press("Escape")
+    assert tab.wait_for_verdict() in ("identical", "prefix")
+
+    here, there = tab.answer.text_content(), tab.transcript.text_content()
+    assert len(here) > 12
+    assert there.startswith(here)
+    assert tab.verdict == ("identical" if here == there else "prefix")
+    assert tab.status.text_content().startswith("Stopped half-way. ")
+    assert (tab.text("browser-state"), tab.text("server-state")) == ("stopped", "disconnected")
+    assert 12 <= tab.chunks() <= int(tab.text("server-chunks")) < 160
+    assert tab.page.locator("#beyond").text_content() == there[len(here) :]
+    assert demo.noise() == []
+
+
+def test_a_second_run_starts_anew_and_the_keyboard_is_enough(demo, open_demo):
+    tab = open_demo(demo)
+    tab.prompt.focus()
+    texts = []
+    for _ in range(2):
+        tab.page.keyboard.press("Enter")
+        tab.wait_for_chunks(5)
+        assert tab.generate.is_disabled()
+        tab.page.keyboard.press("Escape")
+        tab.wait_for_verdict()
+        texts.append(tab.answer.text_content())
+        wait_for(tab.generate.is_enabled, what="the button")
+    assert texts[0] != texts[1]
+    assert not texts[1].startswith(texts[0])
+    tab.page.keyboard.press("Shift+Enter")
+    assert "\n" in tab.prompt.input_value()
+
+
+def test_focus_moves_with_the_button_that_can_be_pressed(demo, open_demo):
+    tab = open_demo(demo)
+    tab.generate.focus()
+    tab.page.keyboard.press("Enter")
+    tab.wait_for_chunks(1)
+    assert tab.stop.evaluate("button => button === document.activeElement")
+    tab.page.keyboard.press("Space")
+    tab.wait_for_verdict()
+    assert tab.generate.evaluate("button => button === document.activeElement")
+
+
+def test_the_page_says_what_answers(demo, demo_of_endpoint, endpoint, open_demo):
+    embedded, other = open_demo(demo), open_demo(demo_of_endpoint)
+    wait_for(lambda: "not an LLM" in embedded.text("source-name"), what="the source's name")
+    name = f"tiny at 127.0.0.1:{endpoint.port}"
+    wait_for(lambda: other.text("source-name") == name, what="the source's name")
+
+
+def test_the_answer_of_an_endpoint_arrives_exactly_and_as_text(demo_of_endpoint, open_demo):
+    tab = open_demo(demo_of_endpoint)
+    tab.prompt.fill("awkward")
+    tab.generate.click()
+    assert tab.wait_for_verdict() == "identical"
+    expected = [ord(unit) for unit in "".join(AWKWARD)]
+    shown = tab.answer.evaluate("each => Array.from(each.textContent, c => c.codePointAt(0))")
+    # Side by side, two halves make the character that they are halves of.
+    joined = "".join(AWKWARD).encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    assert shown == [ord(character) for character in joined]
+    assert len(shown) == len(expected) - 1
+    assert tab.answer.locator("*").count() == 0  # no markup came of it
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "message"),
+    [
+        ("unauthorized", "", "answered 401: no such key"),
+        ("failing", "so far", "failed: the engine is overloaded"),
+        ("cut", "half of", "ended before the answer was complete"),
+    ],
+)
+def test_a_failure_of_the_endpoint_is_shown(demo_of_endpoint, open_demo, prompt, text, message):
+    tab = open_demo(demo_of_endpoint)
+    tab.prompt.fill(prompt)
+    tab.generate.click()
+    assert tab.wait_for_verdict() == "failed"
+    assert message in tab.status.text_content()
+    assert (tab.answer.text_content(), tab.transcript.text_content()) == (text, text)
+    assert (tab.text("browser-state"), tab.text("server-state")) == ("failed", "failed")
+
+
+def test_stopping_ends_the_generation_at_the_endpoint_too(demo_of_endpoint, endpoint, open_demo):
+    tab = open_demo(demo_of_endpoint)
+    tab.prompt.fill("endless")
+    tab.generate.click()
+    tab.wait_for_chunks(3)
+    assert endpoint.get("/seen")["open"] == 1
+    tab.stop.click()
+    wait_for(lambda: endpoint.get("/seen")["open"] == 0, what="the end at the endpoint")
+    assert tab.wait_for_verdict() in ("identical", "prefix")
+
+
+def test_a_server_that_goes_away_is_a_failure_and_no_silence(tmp_path, open_demo, chromium):
+    with commands.serving("demo", directory=tmp_path) as running:
+        tab = Demo(chromium, running.url)
+        tab.generate.click()
+        tab.wait_for_chunks(3)
+    assert tab.wait_for_verdict() == "failed"
+    assert tab.text("browser-state") == "failed"
+    tab.context.close()
+
+
+def test_an_error_page_of_the_server_is_told_as_a_status(demo, chromium):
+    tab = Demo(chromium, demo.url)
+    tab.page.route("**/generations/*", lambda route: route.fulfill(status=500, body="Oh no"))
+    tab.page.route("**/transcripts/*", lambda route: route.fulfill(status=404, body="{}"))
+    tab.generate.click()
+    assert tab.wait_for_verdict() == "failed"
+    assert tab.status.text_content() == (
+        "Failed: the server answered 500. What the server kept is unknown: the server answered 404."
+    )
+    tab.context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_both_colour_schemes(demo, open_demo, scheme):
+    """WCAG 2.2 asks for a contrast of 4.5 between text and its ground."""
+    tab = open_demo(demo, color_scheme=scheme)
+    low = tab.page.evaluate(CONTRASTS)
+    assert low == []
+    lightness = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    first = int(re.findall(r"\d+", lightness)[0])
+    assert (first > 128) == (scheme == "light")
+
+
+CONTRASTS = """() => {
+  const style = getComputedStyle(document.documentElement);
+  const channels = (name) => style.getPropertyValue(name).match(/[0-9a-f]{2}/gi)
+    .map((part) => parseInt(part, 16) / 255)
+    .map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+  const luminance = (name) => {
+    const [red, green, blue] = channels(name);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const pairs = [["--text", "--ground"], ["--text", "--card"], ["--muted", "--ground"],
+    ["--muted", "--card"], ["--on-accent", "--accent"], ["--good", "--good-soft"],
+    ["--warn", "--warn-soft"], ["--bad", "--bad-soft"], ["--accent", "--card"]];
+  return pairs.filter(([front, back]) => {
+    const [low, high] = [luminance(front), luminance(back)].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05) < 4.5;
+  });
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_wider_than_the_screen(demo, open_demo, width):
+    tab = open_demo(demo, viewport={"width": width, "height": 800})
+    assert tab.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+WIRE = [
+    b"data: one\n\ndata: two\n\n",
+    b"data: cr\rdata: more\r\rdata: two\r\r",
+    b"data: crlf\r\ndata: more\r\n\r\ndata:x\r\n\r\n",
+    b"data: mixed\r\ndata:\r\rdata: b\n\rdata: c\r\n\n",
+    b"\xef\xbb\xbfdata: after one BOM\n\n",
+    b"\xef\xbb\xbf\xef\xbb\xbfdata: after two, the field is another\n\n",
+    b"data: caf\xc3\xa9 \xf0\x9f\x90\x87 \xff\xfe \xc3\n\n",
+    b": comment\n\n:\n\ndata: x\n: within\ndata: y\n\n",
+    b"event: kind\ndata: x\n\ndata: default again\n\n",
+    b"event: lost without data\n\ndata: x\n\n",
+    b"event: a\nevent: b\ndata: x\n\nevent: a\nevent\ndata: y\n\n",
+    b"data\n\ndata\ndata\n\ndata:\n\ndata: \n\ndata:  two\n\n",
+    b"Data: case\n\n data: space\n\ndata : space\n\nother: x\n\n",
+    b"data:no space\n\ndata:\ttab\n\ndata: a: b: c\n\n",
+    b"id: 1\nretry: 5\ndata: x\n\nid: 2\n\n",
+    b"data: nul \x00 \xe2\x80\xa8 \x85 \x0b \x0c\n\n",
+    b"data: unfinished\n\ndata: dropped\n",
+    b"\n\n\r\r\r\ndata: x\n\n",
+]
+PARSE = """async (hexes) => {
+  const { EventStreamParser } = await import("/page.mjs");
+  const bytesOf = (hex) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  const parse = (pieces) => {
+    const parser = new EventStreamParser();
+    return JSON.stringify(pieces.flatMap((piece) => parser.feed(piece)));
+  };
+  return hexes.map((hex) => {
+    const bytes = bytesOf(hex);
+    const single = Array.from(bytes, (_, at) => bytes.slice(at, at + 1));
+    const results = new Set([parse([bytes]), parse(single)]);
+    for (let cut = 0; cut <= bytes.length; cut += 1) {
+      for (const empty of [[], [new Uint8Array()]]) {
+        results.add(parse([bytes.slice(0, cut), ...empty, bytes.slice(cut)]));
+      }
+    }
+    return [...results].map((result) => JSON.parse(result));
+  });
+}"""
+
+
+def test_the_parser_of_the_page_decodes_as_the_library_does_at_every_cut(demo, open_demo):
+    tab = open_demo(demo)
+    results = tab.page.evaluate(PARSE, [wire.hex() for wire in WIRE])
+    for wire, decoded in zip(WIRE, results, strict=True):
+        events = EventStreamDecoder().feed(wire)
+        assert decoded == [[{"type": each.type, "data": each.data} for each in events]], wire
+
+
+def test_a_transcript_is_there_for_a_plain_client_too(demo):
+    id_ = f"{time.time_ns():032x}"
+    with httpx.stream(
+        "POST", f"{demo.url}/generations/{id_}", json={"prompt": "The Hatter"}
+    ) as response:
+        lines = (line for line in response.iter_lines() if line)
+        chunks = [json.loads(next(lines).removeprefix("data: ")) for _ in range(5)]
+    transcript = httpx.get(f"{demo.url}/transcripts/{id_}").json()
+    assert transcript["outcome"] == "disconnected"
+    assert transcript["text"].startswith("".join(chunks))

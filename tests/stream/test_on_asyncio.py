@@ -1,0 +1,630 @@
+"""What only asyncio has: native cancellation, its counts, tasks, timers, and memory without gc."""
+
+import asyncio
+import contextlib
+import gc
+import sys
+import time
+import weakref
+
+import anyio
+import pytest
+
+from sse_asgi import EventStream, Outcome
+from sse_asgi.stream import run as run_module
+from sse_asgi.stream.line import KEEP_ALIVE
+from tests.stream.conftest import LOOPS
+from tests.stream.peer import PATIENCE, Block, Peer, Record, soon
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def anyio_backend(request):
+    return LOOPS[request.param]
+
+
+@contextlib.asynccontextmanager
+async def native(app, **options):
+    """Run an app in a native task, as servers do; yield the peer and the task."""
+    peer = Peer(app, **options)
+    task = asyncio.create_task(peer.run())
+    try:
+        yield peer, task
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait((task,))
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+    assert not peer.broken_rules
+
+
+async def turns(number=5):
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def idle(request):
+    yield "a"
+    await asyncio.sleep(PATIENCE)
+
+
+class TestServerCancels:
+    """The server cancels the request's task: the cancellation is raised again at the end."""
+
+    @pytest.mark.parametrize(
+        "where", ["idle", "send", "start", "keep-alive", "last words", "clean-up", "prefetch"]
+    )
+    async def test_the_clean_up_is_awaited_and_the_outcome_is_shut_down(self, where):
+        parts = {
+            "send": b"data: a",
+            "start": b"start",
+            "keep-alive": KEEP_ALIVE,
+            "last words": b"[DONE]",
+        }
+        block, record, log = Block(parts.get(where, b"nowhere")), Record(), []
+        standing = asyncio.Event()
+
+        async def source(request):
+            log.append("opened")
+            try:
+                if where == "prefetch":
+                    standing.set()
+                    await asyncio.sleep(PATIENCE)
+                yield "a"
+                if where not in ("last words", "clean-up"):
+                    standing.set()
+                    await asyncio.sleep(PATIENCE)
+            finally:
+                for _ in range(3):
+                    await asyncio.sleep(0.001)
+                    standing.set()
+                log.append("cleaned")
+
+        options = {"heartbeat": 0.01} if where == "keep-alive" else {}
+        app = EventStream(source, on_complete=record, prefetch=where == "prefetch", **options)
+        async with native(app, on_send=block) as (peer, task):
+            await soon(block.reached if where in parts else standing)
+            task.cancel()
+        assert task.cancelled()
+        assert record.only.outcome is Outcome.SHUT_DOWN
+        assert record.only.error is None
+        if where == "clean-up":  # it is this await that is cancelled
+            assert log == ["opened"]
+        else:
+            assert log == ([] if where == "start" else ["opened", "cleaned"])
+        assert not peer.closed
+
+    async def test_a_source_that_swallows_it_does_not_hide_it_from_the_server(self):
+        record = Record()
+
+        async def source(request):
+            try:
+                yield "a"
+                await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                yield "swallowed"
+
+        async with native(EventStream(source, on_complete=record)) as (peer, task):
+            await peer.received(b"data: a\n")
+            task.cancel()
+        assert task.cancelled()
+        assert len(record) == 1
+
+    async def test_while_on_complete_runs_it_waits_for_the_hook(self):
+        began, done = asyncio.Event(), []
+
+        async def on_complete(transcript):
+            began.set()
+            await asyncio.sleep(0.03)
+            done.append(transcript.outcome)
+
+        async with native(EventStream(["a"], on_complete=on_complete)) as (_, task):
+            await soon(began)
+            for _ in range(3):
+                task.cancel()
+                await turns(2)
+        assert done == [Outcome.COMPLETED]
+        assert task.cancelled()
+
+    async def test_a_native_task_group_around_the_app_does_not_cut_the_clean_up(self):
+        record, cleaned = Record(), []
+
+        async def source(request):
+            try:
+                yield "a"
+                await asyncio.sleep(PATIENCE)
+            finally:
+                await asyncio.sleep(0.01)
+                cleaned.append(1)
+
+        peer = Peer(EventStream(source, on_complete=record))
+
+        async def fail():
+            await peer.received(b"data: a\n")
+            raise LookupError
+
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as group:
+                group.create_task(peer.run())
+                group.create_task(fail())
+        assert cleaned == [1]
+        assert record.only.outcome is Outcome.SHUT_DOWN
+
+    @pytest.mark.parametrize("where", ["idle", "send", "last words"])
+    async def test_an_anyio_scope_around_the_app_knows_its_own_cancellation(self, where):
+        parts = {"send": b"data: a", "last words": b"[DONE]"}
+        block, record, standing = Block(parts.get(where, b"nowhere")), Record(), asyncio.Event()
+
+        async def source(request):
+            yield "a"
+            if where != "last words":
+                standing.set()
+                await asyncio.sleep(PATIENCE)
+
+        peer = Peer(EventStream(source, on_complete=record), on_send=block)
+        with anyio.CancelScope() as scope:
+
+            async def cancel():
+                await soon(standing if where == "idle" else block.reached)
+                scope.cancel()
+
+            canceller = asyncio.create_task(cancel())
+            await peer.app(peer.scope, peer.receive, peer.send)
+        await canceller
+        assert scope.cancelled_caught
+        assert record.only.outcome is Outcome.SHUT_DOWN
+        assert asyncio.current_task().cancelling() == 0
+        await turns()
+
+    async def test_a_timeout_around_the_app_works(self):
+        record = Record()
+        peer = Peer(EventStream(idle, on_complete=record))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await peer.app(peer.scope, peer.receive, peer.send)
+        assert asyncio.current_task().cancelling() == 0
+        assert record.only.outcome is Outcome.SHUT_DOWN
+        await turns()
+
+
+class TestCancelling:
+    """`Task.cancelling()` of the host is what it was, and no cancellation is left to come."""
+
+    @pytest.mark.parametrize("older", [0, 1])
+    @pytest.mark.parametrize(
+        "end", ["completed", "disconnected", "failed", "timed_out", "stuck", "last words"]
+    )
+    async def test_is_restored(self, end, older):
+        record, seen = Record(), []
+
+        async def source(request):
+            try:
+                yield "a"
+                if end == "failed":
+                    raise LookupError
+                if end not in ("completed", "last words"):
+                    await asyncio.sleep(PATIENCE)
+            finally:
+                if end == "stuck":
+                    await asyncio.sleep(PATIENCE)
+
+        async def app(scope, receive, send):
+            task = asyncio.current_task()
+            if older:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+            stream = EventStream(
+                source, on_complete=record, cleanup_timeout=0.03, send_timeout=0.03
+            )
+            with contextlib.suppress(LookupError):
+                await stream(scope, receive, send)
+            seen.append(task.cancelling())
+            await turns()
+            seen.append("went on")
+
+        parts = {"timed_out": b"data: a", "last words": b"[DONE]"}
+        block = Block(parts.get(end, b"nowhere"))
+        async with native(app, on_send=block) as (peer, task):
+            if end in ("disconnected", "stuck"):
+                await peer.received(b"data: a\n")
+                peer.leave()
+        assert seen == [older, "went on"]
+        assert not task.cancelled()
+        assert len(record) == 1
+
+
+async def wait_within(kind, seconds):
+    """Wait for ever within a timeout of this kind."""
+    if kind == "timeout":
+        async with asyncio.timeout(seconds):
+            await asyncio.sleep(PATIENCE)
+    elif kind == "wait_for":
+        await asyncio.wait_for(asyncio.sleep(PATIENCE), seconds)
+    else:
+        with anyio.fail_after(seconds):
+            await anyio.sleep(PATIENCE)
+
+
+class TestOwnTimeouts:
+    """A source's own timeout fires while a send is blocked: nothing is lost, nothing doubled."""
+
+    @pytest.mark.parametrize("prefetch", [False, True])
+    @pytest.mark.parametrize("kind", ["timeout", "wait_for", "fail_after"])
+    async def test_that_awaits_inside_gets_its_timeout_and_the_send_goes_on(self, kind, prefetch):
+        block, record = Block(b"data: a", *([b"start"] if prefetch else [])), Record()
+        caught, timed_out = [], asyncio.Event()
+
+        async def source(request):
+            yield "a"
+            try:
+                await wait_within(kind, 0.03)
+            except TimeoutError:
+                caught.append(block.cancelled)
+            timed_out.set()
+            yield "b"
+            await asyncio.sleep(0)
+            yield "c"
+
+        app = EventStream(source, on_complete=record, prefetch=prefetch)
+        async with native(app, on_send=block) as (peer, _):
+            await soon(block.reached)
+            if kind != "wait_for" or sys.version_info >= (3, 12):  # before, it cancels nobody
+                await soon(timed_out)
+            block.opened.set()
+        assert caught == [False]
+        assert peer.raised is None
+        assert peer.text == "abc"
+        assert (record.only.outcome, record.only.sent_chunks) == (Outcome.COMPLETED, 3)
+
+    @pytest.mark.parametrize("kind", ["timeout", "fail_after"])
+    async def test_that_yields_inside_gets_its_timeout_at_its_next_await(self, kind):
+        """A fast source inside of its own timeout: the send that blocks is none of its awaits."""
+        block, record, caught = Block(b"xxx"), Record(), []
+
+        async def source(request):
+            try:
+                with anyio.fail_after(0.03) if kind == "fail_after" else contextlib.nullcontext():
+                    async with asyncio.timeout(0.03 if kind == "timeout" else None):
+                        for _ in range(3):
+                            yield "x" * 70_000
+                            await asyncio.sleep(0)
+                        await asyncio.sleep(PATIENCE)
+            except TimeoutError:
+                caught.append("timeout")
+            yield "end"
+
+        async def open_later():
+            await block.reached.wait()
+            await asyncio.sleep(0.06)
+            block.opened.set()
+
+        opener = asyncio.create_task(open_later())
+        async with native(EventStream(source, on_complete=record), on_send=block) as (peer, _):
+            pass
+        await opener
+        assert caught == ["timeout"]
+        assert peer.raised is None
+        assert peer.text == record.only.text
+        assert record.only.text.endswith("end")
+        assert record.only.outcome is Outcome.COMPLETED
+        assert record.only.sent_chunks == record.only.chunks
+
+    @pytest.mark.parametrize("error", [OSError("pipe"), RuntimeError("server")])
+    async def test_a_send_that_fails_after_it_ends_the_idle_source(self, error):
+        reached, go, record, cleaned = asyncio.Event(), asyncio.Event(), Record(), []
+
+        async def on_send(message):
+            if b"data: a" in message.get("body", b""):
+                reached.set()
+                await go.wait()
+                raise error
+
+        async def source(request):
+            try:
+                yield "a"
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.02):
+                        await asyncio.sleep(PATIENCE)
+                go.set()
+                await asyncio.sleep(PATIENCE)
+            finally:
+                await asyncio.sleep(0.001)
+                cleaned.append(1)
+
+        began = time.monotonic()
+        async with native(EventStream(source, on_complete=record), on_send=on_send) as (peer, _):
+            pass
+        assert time.monotonic() - began < PATIENCE / 2
+        assert cleaned == [1]
+        failed = isinstance(error, RuntimeError)
+        assert record.only.outcome is (Outcome.FAILED if failed else Outcome.DISCONNECTED)
+        assert peer.raised is (error if failed else None)
+
+    @pytest.mark.parametrize("behind", ["nothing", "keep-alive"])
+    async def test_no_send_is_left_when_the_client_leaves_after_it(self, behind):
+        """Also when two wait in a row: a keep-alive that blocks, and a chunk behind it."""
+        block, record, timed_out = (
+            Block(KEEP_ALIVE if behind == "keep-alive" else b"data: a"),
+            Record(),
+            asyncio.Event(),
+        )
+
+        async def source(request):
+            if behind == "keep-alive":
+                await block.reached.wait()
+            yield "a"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await asyncio.sleep(PATIENCE)
+            timed_out.set()
+            await asyncio.sleep(PATIENCE)
+
+        before = asyncio.all_tasks()
+        app = EventStream(
+            source, on_complete=record, heartbeat=0.01 if behind == "keep-alive" else None
+        )
+        async with native(app, on_send=block) as (peer, _):
+            await soon(timed_out)
+            peer.leave()
+        await turns()
+        assert block.cancelled
+        assert asyncio.all_tasks() == before
+        assert record.only.outcome is Outcome.DISCONNECTED
+        # A send that was cut counts, one that waited behind a keep-alive does not.
+        assert record.only.sent_chunks == (0 if behind == "keep-alive" else 1)
+
+    async def test_a_child_of_its_native_task_group_fails_while_a_send_blocks(self):
+        block, record, failing = Block(b"data: a"), Record(), asyncio.Event()
+
+        async def child():
+            await failing.wait()
+            raise LookupError("child")
+
+        async def source(request):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(child())
+                yield "a"
+                await asyncio.sleep(PATIENCE)
+
+        async with native(EventStream(source, on_complete=record), on_send=block) as (peer, task):
+            await soon(block.reached)
+            failing.set()
+            await turns()
+            block.opened.set()
+        assert isinstance(peer.raised, ExceptionGroup)
+        assert peer.raised.subgroup(LookupError) is not None
+        assert peer.text == "a"
+        assert record.only.outcome is Outcome.FAILED
+        assert not task.cancelled()
+
+
+class TestOneCancellation:
+    async def test_a_cancel_scope_in_finally_is_left_alone(self):
+        """The clean-up may use timeouts and scopes of its own."""
+        log = []
+
+        async def source(request):
+            try:
+                yield "a"
+                await asyncio.sleep(PATIENCE)
+            finally:
+                async with asyncio.timeout(PATIENCE):
+                    await asyncio.sleep(0.001)
+                with anyio.move_on_after(0.01) as scope:
+                    await anyio.sleep(PATIENCE)
+                log.append(scope.cancelled_caught)
+
+        async with native(EventStream(source)) as (peer, _):
+            await peer.received(b"data: a\n")
+            peer.leave()
+        assert log == [True]
+        assert peer.raised is None
+
+    @pytest.mark.parametrize("part", [b"start", b"data: a"])
+    async def test_a_client_that_leaves_while_a_source_that_failed_cleans_up_does_not_cut_it(
+        self, part
+    ):
+        cleaning, cleaned, record = asyncio.Event(), [], Record()
+
+        async def source(request):
+            try:
+                yield "a"
+                yield 7
+            finally:
+                cleaning.set()
+                for _ in range(10):
+                    await asyncio.sleep(0.001)
+                cleaned.append(1)
+
+        async with native(EventStream(source, on_complete=record)) as (peer, _):
+            await soon(cleaning)
+            peer.leave()
+        assert cleaned == [1]
+        assert record.only.outcome is Outcome.FAILED
+
+    async def test_a_finally_that_swallows_every_cancel_is_abandoned(self, caplog):
+        record, forever = Record(), [True]
+
+        async def source(request):
+            try:
+                yield "a"
+                await asyncio.sleep(PATIENCE)
+            finally:
+                while forever:
+                    try:
+                        await asyncio.sleep(PATIENCE)
+                    except BaseException:
+                        continue
+
+        before = asyncio.all_tasks()
+        generator = source(None)
+        began = time.monotonic()
+        app = EventStream(generator, on_complete=record, cleanup_timeout=0.05)
+        async with native(app) as (peer, task):
+            await peer.received(b"data: a\n")
+            peer.leave()
+        assert time.monotonic() - began < 3
+        assert record.only.outcome is Outcome.DISCONNECTED
+        assert peer.raised is None
+        assert not task.cancelled()
+        assert task.cancelling() == 0
+        assert "cleanup_timeout" in caplog.text
+        await turns()
+        assert asyncio.all_tasks() == before
+        forever.clear()
+
+
+ENDS = ["completed", "disconnected", "while a send blocks", "failed", "broken send", "timed out",
+        "cancelled", "prefetch failed", "sync", "hook failed", "after its own timeout"]  # fmt: skip
+
+
+class TestNothingIsLeft:
+    """No task, no timer, no reference, without the help of the collector."""
+
+    @pytest.fixture
+    def responses(self, monkeypatch):
+        found = []
+
+        class Seen(run_module.AsyncioResponse):
+            def __init__(self, *arguments):
+                super().__init__(*arguments)
+                found.append(weakref.ref(self))
+
+        monkeypatch.setattr(run_module, "AsyncioResponse", Seen)
+        gc.collect()
+        gc.disable()
+        yield found
+        gc.enable()
+
+    async def drive(self, end):
+        """Serve one stream to this end; return weak references to what it was made of."""
+
+        async def source(request):
+            try:
+                if end == "prefetch failed":
+                    raise LookupError
+                yield "a"
+                if end == "after its own timeout":
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(0.01):
+                            await asyncio.sleep(PATIENCE)
+                    block.opened.set()
+                elif end == "failed":
+                    raise LookupError
+                elif end not in ("completed", "hook failed"):
+                    await asyncio.sleep(PATIENCE)
+            finally:
+                await asyncio.sleep(0)
+
+        async def on_complete(transcript):
+            await asyncio.sleep(0)
+
+        def on_chunk(chunk):
+            if end == "hook failed":
+                raise LookupError
+
+        def on_send_fails(message):
+            if b"data: a" in message.get("body", b""):
+                raise OSError
+
+        async def on_send(message):
+            if end == "broken send":
+                on_send_fails(message)
+            elif end in ("while a send blocks", "timed out", "after its own timeout"):
+                await block(message)
+
+        block = Block(b"data: a")
+        generator = (word for word in "abc") if end == "sync" else source(None)
+        app = EventStream(
+            generator, on_complete=on_complete, on_chunk=on_chunk,
+            prefetch=end == "prefetch failed",
+            send_timeout=0.02 if end == "timed out" else 30,
+        )  # fmt: skip
+        references = [weakref.ref(app), weakref.ref(generator)]
+        del generator
+        async with native(app, on_send=on_send) as (peer, task):
+            if end in ("disconnected", "cancelled"):
+                await peer.received(b"data: a\n")
+            if end == "disconnected":
+                peer.leave()
+            elif end == "cancelled":
+                task.cancel()
+            elif end == "while a send blocks":
+                await soon(block.reached)
+                peer.leave()
+        peer.raised = None
+        return references
+
+    @pytest.mark.parametrize("end", ENDS)
+    async def test_all_is_freed_without_the_collector(self, end, responses):
+        references = await self.drive(end)
+        await turns(10)
+        async with asyncio.timeout(PATIENCE):
+            while any(reference() is not None for reference in references) and end == "sync":
+                await asyncio.sleep(0.001)  # its thread still ends
+        assert [reference() for reference in references] == [None, None]
+        assert len(responses) == 1
+        assert responses[0]() is None
+
+    @pytest.mark.parametrize("end", ENDS)
+    async def test_no_task_is_left(self, end):
+        before = asyncio.all_tasks()
+        await self.drive(end)
+        await turns()
+        assert asyncio.all_tasks() == before
+
+    @pytest.mark.parametrize("end", ENDS)
+    async def test_no_timer_is_left(self, end):
+        loop = asyncio.get_running_loop()
+        made, response = [], run_module.AsyncioResponse.__init__
+
+        def noted(call):
+            def note(*arguments, **options):
+                handle = call(*arguments, **options)
+                made.append(handle)
+                return handle
+
+            return note
+
+        class Loop:
+            """The running loop, with its timers noted."""
+
+            def __getattr__(self, name):
+                found = getattr(loop, name)
+                return noted(found) if name in ("call_at", "call_later") else found
+
+        def with_noted_loop(self, *arguments):
+            response(self, *arguments)
+            self.loop = self.line._loop = Loop()
+
+        run_module.AsyncioResponse.__init__ = with_noted_loop
+        try:
+            await self.drive(end)
+        finally:
+            run_module.AsyncioResponse.__init__ = response
+        await turns()
+        assert made
+        assert all(handle.cancelled() or handle.when() < loop.time() for handle in made)
+
+
+class TestSeveralLoops:
+    def test_one_app_serves_event_loops_one_after_the_other(self):
+        app = EventStream(lambda request: ["a"])
+
+        async def serve():
+            async with native(app) as (peer, _):
+                pass
+            return peer.text
+
+        assert [asyncio.run(serve()) for _ in range(3)] == ["a"] * 3
+
+    def test_an_app_made_in_no_loop_blocks_none(self):
+        async def serve():
+            async with native(EventStream(idle)) as (peer, _):
+                await peer.received(b"data: a\n")
+                peer.leave()
+            return asyncio.all_tasks() - {asyncio.current_task()}
+
+        assert asyncio.run(serve()) == set()

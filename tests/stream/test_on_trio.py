@@ -1,0 +1,297 @@
+"""What only trio has: level-triggered cancellation, nurseries, and no native task."""
+
+import gc
+import weakref
+
+import anyio
+import pytest
+
+from sse_asgi import EventStream, Outcome
+from tests.stream.peer import PATIENCE, Block, Peer, Record, soon
+
+trio = pytest.importorskip("trio")
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "trio"
+
+
+async def test_a_cancelled_nursery_reaches_the_source_by_trios_rules():
+    record, log = Record(), []
+
+    async def source(request):
+        try:
+            yield "a"
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
+                log.append("shielded")
+            try:
+                await trio.sleep(0)
+            except trio.Cancelled:
+                log.append("cut")
+                raise
+
+    peer = Peer(EventStream(source, on_complete=record))
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.run)
+            await peer.received(b"data: a\n")
+            nursery.cancel_scope.cancel()
+    assert log == ["shielded", "cut"]
+    assert record.only.outcome is Outcome.SHUT_DOWN
+    assert not peer.closed
+
+
+@pytest.mark.parametrize("part", [b"start", b"data: a", b"[DONE]"])
+async def test_a_nursery_cancelled_while_a_send_blocks(part):
+    block, record = Block(part), Record()
+
+    async def source(request):
+        yield "a"
+        if part != b"[DONE]":
+            await trio.sleep_forever()
+
+    peer = Peer(EventStream(source, on_complete=record), on_send=block)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.run)
+            await block.reached.wait()
+            nursery.cancel_scope.cancel()
+    assert block.cancelled
+    assert record.only.outcome is Outcome.SHUT_DOWN
+
+
+async def test_a_nursery_cancelled_while_on_complete_runs_waits_for_it():
+    began, done = trio.Event(), []
+
+    async def on_complete(transcript):
+        began.set()
+        await trio.sleep(0.02)
+        done.append(transcript.outcome)
+
+    peer = Peer(EventStream(["a"], on_complete=on_complete))
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.run)
+            await began.wait()
+            nursery.cancel_scope.cancel()
+    assert done == [Outcome.COMPLETED]
+
+
+async def test_an_error_reaches_the_server_bare_not_in_a_group():
+    async def source(request):
+        yield "a"
+        raise LookupError
+
+    async with Peer(EventStream(source)) as peer:
+        pass
+    assert type(peer.raised) is LookupError
+
+
+async def test_a_disconnect_that_wakes_the_source_itself_is_not_missed():
+    """The source is about to run when the stop comes: it is cancelled at its next await."""
+    woken, record, cleaned = trio.Event(), Record(), []
+
+    async def source(request):
+        try:
+            yield "a"
+            await woken.wait()
+            await trio.sleep_forever()
+        finally:
+            await trio.sleep(0.01)
+            cleaned.append(1)
+
+    peer = Peer(EventStream(source, on_complete=record, cleanup_timeout=PATIENCE))
+    receive = peer.receive
+
+    async def receive_and_wake():
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            woken.set()
+        return message
+
+    peer.receive = receive_and_wake
+    with trio.fail_after(PATIENCE / 2):
+        async with peer:
+            await peer.received(b"data: a\n")
+            peer.leave()
+    assert cleaned == [1]
+    assert record.only.outcome is Outcome.DISCONNECTED
+
+
+async def test_a_source_that_only_passes_checkpoints_is_stopped_and_cleans_up():
+    record, cleaned = Record(), []
+
+    async def source(request):
+        try:
+            yield "a"
+            while True:
+                await trio.lowlevel.checkpoint()
+        finally:
+            await trio.sleep(0.01)
+            cleaned.append(1)
+
+    with trio.fail_after(PATIENCE / 2):
+        app = EventStream(source, on_complete=record, cleanup_timeout=PATIENCE)
+        async with Peer(app) as peer:
+            await peer.received(b"data: a\n")
+            peer.leave()
+    assert cleaned == [1]
+    assert record.only.outcome is Outcome.DISCONNECTED
+
+
+async def test_a_source_inside_of_its_nursery_is_stopped_and_cleans_up():
+    record, log = Record(), []
+
+    async def child():
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.append("child")
+
+    async def source(request):
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(child)
+                yield "a"
+                await trio.sleep_forever()
+        finally:
+            await trio.sleep(0.01)
+            log.append("cleaned")
+
+    async with Peer(EventStream(source, on_complete=record)) as peer:
+        await peer.received(b"data: a\n")
+        peer.leave()
+    assert log == ["child", "cleaned"]
+    assert record.only.outcome is Outcome.DISCONNECTED
+
+
+async def test_every_keep_alive_is_a_message_of_its_own():
+    """A middleware may change the message that it is given."""
+
+    async def source(request):
+        yield "a"
+        await trio.sleep_forever()
+
+    async with Peer(EventStream(source, heartbeat=0.01)) as peer:
+        await peer.until(lambda: len(peer.messages) >= 5)
+        peer.leave()
+    assert len({id(message) for message in peer.messages}) == len(peer.messages)
+
+
+async def test_a_scope_of_the_sources_own_in_finally_works():
+    log = []
+
+    async def source(request):
+        try:
+            yield "a"
+            await trio.sleep_forever()
+        finally:
+            with trio.move_on_after(0.01) as scope:
+                await trio.sleep_forever()
+            log.append(scope.cancelled_caught)
+            await trio.sleep(0.001)
+            log.append("went on")
+
+    async with Peer(EventStream(source)) as peer:
+        await peer.received(b"data: a\n")
+        peer.leave()
+    assert log == [True, "went on"]
+
+
+async def test_a_sources_own_deadline_while_a_send_blocks():
+    block, record, caught = Block(b"data: a"), Record(), []
+
+    async def source(request):
+        yield "a"
+        try:
+            with trio.fail_after(0.03):
+                await trio.sleep_forever()
+        except trio.TooSlowError:
+            caught.append(block.cancelled)
+        block.opened.set()
+        yield "b"
+
+    async with Peer(EventStream(source, on_complete=record), on_send=block) as peer:
+        pass
+    assert caught == [False]
+    assert peer.text == "ab"
+    assert record.only.sent_chunks == 2
+
+
+async def test_a_deadline_that_spans_yields_while_a_send_blocks():
+    block, record, caught = Block(b"xxx"), Record(), []
+
+    async def source(request):
+        try:
+            with trio.fail_after(0.03):
+                for _ in range(4):
+                    yield "x" * 70_000
+                    await trio.sleep(0)
+                await trio.sleep_forever()
+        except trio.TooSlowError:
+            caught.append("too slow")
+        yield "end"
+
+    async def open_later():
+        await soon(block.reached)
+        await trio.sleep(0.06)
+        block.opened.set()
+
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(open_later)
+            async with Peer(EventStream(source, on_complete=record), on_send=block) as peer:
+                pass
+    assert caught == ["too slow"]
+    assert peer.raised is None
+    assert peer.text == record.only.text
+    assert record.only.text.endswith("end")
+    assert record.only.outcome is Outcome.COMPLETED
+
+
+async def test_no_task_is_left():
+    async def source(request):
+        yield "a"
+        await trio.sleep_forever()
+
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with Peer(EventStream(source, heartbeat=0.01)) as peer:
+        await peer.received(b"data: a\n")
+        peer.leave()
+    assert trio.lowlevel.current_statistics().tasks_living == before
+
+
+@pytest.mark.parametrize("end", ["completed", "disconnected", "failed"])
+async def test_the_app_and_its_source_are_freed_without_the_collector(end):
+    async def source():
+        yield "a"
+        if end == "failed":
+            raise LookupError
+        if end == "disconnected":
+            await trio.sleep_forever()
+
+    async def drive():
+        generator = source()
+        app = EventStream(generator)
+        references = [weakref.ref(app), weakref.ref(generator)]
+        async with Peer(app) as peer:
+            await peer.received(b"data: a\n")
+            if end == "disconnected":
+                peer.leave()
+        peer.raised = None
+        return references
+
+    gc.collect()
+    gc.disable()
+    try:
+        references = await drive()
+        for _ in range(5):
+            await anyio.sleep(0)
+        assert [reference() for reference in references] == [None, None]
+    finally:
+        gc.enable()
