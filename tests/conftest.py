@@ -1,0 +1,34 @@
+"""What every test shares: the two event loops, and the real parts some tests need."""
+
+import importlib.util
+import os
+import shutil
+
+import pytest
+
+for module in ("raw_clients", "report", "servers", "stage"):  # their asserts explain themselves
+    pytest.register_assert_rewrite(f"tests.{module}")
+
+REQUIRE_ALL = "SSE_ASGI_REQUIRE_ALL"
+
+
+@pytest.fixture(scope="module", params=["asyncio", "trio"])
+def anyio_backend(request):
+    """Run each async test on both event loops."""
+    return request.param
+
+
+def require(part: str) -> str:
+    """Return the path of an executable or the name of a Python module that a test needs.
+
+    A missing part skips the test, or fails it where SSE_ASGI_REQUIRE_ALL=1 is set.
+    """
+    path = shutil.which(part)
+    if path is not None:
+        return path
+    if part.isidentifier() and importlib.util.find_spec(part) is not None:
+        return part
+    reason = f"needs {part}, which is not installed"
+    if os.environ.get(REQUIRE_ALL) == "1":
+        pytest.fail(f"{reason} ({REQUIRE_ALL}=1 forbids to skip)", pytrace=False)
+    pytest.skip(reason)
