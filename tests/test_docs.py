@@ -1,0 +1,297 @@
+"""The code in the documentation runs, and does what the page says."""
+
+import asyncio
+import inspect
+import re
+import shlex
+import time
+import tomllib
+
+import pytest
+
+import sse_asgi
+from sse_asgi.cli import _make_parser
+from sse_asgi.testing import connect
+from tests import documents
+from tests.conftest import require
+from tests.documents import DOCS, EXAMPLES, README, ROOT
+from tests.servers import SERVERS, launch, serve
+
+PAGES = documents.pages()
+WITH_CODE = [page for page in PAGES if documents.blocks_of(page, "python")]
+TESTS = [(page, name) for page in PAGES for name in documents.tests_in(page)]
+LANGUAGES = {"python", "sh", "text", "html", "js", "json", "nginx", "toml", "yaml"}
+TUTORIAL = DOCS / "tutorial" / "first-stream.md"
+HOW_TO = DOCS / "how-to"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    """Run the examples as their readers do, who write `asyncio.sleep`."""
+    return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def examples_are_importable(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+
+
+@pytest.fixture(scope="module")
+def project():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+async def receive_all(app, path="/", **request):
+    async with connect(app, path, **request) as connection:
+        return [event async for event in connection], connection
+
+
+async def text_of(app, path="/", **request):
+    events, _ = await receive_all(app, path, **request)
+    return "".join(event.data for event in events[:-1])
+
+
+# Blocks
+
+
+def test_the_pages_with_code_are_found():
+    assert {README, HOW_TO / "testing.md", TUTORIAL} <= set(WITH_CODE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=documents.name_of)
+def test_every_block_names_a_language_that_is_checked(page):
+    languages = [block.language for block in documents.blocks_of(page)]
+    assert set(languages) <= LANGUAGES
+    assert page.read_text().count("```") == 2 * len(languages)
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=documents.name_of)
+def test_the_code_of_a_page_runs(page):
+    documents.run(page)
+
+
+@pytest.mark.parametrize(("page", "name"), TESTS, ids=[name for _, name in TESTS])
+def test_a_test_that_a_page_shows_passes(page, name):
+    test = documents.run(page)[name]
+    result = test()
+    if inspect.isawaitable(result):
+        asyncio.run(result)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=documents.name_of)
+def test_the_commands_of_a_page_exist(page, project):
+    for command in documents.commands_in(page):
+        for part in command.split(" && "):
+            check_command(shlex.split(part), project)
+
+
+def check_command(words, project):
+    if words[:2] == ["pip", "install"]:
+        check_install(words[2:], project)
+    elif words[0] == "sse-asgi":
+        assert project["scripts"]["sse-asgi"] == "sse_asgi.cli:main"
+        _make_parser().parse_args(words[1:])
+    elif words[0] == "pytest":
+        assert any(name.startswith("pytest") for name in project["optional-dependencies"]["test"])
+    elif words[0] == "uvicorn":
+        assert any(name.startswith("uvicorn") for name in project["optional-dependencies"]["demo"])
+    else:
+        assert words[0] in {"curl", "zensical", "nginx", "cat", "echo"}, words
+
+
+def check_install(words, project):
+    for requirement in words:
+        extras = re.fullmatch(r"\.\[(.+)\]", requirement)
+        if extras:
+            assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
+        else:
+            assert requirement in {"-e", "."}
+
+
+# README
+
+
+def test_the_readme_sets_everything_up_in_two_commands():
+    section = README.read_text().partition("## Two commands")[2].partition("\n## ")[0]
+    commands = re.findall(r"```sh\n(.+)\n```", section)
+    assert commands == [
+        'pip install -e ".[demo]" && sse-asgi demo',
+        'pip install -e ".[test]" && pytest',
+    ]
+
+
+def test_the_readme_is_short():
+    (example,) = documents.blocks_of(README, "python")
+    assert len(README.read_text().splitlines()) <= 120
+    assert len(example.text.splitlines()) <= 12
+
+
+@pytest.mark.anyio
+async def test_the_example_of_the_readme_streams_and_saves(capsys):
+    stream = documents.run(README)["stream"]
+    assert await text_of(stream, "/?prompt=you") == "Hello, you!"
+    assert capsys.readouterr().out.startswith("Transcript(text='Hello, you!', outcome=<Outcome.COM")
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text())
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+# Tutorial
+
+
+@pytest.mark.parametrize("page", [DOCS / "index.md", TUTORIAL], ids=documents.name_of)
+def test_the_first_example_is_the_one_that_is_tested_everywhere(page):
+    first, *_ = documents.blocks_of(page, "python")
+    assert first.text == (EXAMPLES / "first_stream.py").read_text()
+
+
+@pytest.mark.anyio
+async def test_the_apps_of_the_tutorial_stream():
+    names = documents.run(TUTORIAL)
+    expected = "Hello, you! This text arrives word by word. "
+    assert await text_of(names["stream"], "/?prompt=you") == expected
+    assert await text_of(names["app"], "/stream/?prompt=you") == expected
+    assert await text_of(names["api"], "/stream/?prompt=you") == expected
+
+
+def test_the_page_of_the_tutorial_shows_the_text_and_ends(tmp_path):
+    chromium = require("chromium")
+    require("playwright")
+    from playwright.sync_api import sync_playwright
+
+    example, starlette, _ = documents.blocks_of(TUTORIAL, "python")
+    (html,) = documents.blocks_of(TUTORIAL, "html")
+    (tmp_path / "first_stream.py").write_text(example.text)
+    (tmp_path / "app.py").write_text(starlette.text)
+    (tmp_path / "page.html").write_text(html.text)
+    kind = SERVERS["uvicorn-httptools"]
+    with (
+        serve(kind, directory=tmp_path, app="app:app", ready=says_that_it_runs) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page()
+        tab.goto(server.url)
+        tab.wait_for_function("source.readyState === EventSource.CLOSED", timeout=20_000)
+        assert tab.inner_text("#answer") == "Hello, browser! This text arrives word by word."
+        browser.close()
+
+
+def says_that_it_runs(running):
+    return f"running on {running.url} " in running.log
+
+
+# How to
+
+
+@pytest.mark.anyio
+async def test_saving_keeps_what_was_produced_when_the_client_leaves(capsys):
+    names = documents.run(HOW_TO / "disconnects-and-saving.md")
+    async with connect(names["app"]) as connection:
+        assert (await anext(connection)).data == "one "
+        await connection.disconnect()
+    (transcript,) = names["saved"]
+    assert transcript.outcome == "disconnected"
+    assert transcript.text.startswith("one ")
+    assert capsys.readouterr().out.startswith("partial: ")
+    assert await text_of(names["app"]) == "one two three "
+    assert names["saved"][1].outcome == "completed"
+    assert await text_of(names["stream"]) == "a row "
+
+
+@pytest.mark.anyio
+async def test_errors_are_told_as_the_page_says():
+    names = documents.run(HOW_TO / "errors.md")
+    events, connection = await receive_all(names["stream"])
+    assert [(event.type, event.data) for event in events] == [
+        ("message", "Once upon a time "),
+        ("error", '{"message": "Your quota is used up."}'),
+    ]
+    assert isinstance(connection.error, names["QuotaExceededError"])
+    async with connect(names["app"], "/answer/") as refused:
+        assert refused.status == 429
+
+
+@pytest.mark.anyio
+async def test_sync_sources_stream():
+    names = documents.run(HOW_TO / "sync-sources.md")
+    assert await text_of(names["stream"]) == "one two three "
+    assert await text_of(names["stream_of_rows"]) == "a b "
+    assert await text_of(names["stream_of_pages"]) == "page 0 page 1 page 2 "
+
+
+@pytest.mark.anyio
+async def test_the_custom_framing_carries_any_text_both_ways():
+    names = documents.run(HOW_TO / "custom-framing.md")
+    prompt = 'a [DONE] "\\ \u00e9\U0001f642 \0'
+    body = {"messages": [{"role": "user", "content": prompt}]}
+    events, _ = await receive_all(names["stream"], "/v1/chat/completions", method="POST", json=body)
+    decode = names["ChatCompletionFraming"]("echo").decoder()
+    texts = [decode(event) for event in events]
+    assert texts.pop() is None
+    assert "".join(texts) == prompt + " "
+    with pytest.raises(sse_asgi.FramingError):
+        decode(sse_asgi.MessageEvent("[1]"))
+    events, _ = await receive_all(names["stream_with_tools"])
+    assert [event.type for event in events] == ["tool", "message", "message"]
+
+
+@pytest.mark.anyio
+async def test_deadlines_hold_as_the_page_says():
+    names = documents.run(HOW_TO / "deadlines-and-keepalives.md")
+    shown = documents.blocks_of(HOW_TO / "deadlines-and-keepalives.md", "python")[0].text
+    given = dict(re.findall(r"^    (\w+)=([\d.]+),", shown, re.MULTILINE))
+    defaults = inspect.signature(sse_asgi.EventStream).parameters
+    assert {name: defaults[name].default for name in given} == {
+        name: float(value) for name, value in given.items()
+    }
+    assert set(given) == {"heartbeat", "send_timeout", "cleanup_timeout"}
+    assert await text_of(names["stream"]) == "Hello"
+    assert await text_of(names["limited_stream"]) == "one two "
+
+
+def test_nginx_as_configured_on_the_page_passes_events_at_once(tmp_path):
+    nginx = require("nginx")
+    (block,) = documents.blocks_of(HOW_TO / "proxies.md", "nginx")
+    (tmp_path / "pasted.py").write_text((EXAMPLES / "first_stream.py").read_text())
+    kind = SERVERS["uvicorn-h11"]
+    with serve(kind, directory=tmp_path, app="pasted:stream", ready=says_that_it_runs) as server:
+        location = block.text.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+        proxy = launch(
+            lambda port: nginx_command(nginx, tmp_path, location, port),
+            directory=tmp_path,
+            name="nginx",
+            ready=accepts_connections,
+        )
+        try:
+            with proxy.open("/stream/?prompt=you") as client:
+                started = time.monotonic()
+                client.read_until(b"data: Hello, ", within=10)
+                first = time.monotonic() - started
+                client.read_until(b"data: [DONE]", within=10)
+                rest = time.monotonic() - started - first
+        finally:
+            proxy.stop()
+    assert rest > 0.3, "the events came together"
+
+
+def accepts_connections(running):
+    with running.connect():
+        return True
+
+
+def nginx_command(nginx, directory, location, port):
+    name = directory / f"nginx-{port}.conf"
+    temporary = "".join(
+        f"{kind}_temp_path {directory};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    name.write_text(f"""
+        daemon off; master_process off; pid {directory}/nginx.pid; error_log stderr;
+        events {{}}
+        http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; {location} }} }}
+    """)
+    return [nginx, "-e", "stderr", "-p", str(directory), "-c", str(name)]
