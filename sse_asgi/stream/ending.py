@@ -47,8 +47,9 @@ class Transmitter(Protocol):
     open: bool
     text_chunks: int
 
-    async def transmit(self, message: Message, *, text_chunks: int = 0) -> None:
+    def transmit(self, message: Message, *, text_chunks: int = 0) -> Awaitable[None]:
         """Hand over one message; an `OSError` says that the client is gone."""
+        ...
 
     def give_up(self) -> None:
         """Hand over no further message."""
@@ -67,9 +68,11 @@ class Ending(ABC, Generic[LineT]):
         concluding: The last words are on their way.
         closed: Nothing can stop it any more, for it has ended.
         stopping: The server has been told to stop.
+        http2: The connection is one of HTTP/2.
     """
 
     line: LineT
+    http2 = False
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -139,8 +142,16 @@ class Ending(ABC, Generic[LineT]):
             body, text_chunks = b"", 0
             if self.outcome is Outcome.SHUT_DOWN:
                 self.cancel_last_words(Outcome.SHUT_DOWN)
+        body = body or self.filler()
         message = {"type": "http.response.body", "body": body, "more_body": False}
         await self.line.transmit(message, text_chunks=text_chunks)
+
+    def filler(self) -> bytes:
+        """Return a comment for a last message that would carry nothing, where one must.
+
+        Told to stop, hypercorn loses the end of an HTTP/2 stream unless bytes come with it.
+        """
+        return b":\n" if self.stopping and self.http2 else b""
 
     def stop(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """End the stream from outside of the task that it runs in, as soon as can be."""

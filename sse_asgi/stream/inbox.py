@@ -21,12 +21,14 @@ class Inbox:
         client_left: The client has left.
         listeners: How many of the app's tasks wait in `receive` now.
         heard: The app has been told that the client is gone.
+        holding: The app is not to hear yet that the client has left.
     """
 
     def __init__(self, receive: Receive) -> None:
         self.client_left = False
         self.listeners = 0
         self.heard = False
+        self.holding = False
         self._receive = receive
         self._messages: deque[Message] = deque()
         self._reading: anyio.CancelScope | None = None
@@ -37,7 +39,7 @@ class Inbox:
         """Return the next message; the app's `receive`."""
         self.listeners += 1
         try:
-            while not (self._messages or self.client_left or self._hung_up):
+            while not (self._messages or self._is_over()):
                 await self._read_or_wait()
             if self._messages:
                 return self._messages.popleft()
@@ -46,6 +48,11 @@ class Inbox:
         finally:
             self.listeners -= 1
             self._notify()
+
+    def let_go(self) -> None:
+        """Hold nothing back any more."""
+        self.holding = False
+        self._notify()
 
     async def watch(self) -> None:
         """Read ahead until the client has left."""
@@ -62,8 +69,11 @@ class Inbox:
             self._reading.cancel()
         self._notify()
 
+    def _is_over(self) -> bool:
+        return self._hung_up or (self.client_left and not self.holding)
+
     async def _read_or_wait(self) -> None:
-        if self._reading is not None:
+        if self._reading is not None or self.client_left:
             await self._next_change()
             return
         try:

@@ -57,17 +57,15 @@ class Line:
         self.open = False
         self.text_chunks = 0
 
-    async def transmit(self, message: Message, *, text_chunks: int = 0) -> None:
+    def transmit(self, message: Message, *, text_chunks: int = 0) -> Awaitable[None]:
         """Hand one message to the server, after the one that is on its way.
 
         Raises what `send` raises; an `OSError` means that the client is gone.
         """
-        while self._beside is not None and self._beside is not asyncio.current_task():
-            await asyncio.wait((self._beside,))
-        if self._given_up:
-            raise OSError("the client is gone")
-        self.text_chunks += text_chunks
-        await self._hand_over(message)
+        if self._beside is None and not self._given_up:  # no coroutine of its own for that
+            self.text_chunks += text_chunks
+            return self._hand_over(message)
+        return self._hand_over_after(message, text_chunks)
 
     def give_up(self) -> None:
         """Hand over no further message."""
@@ -90,6 +88,14 @@ class Line:
         for sending in self._all_beside:  # two, if one waits for a keep-alive that blocks
             sending.cancel()
         self._beside = None
+
+    async def _hand_over_after(self, message: Message, text_chunks: int) -> None:
+        while self._beside is not None and self._beside is not asyncio.current_task():
+            await asyncio.wait((self._beside,))
+        if self._given_up:
+            raise OSError("the client is gone")
+        self.text_chunks += text_chunks
+        await self._hand_over(message)
 
     async def _hand_over(self, message: Message) -> None:
         now = self._sending_since = self._loop.time()

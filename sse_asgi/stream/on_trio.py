@@ -26,10 +26,10 @@ class _NotingOutbox(Outbox):
         super().__init__()
         self.filled = anyio.Event()
 
-    def put(self, frame: bytes, text_chunks: int) -> None:
-        super().put(frame, text_chunks)
+    def put(self, frame: bytes, text_chunks: int) -> bool:
         if frame:
             self.filled.set()
+        return super().put(frame, text_chunks)
 
 
 class TrioResponse(Response[TrioLine], TrioEnding):

@@ -13,7 +13,7 @@ MAX_WAIT: Final = 0.001
 class Outbox:
     """Frames on their way to one `send`.
 
-    Bounded: whoever puts asks `is_due()` after it, and sends before the next one if so.
+    Bounded: `put` says when it is due to be sent, which has to happen before the next `put`.
     """
 
     __slots__ = ("_frames", "_since", "_size", "_text_chunks")
@@ -27,20 +27,20 @@ class Outbox:
     def __bool__(self) -> bool:
         return self._size > 0
 
-    def put(self, frame: bytes, text_chunks: int) -> None:
-        """Add a frame that carries that many of the source's text chunks; it may be empty."""
+    def put(self, frame: bytes, text_chunks: int) -> bool:
+        """Add a frame that carries that many of the source's text chunks; it may be empty.
+
+        Returns:
+            Whether the outbox is due: it is full, or its oldest frame has waited long enough.
+        """
+        now = time.monotonic()
         if self._since is None:
-            self._since = time.monotonic()
+            self._since = now
         if frame:
             self._frames.append(frame)
-        self._size += len(frame)
+            self._size += len(frame)
         self._text_chunks += text_chunks
-
-    def is_due(self) -> bool:
-        """Tell whether it is full, or its oldest frame has waited long enough."""
-        if self._since is None:
-            return False
-        return self._size >= MAX_BYTES or time.monotonic() - self._since >= MAX_WAIT
+        return now - self._since >= MAX_WAIT or self._size >= MAX_BYTES
 
     def take(self) -> tuple[bytes, int]:
         """Empty it: everything joined, and how many text chunks that is."""

@@ -32,6 +32,7 @@ class Passage(Ending[LineT]):
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self.inbox = Inbox(receive)
+        self.http2 = scope.get("http_version") == "2"
         self._app = app
         self._scope = scope
         self._server_send = send
@@ -55,12 +56,16 @@ class Passage(Ending[LineT]):
         if not self._active or self.closed or self.line_lost:
             return
         self.says_last_words = True
-        words = self.last_words() if self._readable and self._position.between_events else b""
+        words = self.last_words() if self._may_add() else b""
         await self.send_last(words, 0)
 
     def report(self) -> Awaitable[object] | None:
         """Call `on_complete`, if there was an event stream."""
         return super().report() if self._active else None
+
+    def filler(self) -> bytes:
+        """Return a comment for a last message that would carry nothing, where one must."""
+        return super().filler() if self._may_add() else b""
 
     def judge(self, error: BaseException | None, *, cancelled: bool) -> None:
         """Settle by the way in which the app ended."""
@@ -126,14 +131,28 @@ class Passage(Ending[LineT]):
         if self.outcome is not None:  # it has been ended meanwhile
             return
         self.concluding = ends
-        early = ends and self.reports_early
-        await self._transmit({**message, "more_body": True} if early else message, text_chunks)
-        if early and self.settle(Outcome.COMPLETED):
-            self.line.open = False
-            await self.report_now()
-            await self._transmit({**message, "body": b""})
-        if ends:
-            await self._finish()
+        if not ends:
+            await self._transmit(message, text_chunks)
+            return
+        # Some servers tell of a disconnect because of the last message, before they have sent
+        # it. An app that heard of it would cancel its own send.
+        self.inbox.holding = True
+        try:
+            await self._pass_on_last(message, text_chunks)
+        finally:
+            self.inbox.let_go()
+
+    async def _pass_on_last(self, message: Message, text_chunks: int) -> None:
+        if self.reports_early:
+            await self._transmit({**message, "more_body": True}, text_chunks)
+            if self.settle(Outcome.COMPLETED):
+                self.line.open = False
+                await self.report_now()
+            message, text_chunks = {**message, "body": b""}, 0
+        if self.stopping and not message.get("body"):
+            message = {**message, "body": self.filler()}
+        await self._transmit(message, text_chunks)
+        await self._finish()
 
     async def _finish(self) -> None:
         """Be done with the stream, if the app has ended it; the app may go on for long."""
@@ -153,8 +172,12 @@ class Passage(Ending[LineT]):
             self.lose_line(Outcome.DISCONNECTED)
             self.inbox.hang_up()
             return False
-        self.line.open = self._readable and self._position.between_events and not self.line_lost
+        self.line.open = self._may_add() and not self.line_lost
         return True
+
+    def _may_add(self) -> bool:
+        """Tell whether something of ours may come next, after the app's last bytes."""
+        return self._readable and self._position.between_events
 
     async def _record(self, body: bytes) -> int:
         texts = () if self._reader is None else self._reader.read(body)

@@ -21,6 +21,7 @@ class Response(Ending[LineT]):
 
     def __init__(self, opener: SourceOpener, request: Request) -> None:
         self.request = request
+        self.http2 = request.scope.get("http_version") == "2"
         self.outbox = Outbox()
         self.started = False
         self._opener = opener
@@ -51,10 +52,10 @@ class Response(Ending[LineT]):
                         await_it = on_chunk(chunk)
                         if await_it is not None and isawaitable(await_it):
                             await await_it
-                    outbox.put(encode(chunk), 1)
+                    is_due = outbox.put(encode(chunk), 1)
                 else:
-                    outbox.put(_frame(chunk), 0)
-                if outbox.is_due():
+                    is_due = outbox.put(_frame(chunk), 0)
+                if is_due:
                     await self.pause()
                 if self.outcome is not None:  # the line is lost, or the source ignored its stop
                     break

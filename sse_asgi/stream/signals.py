@@ -9,8 +9,13 @@ nobody listens.
 import signal
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from types import FrameType
 from typing import Any, Final
+
+# The module `signal` turns every handler into an enum's member first, and, as that fails, into
+# its repr: ten times the time of what is to be done, for each stream that is the only one.
+_signal = import_module("_signal")
 
 Listener = Callable[[], None]
 
@@ -69,7 +74,7 @@ class _Link:
         self._tell = tell
         self._held_back = False
         self.removed = False
-        signal.signal(signum, self)
+        _signal.signal(signum, self)
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         somebody_open = self._tell()
@@ -80,9 +85,9 @@ class _Link:
 
     def remove(self) -> None:
         self.removed = True
-        nobody_before_us = signal.getsignal(self._signum) is self
+        nobody_before_us = _signal.getsignal(self._signum) is self
         if nobody_before_us:
-            signal.signal(self._signum, self.previous)
+            _signal.signal(self._signum, self.previous)
         if self._held_back:
             self._held_back = False
             self.previous(self._signum, None)
@@ -90,7 +95,7 @@ class _Link:
 
 def _handler_of(signum: int) -> object:
     """Return the handler of a signal; of ours that came back after its removal, the one behind."""
-    handler = signal.getsignal(signum)
+    handler: object = _signal.getsignal(signum)
     while isinstance(handler, _Link) and handler.removed:
         handler = handler.previous
     return handler

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -51,10 +52,14 @@ class Transcript:
     duration: float
 
 
+MAX_PARTS: Final = 256
+"""Chunks that a recorder keeps as they are before it joins them."""
+
+
 class Recorder:
     """Counts the text chunks of one stream as they pass, and keeps their text if asked to."""
 
-    __slots__ = ("_first", "_started", "_text", "chunks", "sent_chunks", "started_at")
+    __slots__ = ("_first", "_joined", "_parts", "_started", "chunks", "sent_chunks", "started_at")
 
     def __init__(self, *, record: bool) -> None:
         self.chunks = 0
@@ -62,21 +67,26 @@ class Recorder:
         self.started_at = datetime.now(UTC)
         self._started = time.monotonic()
         self._first: float | None = None
-        # Bytes, because a list of small strings, or a StringIO, takes ten times the memory.
-        self._text = bytearray() if record else None
+        # Small strings are joined in time: each of them takes fifty bytes more than its text.
+        self._parts: list[str] | None = [] if record else None
+        self._joined: list[str] = []
 
     def take(self, chunk: str) -> None:
         """Record one text chunk."""
         self.chunks += 1
         if self._first is None:
             self._first = time.monotonic()
-        if self._text is not None:
-            self._text += chunk.encode("utf-8", "surrogatepass")
+        parts = self._parts
+        if parts is not None:
+            parts.append(chunk)
+            if len(parts) == MAX_PARTS:
+                self._joined.append("".join(parts))
+                parts.clear()
 
     def transcript(self, outcome: Outcome, error: BaseException | None) -> Transcript:
         """Return the record as it stands now."""
         return Transcript(
-            text="" if self._text is None else self._text.decode("utf-8", "surrogatepass"),
+            text="".join((*self._joined, *(self._parts or ()))),
             outcome=outcome,
             chunks=self.chunks,
             sent_chunks=self.sent_chunks,

@@ -40,20 +40,17 @@ def test_is_empty_after_take():
 
 def test_is_due_when_full(clock):
     outbox = Outbox()
-    outbox.put(b"x" * (MAX_BYTES - 1), 1)
-    assert not outbox.is_due()
-    outbox.put(b"x", 1)
-    assert outbox.is_due()
+    assert not outbox.put(b"x" * (MAX_BYTES - 1), 1)
+    assert outbox.put(b"x", 1)
 
 
 def test_is_due_when_the_oldest_frame_has_waited(clock):
     outbox = Outbox()
     outbox.put(b"old", 1)
     clock.now += MAX_WAIT / 2
-    outbox.put(b"young", 1)
-    assert not outbox.is_due()
+    assert not outbox.put(b"young", 1)
     clock.now += MAX_WAIT / 2 + 1e-6
-    assert outbox.is_due()
+    assert outbox.put(b"younger", 1)
 
 
 def test_the_wait_begins_anew_after_take(clock):
@@ -61,8 +58,7 @@ def test_the_wait_begins_anew_after_take(clock):
     outbox.put(b"old", 1)
     clock.now += MAX_WAIT * 2
     outbox.take()
-    outbox.put(b"new", 1)
-    assert not outbox.is_due()
+    assert not outbox.put(b"new", 1)
 
 
 def test_an_empty_frame_is_nothing_to_send():
@@ -75,8 +71,7 @@ def test_empty_frames_become_due_too_so_that_others_get_their_turn(clock):
     outbox = Outbox()
     outbox.put(b"", 0)
     clock.now += MAX_WAIT * 2
-    outbox.put(b"", 0)
-    assert outbox.is_due()
+    assert outbox.put(b"", 0)
 
 
 def test_empty_frames_are_not_collected():
@@ -90,7 +85,6 @@ def test_empty_frames_are_not_collected():
 def test_holds_no_more_than_its_bound_and_one_frame():
     outbox, frame, longest = Outbox(), b"x" * 1_000, 0
     for _ in range(1_000):
-        outbox.put(frame, 1)
-        if outbox.is_due():
+        if outbox.put(frame, 1):
             longest = max(longest, len(outbox.take()[0]))
     assert longest < MAX_BYTES + len(frame)
