@@ -42,9 +42,11 @@ class _Inflate:
     def __init__(self, window: int) -> None:
         self._window = window
         self._object = zlib.decompressobj(window)
-        self._begun = False
+        self._beginning: bytes | None = b"" if window == _ZLIB else None
 
     def decode(self, data: bytes) -> Iterator[bytes]:
+        if self._beginning is not None:
+            data = self._look_at_beginning(self._beginning + data)
         while data:
             piece, data = self._inflate(data)
             if piece:
@@ -57,14 +59,17 @@ class _Inflate:
         try:
             piece = self._object.decompress(data, LARGEST_PIECE)
         except zlib.error as error:
-            if self._window == _ZLIB and not self._begun:
-                return self._start_raw(data)
             raise ConnectionError(f"the content coding is broken: {error}") from error
-        self._begun = True
         return piece, self._object.unconsumed_tail or self._object.unused_data
 
-    def _start_raw(self, data: bytes) -> tuple[bytes, bytes]:
+    def _look_at_beginning(self, data: bytes) -> bytes:
+        """Hold the data back until its first two bytes are there, then choose by them."""
+        if len(data) < 2:
+            self._beginning = data
+            return b""
+        self._beginning = None
         # Some servers send deflate without the header that it should have (RFC 9110, 8.4.1.2).
-        self._window = _RAW
-        self._object = zlib.decompressobj(_RAW)
-        return b"", data
+        if data[0] & 15 != 8 or int.from_bytes(data[:2]) % 31:  # RFC 1950, 2.2
+            self._window = _RAW
+            self._object = zlib.decompressobj(_RAW)
+        return data

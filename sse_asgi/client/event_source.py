@@ -215,6 +215,8 @@ class EventSource:
                 raise collector.incomplete(
                     "the stream broke off, and its server sends no ids by which to resume it"
                 ) from item.error
+            else:
+                collector.rewind(self.last_event_id)
 
     async def _next(self) -> MessageEvent | End:
         """Return the next event, or the end of a connection."""

@@ -94,9 +94,10 @@ class _Doctor:
 
     async def _reconnect(self, first: Exchange, records: Sequence[Record]) -> Exchange | None:
         # Only a browser's EventSource reconnects by itself, and that sends GET.
-        if first.method != "GET" or first.stop is not Stop.ENDED or not records:
+        events = [record for record in records if not record.comment]
+        if first.method != "GET" or first.stop is not Stop.ENDED or not events:
             return None
-        return await self._probe(self._second_look(), last_event_id=records[-1].id)
+        return await self._probe(self._second_look(), last_event_id=events[-1].id)
 
     async def _resume(self, first: Exchange, records: Sequence[Record]) -> Exchange | None:
         ids = [record.id for record in records if record.id]

@@ -1,0 +1,543 @@
+"""The doctor at the bedside of servers that are broken on purpose, each in one way."""
+
+import gzip
+import json
+import re
+import subprocess
+import time
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from sse_asgi.cli import main
+from sse_asgi.cli.doctor.findings.answer import six_connections
+from sse_asgi.cli.doctor.observation import Examination, Exchange
+from tests import documents
+from tests.cli import commands
+from tests.client.scripted import ScriptedServer, redirect, status, stream
+from tests.conftest import require
+from tests.servers import SERVERS, free_port, launch, serve
+
+GOOD = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
+END = b"data: [DONE]\n\n"
+WORDS = [b"data: Hello\n\n", b"data: world\n\n"]
+
+
+def healthy(*parts, headers=None, **options):
+    return stream(*parts, headers={**GOOD, **(headers or {})}, **options)
+
+
+def without(name):
+    headers = {key: value for key, value in GOOD.items() if key != name}
+    return stream(*WORDS, END, headers=headers)
+
+
+def with_headers(**headers):
+    return healthy(*WORDS, END, headers={key.replace("_", "-"): v for key, v in headers.items()})
+
+
+@pytest.fixture
+def examine(capsys):
+    """Examine what a script answers; return the report."""
+    servers = []
+
+    def run(*answers, options=(), path="/", url=None):
+        if url is None:
+            servers.append(ScriptedServer(*answers))
+            url = servers[-1].__enter__().url + path
+        status = main(["doctor", url, "--json", "--wait", "1", *options])
+        report = json.loads(capsys.readouterr().out)
+        assert status == (0 if report["healthy"] else 1)
+        assert report["healthy"] == (not report["findings"])
+        for finding in report["findings"]:
+            assert all(finding[part] for part in ("code", "title", "evidence", "remedy"))
+        return report
+
+    yield run
+    for server in servers:
+        server.__exit__()
+
+
+def codes(report):
+    return [finding["code"] for finding in report["findings"]]
+
+
+def only(report, code):
+    """Return the one finding that there is."""
+    assert codes(report) == [code], report["findings"]
+    return report["findings"][0]
+
+
+# Health
+
+
+def test_a_healthy_stream_gets_no_finding(examine):
+    report = examine(healthy(WORDS[0], 0.2, b": keep-alive\n", WORDS[1], 0.2, END))
+    assert codes(report) == []
+    assert report["observation"]["events"] == 3
+    assert report["observation"]["comments"] == 1
+    assert any("six connections" in note for note in report["notes"])
+    assert any("close()" in note for note in report["notes"])
+
+
+def test_a_healthy_endless_stream_gets_no_finding(examine):
+    report = examine(healthy(*[b"data: tick\n\n", 0.3] * 8, end="open"))
+    assert codes(report) == []
+    assert report["observation"]["stopped_because"] == "enough was seen"
+
+
+def test_a_healthy_resumable_stream_gets_no_finding(examine):
+    events = [b"id: %d\ndata: %d\n\n" % (number, number) for number in range(1, 5)]
+
+    def answer(request):
+        begin = int(request.get("last-event-id") or 0)
+        return healthy(*events[begin:-1], b"id: 4\n" + END) if begin < 4 else status(204)
+
+    assert codes(examine(answer)) == []
+
+
+def test_a_stream_that_204_ends_needs_no_marker(examine):
+    assert codes(examine(healthy(*WORDS), status(204))) == []
+
+
+def test_a_stream_that_thinks_before_it_speaks_is_healthy(examine):
+    assert codes(examine(healthy(0.7, WORDS[0], 0.2, WORDS[1], 0.2, END))) == []
+
+
+def test_a_history_that_is_replayed_at_once_is_healthy(examine):
+    old = [b'data: {"at": %d}\n\n' % (1_700_000_000 + 60 * number) for number in range(5)]
+    assert codes(examine(healthy(b"".join(old), 0.2, END))) == []
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b"event: done\ndata: {}\n\n",
+        b"event: close\ndata\n\n",
+        b'data: {"done": true}\n\n',
+        b'data: {"type":"finish"}\n\n',
+    ],
+)
+def test_other_end_markers_are_known(examine, end):
+    assert "no-end-marker" not in codes(examine(healthy(WORDS[0], end)))
+
+
+def test_a_compressed_stream_that_is_flushed_is_healthy(examine):
+    compress = zlib.compressobj(wbits=31)
+    parts = [compress.compress(e) + compress.flush(zlib.Z_SYNC_FLUSH) for e in [*WORDS, END]]
+    answer = healthy(
+        parts[0], 0.2, *parts[1:], compress.flush(), headers={"content-encoding": "gzip"}
+    )
+    assert codes(examine(answer, healthy(*WORDS, END))) == []
+
+
+def test_the_streams_of_well_known_servers_end_in_their_own_ways(examine):
+    start = b'event: message_start\ndata: {"type": "message_start", "message": {}}\n\n'
+    stop = b'event: message_stop\ndata: {"type": "message_stop"}\n\n'
+    assert codes(examine(healthy(start, stop))) == []
+    assert codes(examine(healthy(start))) == ["no-end-marker"]
+
+
+# The answer
+
+
+def test_nobody_listens(examine):
+    finding = only(examine(url=f"http://127.0.0.1:{free_port()}/"), "unreachable")
+    assert "Connection refused" in finding["evidence"]
+
+
+def test_the_response_does_not_start(examine):
+    def answer(_):
+        time.sleep(1.5)
+        return healthy(*WORDS, END)
+
+    assert "within 1.00 s" in only(examine(answer), "no-response")["evidence"]
+
+
+@pytest.mark.parametrize("number", [204, 404, 500])
+def test_a_wrong_status(examine, number):
+    assert str(number) in only(examine(status(number)), "status")["evidence"]
+
+
+@pytest.mark.parametrize("content_type", [None, "text/plain", "application/json"])
+def test_a_wrong_content_type(examine, content_type):
+    finding = only(examine(healthy(*WORDS, END, content_type=content_type)), "content-type")
+    assert content_type is None or content_type in finding["evidence"]
+
+
+def test_another_charset(examine):
+    answer = healthy(*WORDS, END, content_type="text/event-stream; charset=latin-1")
+    assert "latin-1" in only(examine(answer), "charset")["evidence"]
+
+
+def test_a_redirect(examine):
+    def answer(request):
+        return redirect(307, "/to") if request.path == "/" else healthy(*WORDS, END)
+
+    assert "307 to /to" in only(examine(answer), "redirect")["evidence"]
+
+
+def test_missing_header_fields(examine):
+    assert only(examine(without("cache-control")), "no-transform")
+    assert only(examine(without("x-accel-buffering")), "x-accel-buffering")
+    finding = only(examine(with_headers(cache_control="no-cache")), "no-transform")
+    assert "no-cache" in finding["evidence"]
+
+
+def test_nginx_keeps_x_accel_buffering_for_itself(examine):
+    answer = without("x-accel-buffering")
+    answer.headers["server"] = "nginx/1.22.1"
+    assert codes(examine(answer)) == []
+
+
+def test_a_connection_header(examine, tmp_path):
+    (tmp_path / "kept.py").write_text(APP)
+    with on_uvicorn(tmp_path, "kept:app") as running:
+        finding = only(examine(url=f"{running.url}/kept"), "connection-header")
+    assert "keep-alive" in finding["evidence"]
+
+
+@pytest.mark.parametrize("allowed", ["*", "https://example.com"])
+def test_an_origin_that_is_allowed(examine, allowed):
+    answer = with_headers(access_control_allow_origin=allowed)
+    assert codes(examine(answer, options=["--origin", "https://example.com"])) == []
+
+
+def test_an_origin_that_is_not_allowed(examine):
+    options = ["--origin", "https://example.com"]
+    assert "no access-control" in only(examine(with_headers(), options=options), "cors")["evidence"]
+    answer = with_headers(access_control_allow_origin="https://other.example")
+    assert "https://other.example" in only(examine(answer, options=options), "cors")["evidence"]
+
+
+def test_a_preflight_that_fails(examine):
+    def answer(request):
+        if request.method == "OPTIONS":
+            return status(405)
+        return with_headers(access_control_allow_origin="*")
+
+    options = ["--origin", "https://example.com", "--json-body", "{}"]
+    assert "405" in only(examine(answer, options=options), "cors-preflight")["evidence"]
+
+
+# Delivery
+
+
+def ticking(number=4, pause=0.3):
+    """Make events that carry when they were made."""
+    now = time.time()
+    return [b"data: %.3f\n\n" % (now + pause * each) for each in range(number)]
+
+
+def test_everything_at_the_end(examine):
+    finding = only(examine(healthy(0.8, b"".join([*WORDS, *WORDS, END]))), "buffered")
+    assert "in one burst with the end" in finding["evidence"]
+
+
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda at: f"data: {at:.3f}\n\n",
+        lambda at: f'data: {{"created": {int(at * 1000)}}}\n\n',
+        lambda at: f"id: {int(at * 1000)}-0\ndata: x\n\n",
+        lambda at: time.strftime("data: tick at %Y-%m-%dT%H:%M:%SZ\n\n", time.gmtime(at)),
+    ],
+)
+def test_times_that_differ_in_one_burst(examine, show):
+    def answer(_):
+        burst = "".join(show(time.time() + each) for each in range(3)).encode()
+        return healthy(b"data: 0\n\n", 0.4, burst, 0.2, END)
+
+    finding = next(f for f in examine(answer)["findings"] if f["code"] == "buffered")
+    assert re.search(r"3 events whose times are [23]\.0\d s apart", finding["evidence"])
+
+
+def test_keep_alives_in_one_burst(examine):
+    answer = healthy(WORDS[0], 0.6, b": keep-alive\n" * 3 + WORDS[1], 0.2, END)
+    assert "3 keep-alives" in only(examine(answer), "buffered")["evidence"]
+
+
+def test_blocks_that_cut_events(examine):
+    body = b"".join(b"data: %d\n\n" % number for number in range(100))
+    answer = healthy(body[:258], 0.4, body[258:515], 0.4, body[515:], END)
+    assert (
+        "2 times the stream paused inside an event" in only(examine(answer), "buffered")["evidence"]
+    )
+
+
+def test_compression_without_a_flush(examine):
+    def answer(request):
+        if b"gzip" in request.get("accept-encoding"):
+            body = gzip.compress(b"".join([*WORDS, *WORDS, END]))
+            parts = (body[:10], 0.9, body[10:])
+            return healthy(*parts, headers={"content-encoding": "gzip"})
+        return healthy(WORDS[0], 0.4, *WORDS[1:], 0.4, END)
+
+    finding = only(examine(answer), "compression")
+    assert "gzip" in finding["evidence"]
+
+
+def test_no_keep_alive(examine):
+    report = examine(healthy(*WORDS, end="open"))
+    assert "no byte for 1.0" in only(report, "no-keep-alive")["evidence"]
+    assert (
+        "after the header fields" in only(examine(healthy(end="open")), "no-keep-alive")["evidence"]
+    )
+
+
+def test_keep_alives_are_enough(examine):
+    assert codes(examine(healthy(WORDS[0], *[0.4, b": keep-alive\n"] * 5, end="open"))) == []
+
+
+# The format
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "evidence"),
+    [
+        ("bom", b"\xef\xbb\xbf" + WORDS[0] + END, "EF BB BF"),
+        ("crlf", WORDS[0].replace(b"\n", b"\r\n") + END, "2 line ends are CRLF"),
+        ("cr", WORDS[0].replace(b"\n", b"\r") + END, "2 line ends are CR"),
+        ("newlines-lost", b'data: {\n  "a": 1\n}\n\n' + END, '"a": 1'),
+        ("newlines-lost", b"data: one\ntwo: three\n\n" + END, "two: three"),
+        ("malformed", b"Data: a\n\n" + WORDS[0] + END, "Data: a"),
+        ("malformed", b"message: a\n\n" + WORDS[0] + END, "message: a"),
+        ("malformed", WORDS[0] + b"data: x\ndata : y\n\n" + END, "data : y"),
+        ("ignored-field", b"retry: 1.5\n" + WORDS[0] + END, "retry: 1.5"),
+        ("ignored-field", b"id: a\0b\n" + WORDS[0] + END, "id: a"),
+        ("framed-twice", b"data: data: a\ndata: \n\n" + END, "data: a"),
+        ("not-utf-8", "data: grün\n\n".encode("latin-1") + END, "gr"),
+        ("no-blank-line", b"data: a\ndata: b\n", "2 data lines"),
+        ("no-events", b": nothing\n\n", "11 bytes"),
+        ("no-events", b"", "0 bytes"),
+        ("unfinished-event", WORDS[0] + END + b"data: a\n", "data: a"),
+    ],
+)
+def test_a_wrong_format(examine, code, body, evidence):
+    finding = only(examine(healthy(body) if body else healthy()), code)
+    assert evidence in finding["evidence"]
+
+
+def test_a_json_body_that_calls_itself_an_event_stream(examine):
+    assert "malformed" in codes(examine(healthy(b'{"error": "x"}\n')))
+
+
+# The end
+
+
+def test_the_connection_breaks_off(examine):
+    finding = only(examine(healthy(*WORDS, end="cut")), "cut")
+    assert "2 events" in finding["evidence"]
+
+
+def test_the_server_says_that_it_failed(examine):
+    answer = healthy(WORDS[0], b'event: error\ndata: {"message": "boom"}\n\n')
+    assert "boom" in only(examine(answer), "failed")["evidence"]
+
+
+def test_no_end_marker(examine):
+    finding = only(examine(healthy(*WORDS)), "no-end-marker")
+    assert "a reconnection got events again" in finding["evidence"]
+
+
+def test_another_end_marker_can_be_named(examine):
+    answer = healthy(*WORDS, b"data: bye\n\n")
+    assert codes(examine(answer)) == ["no-end-marker"]
+    assert codes(examine(answer, options=["--done", "bye"])) == []
+
+
+def test_ids_that_are_ignored(examine):
+    body = b"id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: [DONE]\n\n"
+    report = examine(healthy(body))
+    assert codes(report) == ["endless-reconnects", "last-event-id"]
+    assert "last-event-id: 3" in report["findings"][0]["evidence"]
+    assert "last-event-id: 1" in report["findings"][1]["evidence"]
+
+
+def test_new_ids_for_each_connection(examine):
+    numbers = iter(range(100))
+
+    def answer(_):
+        events = [f"id: {next(numbers)}\ndata: {each}\n\n" for each in "abc"]
+        return healthy("".join(events).encode(), end="open")
+
+    assert "last-event-id" in codes(examine(answer))
+
+
+# Real proxies and servers
+
+
+def on_uvicorn(directory, app):
+    def answers(running):
+        return "Uvicorn running" in running.log
+
+    return serve(SERVERS["uvicorn-h11"], directory=directory, app=app, ready=answers)
+
+
+APP = """
+import time
+import anyio
+from sse_asgi import EventStream
+
+async def words(request):
+    for number in range(6):
+        yield f"{number} "
+        await anyio.sleep(0.2)
+
+good = EventStream(words)
+
+async def bare(scope, receive, send):
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for number in range(6):
+        body = b"data: %d\\n\\n" % number
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await anyio.sleep(0.2)
+    await send({"type": "http.response.body", "body": b"data: [DONE]\\n\\n"})
+
+async def kept(scope, receive, send):
+    async def with_connection(message):
+        if message["type"] == "http.response.start":
+            headers = [*message["headers"], (b"connection", b"keep-alive")]
+            message = {**message, "headers": headers}
+        await send(message)
+
+    await good(scope, receive, with_connection)
+
+APPS = {"/good": good, "/bare": bare, "/kept": kept}
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await APPS[scope["path"]](scope, receive, send)
+"""
+
+NGINX = """
+daemon off; error_log stderr; pid {directory}/nginx.pid; worker_processes 1;
+events {{ worker_connections 64; }}
+http {{
+  access_log off;
+  client_body_temp_path {directory}/a; proxy_temp_path {directory}/b;
+  fastcgi_temp_path {directory}/c; uwsgi_temp_path {directory}/d; scgi_temp_path {directory}/e;
+  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {upstream}; }} }}
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def behind_nginx(tmp_path_factory):
+    """Serve the app on uvicorn behind nginx with its default settings; give both URLs."""
+    nginx = require("nginx")
+    directory = tmp_path_factory.mktemp("nginx")
+    directory.chmod(0o755)
+    (directory / "proxied.py").write_text(APP)
+    with on_uvicorn(directory, "proxied:app") as upstream:
+
+        def command(port):
+            config = directory / f"nginx-{port}.conf"
+            config.write_text(NGINX.format(directory=directory, port=port, upstream=upstream.url))
+            return [nginx, "-c", str(config), "-e", "stderr", "-g", "user root;"]
+
+        def answers(running):
+            with running.open("/good") as client:
+                return client.read_status(within=2.0) == 200
+
+        proxy = launch(command, directory=directory, name="nginx", ready=answers)
+        try:
+            yield upstream.url, proxy.url
+        finally:
+            proxy.stop()
+
+
+def test_a_bare_app_behind_nginx_is_buffered(examine, behind_nginx):
+    direct, proxied = behind_nginx
+    assert codes(examine(url=f"{direct}/bare")) == ["no-transform", "x-accel-buffering"]
+    report = examine(url=f"{proxied}/bare", options=["--wait", "3"])
+    assert codes(report) == ["no-transform", "buffered"]
+
+
+def test_an_event_stream_behind_nginx_is_healthy(examine, behind_nginx):
+    for url in behind_nginx:
+        assert codes(examine(url=f"{url}/good")) == []
+
+
+# What cannot be served from this machine
+
+
+def examination(**first):
+    headers = [("content-type", "text/event-stream")]
+    return Examination(first=Exchange(status=200, headers=headers, **first), records=[], wait=1.0)
+
+
+@pytest.mark.parametrize(
+    ("url", "alpn", "found"),
+    [
+        ("http://127.0.0.1/", "", False),
+        ("http://[::1]:8000/", "", False),
+        ("http://localhost/", "", False),
+        ("http://example.com/", "", True),
+        ("https://example.com/", "http/1.1", True),
+        ("https://example.com/", "h2", False),
+        ("https://example.com/", "", False),  # it could not be asked
+    ],
+)
+def test_six_connections(url, alpn, found):
+    finding = six_connections(replace(examination(url=url), alpn=alpn))
+    assert (finding is not None) == found
+
+
+def test_the_reference_lists_every_finding():
+    page = documents.DOCS / "reference" / "cli-listen-doctor.md"
+    listed = {
+        code for row in documents.tables_in(page)[-1] for code in re.findall("`(.+?)`", row[0])
+    }
+    package = documents.ROOT / "sse_asgi" / "cli" / "doctor" / "findings"
+    code = "".join(path.read_text() for path in package.glob("*.py"))
+    found = set(re.findall(r'Finding\(\s*"([a-z0-9-]+)"', code))
+    assert listed == found | {"crlf", "cr"}
+
+
+# The command
+
+
+def test_the_report_for_people(tmp_path):
+    with ScriptedServer(healthy(*WORDS)) as server:
+        done = commands.run("doctor", server.url, "--wait", "1", directory=tmp_path)
+    assert done.returncode == 1
+    assert "1. The stream ends without an end marker" in done.stdout
+    assert "Seen: " in done.stdout
+    assert "Remedy: " in done.stdout
+    assert done.stdout.rstrip().endswith("1 finding.")
+    assert done.stderr == ""
+
+
+def test_the_report_for_healthy_people(tmp_path):
+    with ScriptedServer(healthy(*WORDS, END)) as server:
+        done = commands.run("doctor", server.url, "--wait", "1", directory=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rstrip().endswith("No finding.")
+
+
+def test_the_request_can_be_chosen(examine):
+    def answer(request):
+        good = request.method == "POST" and request.body == b'{"a": 1}'
+        return healthy(*WORDS, END) if good and request.get("x-key") == b"k" else status(400)
+
+    options = ["--json-body", '{"a": 1}', "-H", "X-Key: k"]
+    assert codes(examine(answer, options=options)) == []
+
+
+def test_ctrl_c_ends_it(tmp_path):
+    with ScriptedServer(healthy(*WORDS, end="open")) as server:
+        process = subprocess.Popen(
+            [*commands.SSE_ASGI, "doctor", server.url],
+            cwd=commands.ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        server.wait_for_requests(1)
+        process.send_signal(2)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert errors == "interrupted before the examination was complete\n"

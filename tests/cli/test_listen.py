@@ -1,0 +1,468 @@
+"""`sse-asgi listen`, run as a user runs it, in a process of its own."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from sse_asgi import JSONFraming, MessageEvent, TextFraming
+from sse_asgi.cli import main
+from sse_asgi.cli.listen.dialects import recognise, text_decoder
+from sse_asgi.cli.listen.timing import Timing, percentile, seconds, status_line, summary
+from sse_asgi.errors import StreamFailedError
+from tests.cli import commands
+from tests.client.scripted import ScriptedServer, status, stream
+from tests.conftest import require
+from tests.servers import free_port
+
+HELLO = [b"data: Hello, \n\n", b"data: w\xc3\xb6rld!\n\n"]
+END = b"data: [DONE]\n\n"
+
+
+@dataclass
+class Done:
+    """What a command has done."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def listen(capsys, monkeypatch, tmp_path):
+    """Run the command against a script; give what it did, and the server."""
+    servers = []
+    monkeypatch.chdir(tmp_path)
+
+    def run(*answers, options=(), url=None):
+        server = ScriptedServer(*answers)
+        servers.append(server)
+        server.__enter__()
+        code = main(["listen", url or server.url, *options])
+        return Done(code, *capsys.readouterr()), server
+
+    yield run
+    for server in servers:
+        server.__exit__()
+
+
+# What is printed
+
+
+def test_text_as_it_is(listen):
+    done, server = listen(stream(*HELLO, END))
+    assert (done.returncode, done.stdout) == (0, "Hello, wörld!")
+    head, times, rate = done.stderr.splitlines()
+    assert head == "complete: 3 events, 13 characters of text"
+    assert re.fullmatch(r"first byte after .+, first event after .+, end after .+", times)
+    assert re.fullmatch(r"[\d.]+ events/s; gaps p50 .+, p90 .+, p99 .+, longest .+", rate)
+    assert server.requests[0].get("accept") == b"text/event-stream"
+
+
+def test_text_comes_as_it_arrives():
+    with (
+        ScriptedServer(stream(HELLO[0], 60, end="open")) as server,
+        start(server.url, stdout=subprocess.PIPE) as process,
+    ):
+        assert os.read(process.stdout.fileno(), 100) == b"Hello, "
+        process.kill()
+
+
+def test_events(listen):
+    done, _ = listen(stream(b"event: add\nid: 7\ndata: a\ndata: b\n\n", END), options=["--events"])
+    first, second, _ = done.stdout.split("\n\n")
+    assert re.fullmatch(r" +[\d.]+ add id=7\na\nb", first)
+    assert re.fullmatch(r" +[\d.]+ message id=7\n\[DONE\]", second)
+
+
+def test_json_lines(listen):
+    done, _ = listen(stream(b"event: add\nid: 7\ndata: \xe2\x80\xa8\n\n", END), options=["--json"])
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert 0 <= first.pop("at") <= second["at"]
+    assert first == {"type": "add", "data": "\u2028", "last_event_id": "7"}
+
+
+def test_the_framing_can_be_named_or_told(listen):
+    body = [b'data: "one\\n"\n\n', b'data: "two"\n\n', END]
+    assert listen(stream(*body))[0].stdout == "one\ntwo"
+    assert listen(stream(*body), options=["--framing", "json"])[0].stdout == "one\ntwo"
+    assert listen(stream(*body), options=["--framing", "text"])[0].stdout == '"one\\n""two"'
+
+
+def test_openai_streams_are_recognised(listen):
+    chunks = [{"role": "assistant"}, {"content": "Hello"}, {"content": " world"}, {}]
+    body = [
+        b"data: %b\n\n" % json.dumps({"choices": [{"delta": delta}]}).encode() for delta in chunks
+    ]
+    done, _ = listen(stream(*body, END))
+    assert (done.returncode, done.stdout) == (0, "Hello world")
+
+
+def test_output_that_nobody_reads():
+    with (
+        ScriptedServer(stream(*HELLO * 20_000, END)) as server,
+        start(server.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process,
+    ):
+        os.read(process.stdout.fileno(), 1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) == 0
+
+
+# The request
+
+
+def test_the_request(listen):
+    options = [
+        *("--json-body", '{"prompt": "hi"}', "-H", "X-One: 1", "--header", "x-two:2"),
+        *("--last-event-id", "7"),
+    ]
+    _, server = listen(stream(END), options=options)
+    (request,) = server.requests
+    assert (request.method, request.body) == ("POST", b'{"prompt": "hi"}')
+    assert request.get("content-type") == b"application/json"
+    assert (request.get("x-one"), request.get("x-two")) == (b"1", b"2")
+    assert request.get("last-event-id") == b"7"
+
+
+def test_a_body_from_a_file_and_another_method(listen, tmp_path):
+    (tmp_path / "body.json").write_text('["é"]')
+    _, server = listen(stream(END), options=["--json-body", "@body.json", "-X", "put"])
+    assert (server.requests[0].method, server.requests[0].body) == ("PUT", '["é"]'.encode())
+
+
+def test_a_url_without_a_scheme(listen):
+    with ScriptedServer(stream(*HELLO, END)) as server:
+        done, _ = listen(END, url=f"127.0.0.1:{server.port}")
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ftp://example.com"], "no URL of http"),
+        (["http://"], "no URL of http"),
+        (["http://127.0.0.1:99999"], "no URL of http"),
+        (["http://x", "-H", "nonsense"], "NAME: VALUE"),
+        (["http://x", "--json-body", "{"], "no JSON"),
+        (["http://x", "--json-body", "@missing"], "cannot read"),
+        (["http://x", "--read-timeout", "0"], "greater than 0"),
+        (["http://x", "--plot", "/no/such/place.png"], "no directory"),
+        (["http://x", "--events", "--json"], "not allowed with"),
+    ],
+)
+def test_a_wrong_command_line(capsys, arguments, words):
+    try:
+        code = main(["listen", *arguments])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2
+    assert words in capsys.readouterr().err
+
+
+# How it ends
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (stream(*HELLO), "ended without an end marker"),
+        (stream(*HELLO, end="cut"), "broke off"),
+        (stream(*HELLO, b'event: error\ndata: {"message": "boom"}\n\n'), "boom"),
+        (stream(b'data: {"choices": []}\n\n', b'data: {"error": {"message": "boom"}}\n\n'), "boom"),
+    ],
+)
+def test_a_stream_that_is_cut(listen, answer, reason):
+    done, _ = listen(answer)
+    assert done.returncode == 3
+    assert done.stderr.startswith("cut: ")
+    assert reason in done.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize("number", [204, 401, 503])
+def test_a_stream_that_is_refused(listen, number):
+    answer = stream(b"no key\nmore", status=number, content_type="text/plain")
+    done, _ = listen(answer)
+    if number == 204:
+        assert done.returncode == 3
+        return
+    assert done.returncode == 4
+    assert done.stderr.startswith("refused: 0 events")
+    assert f"status {number}" in done.stderr
+    assert "it says: no key\n" in done.stderr
+
+
+def test_a_server_that_is_not_there(listen):
+    done, _ = listen(END, url=f"http://127.0.0.1:{free_port()}", options=["--quiet"])
+    assert done.returncode == 4
+    assert "Connection refused" in done.stderr
+
+
+def test_end_markers_can_be_named_or_absent(listen):
+    assert listen(stream(*HELLO, b"data: bye\n\n"), options=["--done", "bye"])[0].returncode == 0
+    done, _ = listen(stream(*HELLO), options=["--no-done"])
+    assert (done.returncode, done.stdout) == (0, "Hello, wörld!")
+
+
+def test_reconnections(listen):
+    answers = [
+        stream(b"retry: 1\nid: 1\ndata: Hello, \n\n", end="cut"),
+        status(503),
+        stream(HELLO[1], END),
+    ]
+    done, server = listen(*answers, options=["--reconnect"])
+    assert (done.returncode, done.stdout) == (0, "Hello, wörld!")
+    assert "2 connections" in done.stderr
+    assert server.requests[1].get("last-event-id") == b"1"
+
+
+def test_silence_can_be_too_long(listen):
+    done, _ = listen(stream(HELLO[0], end="open"), options=["--read-timeout", "0.2"])
+    assert done.returncode == 3
+
+
+def start(url, *options, **how):
+    return subprocess.Popen([*commands.SSE_ASGI, "listen", url, *options], cwd=commands.ROOT, **how)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_the_summary(number):
+    with ScriptedServer(stream(*HELLO, end="open")) as server:
+        process = start(server.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout.read(13) == "Hello, wörld!"
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=20)
+        server.wait_until_left(0)
+    assert (process.returncode, output) == (0, "")
+    assert errors.startswith("interrupted: 2 events, 13 characters of text\nfirst byte after")
+
+
+def test_a_plot(listen, tmp_path):
+    require("matplotlib")
+    done, _ = listen(stream(*HELLO, 0.1, END), options=["--plot", "times.png", "-q"])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_without_matplotlib(listen):
+    code = "import sys; sys.modules['matplotlib'] = None; from sse_asgi.cli import main; main({!r})"
+    arguments = ["listen", "http://127.0.0.1:1", "--plot", "x.png"]
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code.format(arguments)}"],
+        capture_output=True,
+        text=True,
+        cwd=commands.ROOT,
+        check=False,
+    )
+    assert "pip install matplotlib" in done.stderr
+
+
+# The terminal
+
+
+class Terminal:
+    """A pseudo-terminal, and a process on it."""
+
+    def __init__(self, url, *options):
+        self.output = ""
+        pid, self.descriptor = pty.fork()
+        if not pid:
+            os.environ["PYTHONPATH"] = str(commands.ROOT)
+            os.execv(sys.executable, [*commands.SSE_ASGI, "listen", url, *options])
+        self.pid = pid
+
+    def read_until(self, pattern):
+        deadline = time.monotonic() + 20
+        while not re.search(pattern, self.output):
+            assert time.monotonic() < deadline, self.output
+            ready, _, _ = select.select([self.descriptor], [], [], 0.1)
+            if ready:
+                self.output += os.read(self.descriptor, 4096).decode()
+
+    def end(self):
+        try:
+            while data := os.read(self.descriptor, 4096):
+                self.output += data.decode()
+        except OSError:  # Linux says so when the other end is closed
+            pass
+        os.close(self.descriptor)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_the_status_line_of_a_terminal():
+    with ScriptedServer(stream(*HELLO, b"data: \x1b[31m\n\n", end="open")) as server:
+        terminal = Terminal(server.url)
+        terminal.read_until(r"first byte \d+ ms, event \d+ ms \| 3 events, [\d.]+/s")
+        os.kill(terminal.pid, signal.SIGINT)
+        assert terminal.end() == 0
+    assert "wörld!\ufffd[31m" in terminal.output  # no server steers the terminal
+    shown, _, summary_lines = terminal.output.partition("interrupted: 3 events")
+    assert shown.rindex("\x1b[r") > shown.rindex("\x1b[7m")  # the scrolling region is given back
+    assert "longest" in summary_lines
+
+
+def test_a_quiet_terminal():
+    with ScriptedServer(stream(*HELLO, END)) as server:
+        terminal = Terminal(server.url, "--quiet")
+        assert terminal.end() == 0
+    assert terminal.output == "Hello, wörld!\r\n"
+
+
+# Dialects
+
+
+def event(value, kind="message"):
+    return MessageEvent(value if isinstance(value, str) else json.dumps(value), kind)
+
+
+def read(name, *events):
+    decode = text_decoder(name)
+    return [decode(each) for each in events]
+
+
+@pytest.mark.parametrize(
+    ("first", "name"),
+    [
+        (event({"choices": [{"delta": {}}]}), "openai"),
+        (event({"type": "response.created"}, "response.created"), "openai"),
+        (event({"type": "message_start", "message": {}}, "message_start"), "anthropic"),
+        (event({"type": "start", "messageId": "1"}), "ai-sdk"),
+        (event('"Hello"'), "json"),
+        (event("Hello"), "text"),
+        (event('"Hello'), "text"),
+        (event("42"), "text"),
+        (event("[" * 100_000), "text"),
+        (event('{"a":' * 100_000), "text"),
+        (event({"type": ["x"]}), "text"),
+        (event("x", "ping"), None),
+    ],
+)
+def test_a_dialect_is_told_by_its_first_event(first, name):
+    assert recognise(first) == name
+
+
+def test_events_before_the_first_text_do_not_decide():
+    ping = event("{}", "ping")
+    assert read("auto", ping, event('"a"'), event('"b"'), event("[DONE]")) == ["", "a", "b", None]
+    assert read("auto", event("[DONE]")) == [None]
+
+
+def test_openai_responses():
+    delta = {"type": "response.output_text.delta", "delta": "Hi"}
+    events = [
+        event({"type": "response.created"}, "response.created"),
+        event(delta, "response.output_text.delta"),
+        event({"type": "response.completed"}, "response.completed"),
+    ]
+    assert read("auto", *events) == ["", "Hi", None]
+
+
+def test_openai_completions_and_odd_values():
+    values = [
+        {"choices": [{"text": "a"}, {"delta": {"content": "b"}}]},
+        {"choices": [None, {"delta": None}, {"delta": {"content": 1}}]},
+        {"choices": None},
+        [],
+    ]
+    assert read("openai", *map(event, values)) == ["ab", "", "", ""]
+
+
+def test_anthropic():
+    values = [
+        {"type": "message_start", "message": {}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
+        {"type": "content_block_delta", "delta": {"type": "input_json_delta"}},
+        {"type": "message_stop"},
+    ]
+    assert read("auto", *(event(value, value["type"]) for value in values)) == ["", "Hi", "", None]
+
+
+def test_ai_sdk():
+    values = [{"type": "start"}, {"type": "text-delta", "id": "1", "delta": "Hi"}, "[DONE]"]
+    assert read("auto", *map(event, values)) == ["", "Hi", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("openai", {"error": {"message": "boom"}}),
+        ("openai", {"type": "response.failed", "response": {"error": {"message": "boom"}}}),
+        ("anthropic", {"type": "error", "error": {"type": "x", "message": "boom"}}),
+        ("ai-sdk", {"type": "error", "errorText": "boom"}),
+    ],
+)
+def test_failures_in_a_dialect(name, value):
+    with pytest.raises(StreamFailedError, match="boom"):
+        read(name, event(value))
+
+
+def test_the_framings_are_those_of_the_library():
+    for name, framing in (("text", TextFraming()), ("json", JSONFraming())):
+        data = framing.encoder()("a b")[6:-2].decode()
+        assert read(name, event(data), event("[DONE]")) == ["a b", None]
+
+
+# Times
+
+
+@pytest.fixture
+def clock():
+    """Give a clock that is set by hand."""
+
+    class Clock:
+        now = 100.0
+
+        def __call__(self):
+            return self.now
+
+    return Clock()
+
+
+def test_times_are_noted(clock):
+    timing = Timing(clock)
+    clock.now = 100.5
+    timing.note_response()
+    for at in (101.0, 101.1, 101.3, 103.3):
+        clock.now = at
+        timing.note_event()
+    clock.now = 104.0
+    line = status_line(timing)
+    timing.note_end()
+    clock.now = 200.0
+    assert line == (
+        "4.0 s | first byte 500 ms, event 1.00 s | 4 events, 1.3/s | longest gap 2.00 s"
+    )
+    assert summary(timing) == [
+        "first byte after 500 ms, first event after 1.00 s, end after 4.00 s",
+        "1.3 events/s; gaps p50 200 ms, p90 2.00 s, p99 2.00 s, longest 2.00 s",
+    ]
+
+
+def test_nothing_has_come(clock):
+    timing = Timing(clock)
+    assert status_line(timing) == (
+        "0.0 s | first byte -, event - | 0 events, 0.0/s | longest gap 0 ms"
+    )
+    assert summary(timing) == ["first byte after -, first event after -, end after 0 ms"]
+
+
+def test_a_silence_that_goes_on_is_a_gap(clock):
+    timing = Timing(clock)
+    timing.note_event()
+    clock.now = 107.0
+    assert "longest gap 7.00 s" in status_line(timing)
+
+
+def test_percentiles():
+    values = list(range(1, 101))
+    assert [percentile(values, each) for each in (0, 50, 90, 99, 100)] == [1, 50, 90, 99, 100]
+    assert percentile([7.0], 99) == 7.0
+    assert seconds(0.0004) == "0 ms"

@@ -1,0 +1,138 @@
+"""The whole text of a source, over connections that break off, and on both sides."""
+
+import anyio
+import pytest
+
+from sse_asgi import JSONFraming, TextFraming
+from sse_asgi.client import EventSource
+from sse_asgi.errors import (
+    FramingError,
+    IncompleteStreamError,
+    StreamFailedError,
+    StreamLostError,
+    StreamRefusedError,
+)
+from tests.client.conftest import in_thread
+from tests.client.scripted import PATIENCE, status, stream
+
+pytestmark = pytest.mark.anyio
+
+CHUNKS = ["Hello", ", ", "wörld\n", "", "[DONE]", "\n", " two\nlines ", "\u2028end"]
+
+
+async def text_of(url, framing=None, **options):
+    with anyio.fail_after(PATIENCE):
+        async with EventSource(url, **{"reconnection_time": 1, **options}) as source:
+            return await (source.text() if framing is None else source.text(framing))
+
+
+def encoded(framing, chunks):
+    encode = framing.encoder()
+    return [encode(chunk) for chunk in chunks]
+
+
+def numbered(framing, chunks):
+    """Encode chunks so that the last event of each carries the chunk's number as its id."""
+    events = []
+    for number, event in enumerate(encoded(framing, chunks), 1):
+        head, last = event[:-2].rpartition(b"\n\n")[::2]
+        head = head + b"\n\n" if head else b""
+        events.append(head + b"id: %d\n%b\n\n" % (number, last))
+    return events
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), TextFraming(done="--end--")])
+async def test_the_text_up_to_the_end_marker(serve, client, framing):
+    server = serve(stream(*encoded(framing, CHUNKS), framing.end(), end="open"))
+    assert await text_of(server.url, framing, client=client) == "".join(CHUNKS)
+    await in_thread(server.wait_until_left, 0)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("framing", [TextFraming(done=None), JSONFraming(done=None)])
+@pytest.mark.parametrize("reconnect", [True, False])
+async def test_without_an_end_marker_a_clean_end_is_the_end(serve, client, framing, reconnect):
+    server = serve(stream(*encoded(framing, CHUNKS)))
+    assert await text_of(server.url, framing, client=client, reconnect=reconnect) == "".join(CHUNKS)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+@pytest.mark.parametrize("end", ["clean", "cut"])
+async def test_nothing_is_lost_or_doubled_where_the_server_replays(serve, client, framing, end):
+    events = numbered(framing, CHUNKS)
+
+    def answer(request):
+        begin = int(request.get("last-event-id") or 0)
+        if begin + 2 >= len(events):
+            return stream(*events[begin:], framing.end())
+        return stream(*events[begin : begin + 2], events[begin + 2][:-1], end=end)
+
+    server = serve(answer)
+    assert await text_of(server.url, framing, client=client) == "".join(CHUNKS)
+    assert len(server.requests) == 4
+
+
+async def test_failures_before_the_first_event_cost_nothing(serve, client):
+    server = serve(status(503), stream(end="cut"), stream(), stream(b"data: a\n\ndata: [DONE]\n\n"))
+    assert await text_of(server.url, client=client) == "a"
+
+
+@pytest.mark.parametrize("end", ["clean", "cut"])
+async def test_a_stream_without_ids_cannot_be_resumed(serve, client, end):
+    server = serve(stream(b"data: Hello\n\n", end=end), stream(b"data: Hello\n\ndata: [DONE]\n\n"))
+    with pytest.raises(IncompleteStreamError, match="sends no ids") as caught:
+        await text_of(server.url, client=client, last_event_id="given")
+    assert caught.value.text == "Hello"
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("last", [status(204), status(404), status(503, headers={})])
+async def test_an_end_for_good_without_the_end_marker(serve, client, last):
+    server = serve(stream(b"id: 1\ndata: Hello\n\n", end="cut"), last)
+    temporary = {"temporary_statuses": ()} if last.status == 503 else {}
+    with pytest.raises(IncompleteStreamError, match="5 characters had come") as caught:
+        await text_of(server.url, client=client, **temporary)
+    assert caught.value.text == "Hello"
+
+
+@pytest.mark.parametrize("end", ["clean", "cut"])
+async def test_one_connection_that_ends_too_early(serve, client, end):
+    server = serve(stream(b"data: Hello\n\n", end=end))
+    with pytest.raises(IncompleteStreamError) as caught:
+        await text_of(server.url, client=client, reconnect=False)
+    assert caught.value.text == "Hello"
+    assert isinstance(caught.value.__cause__, StreamLostError) == (end == "cut")
+
+
+async def test_an_error_event_carries_its_message_and_the_text(serve, client):
+    server = serve(stream(b'data: Hello\n\nevent: error\ndata: {"message": "out of memory"}\n\n'))
+    with pytest.raises(StreamFailedError, match="out of memory") as caught:
+        await text_of(server.url, client=client)
+    assert (caught.value.message, caught.value.text) == ("out of memory", "Hello")
+    assert isinstance(caught.value, IncompleteStreamError)
+    assert len(server.requests) == 1
+
+
+async def test_a_source_that_never_begins_raises_what_it_met(serve, client):
+    with pytest.raises(StreamRefusedError, match="status 404"):
+        await text_of(serve(status(404)).url, client=client)
+    with pytest.raises(StreamLostError):
+        await text_of("http://127.0.0.1:1/", client=client, reconnect=False)
+
+
+async def test_another_framing_is_an_error(serve, client):
+    server = serve(stream(b"data: Hello\n\n"))
+    with pytest.raises(FramingError, match="same framing"):
+        await text_of(server.url, JSONFraming(), client=client)
+    await in_thread(server.wait_for_requests, 1)
+
+
+async def test_text_after_the_last_id_is_what_the_server_gives_again(serve, client):
+    server = serve(
+        stream(b"id: 1\ndata: a\n\ndata: b\n\n", end="cut"),
+        stream(b"data: b\n\nid: 2\ndata: c\n\nid: 3\n\n", end="cut"),
+        stream(b"data: d\n\n", b"id: 4\n\n", end="cut"),
+        stream(b"data: [DONE]\n\n"),
+    )
+    assert await text_of(server.url, client=client) == "abcd"
