@@ -1,0 +1,95 @@
+"""What users import: complete, sorted, documented, and light."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+
+import sse_asgi
+
+CONTRACT = {
+    "EventStream", "EventStreamDecoder", "EventTooLargeError", "Framing", "InvalidEventError",
+    "JSONFraming", "MessageEvent", "Outcome", "Request", "RequestTooLargeError",
+    "ServerSentEvent", "Shutdown",
+    "SourceSpentError", "TextFraming", "Transcript",
+}  # fmt: skip
+OPTIONAL = [
+    "starlette",
+    "httpx",
+    "httpx2",
+    "redis",
+    "trio",
+    "uvicorn",
+    "uvloop",
+    "fastapi",
+    "hypercorn",
+]
+
+
+def members(value):
+    """The public functions, properties and classes that a class defines itself."""
+    for name, member in vars(value).items():
+        if not name.startswith("_") and (
+            inspect.isfunction(member) or isinstance(member, property)
+        ):
+            yield name, member
+
+
+def test_exports_are_sorted_and_exist():
+    assert sse_asgi.__all__ == sorted(sse_asgi.__all__)
+    assert len(set(sse_asgi.__all__)) == len(sse_asgi.__all__)
+    for name in sse_asgi.__all__:
+        assert hasattr(sse_asgi, name)
+
+
+def test_exports_are_all_that_the_package_names():
+    found = {
+        name
+        for name, value in vars(sse_asgi).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert found == set(sse_asgi.__all__)
+
+
+def test_exports_hold_the_contract():
+    assert set(sse_asgi.__all__) >= CONTRACT
+
+
+@pytest.mark.parametrize("name", sse_asgi.__all__)
+def test_every_public_name_has_a_docstring(name):
+    value = getattr(sse_asgi, name)
+    assert inspect.getdoc(value), name
+    assert value.__doc__, f"{name} inherits its docstring"
+    for member_name, member in members(value):
+        if not issubclass(value, str):
+            assert inspect.getdoc(member), f"{name}.{member_name}"
+
+
+def test_errors_have_one_root():
+    errors = [
+        value
+        for name in sse_asgi.__all__
+        if (value := getattr(sse_asgi, name)) and name.endswith("Error")
+    ]
+    assert all(issubclass(error, sse_asgi.SSEError) for error in errors)
+    assert issubclass(sse_asgi.InvalidEventError, ValueError)
+    assert issubclass(sse_asgi.SourceSpentError, RuntimeError)
+
+
+@pytest.mark.parametrize("module", ["sse_asgi", "sse_asgi.testing"])
+def test_the_import_loads_nothing_optional(module):
+    code = f"import sys, json, {module}; print(json.dumps([*sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    assert "anyio" in loaded
+    assert loaded.isdisjoint(OPTIONAL)
+
+
+def test_the_package_is_marked_as_typed():
+    from importlib.resources import files
+
+    assert files("sse_asgi").joinpath("py.typed").is_file()
