@@ -9,6 +9,7 @@ import asyncio
 import logging
 import math
 from abc import abstractmethod
+from collections.abc import Awaitable
 from typing import Any, cast
 
 import anyio
@@ -47,7 +48,7 @@ class AsyncioEnding(Ending[Line]):
         )
 
     @abstractmethod
-    async def work(self) -> None:
+    def work(self) -> Awaitable[None]:
         """Do what the stream is there for."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import contextvars
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
 from typing import Any
 
@@ -43,18 +43,21 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         self._receive = receive
         self._deferred = False  # a cancellation, to the source's next await
 
-    async def run(self) -> None:
+    # Whatever the source awaits passes through each coroutine from here to the server's, twice.
+    # So those that only call another hand out its awaitable instead.
+
+    def run(self) -> Awaitable[None]:
         """Live: from the first message to the server to the report of the end."""
         self.start_watching()
-        await self.end_with_work()
+        return self.end_with_work()
 
     async def watch(self) -> None:
         """Return when the client has left."""
         await watch(self._receive, self.request)
 
-    async def work(self) -> None:
+    def work(self) -> Awaitable[None]:
         """Produce, and send what is ready whenever the source waits."""
-        await self._drive(self.produce())
+        return self._drive(self.produce())
 
     async def pause(self) -> None:
         """Send what is ready (`_drive` does), let others run, and let a cancellation in."""
@@ -71,11 +74,18 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
     @types.coroutine
     def _drive(self, work: _Work) -> _Steps:
         """Run the work in this task; whenever it suspends, send first what is ready."""
+        outbox = self.outbox
         try:
             waiter = work.send(None)
             while True:
-                if self.outbox and not self.line_lost:
-                    yield from self._flush_meanwhile()
+                if outbox.frames and not self.line_lost:
+                    sending: _Work = self.flush()
+                    try:
+                        blocked = sending.send(None)
+                    except StopIteration:
+                        self._stop_if_line_lost()
+                    else:
+                        yield from self._wait_for_slow_client(sending, blocked)
                 try:
                     yield waiter
                 except BaseException as error:  # noqa: BLE001 - a cancellation: it is the work's
@@ -88,19 +98,8 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         except StopIteration:
             return
 
-    def _flush_meanwhile(self) -> _Steps:
-        """Send what is ready, while the work stands at an await that is not yet passed on."""
-        sending: _Work = self.flush()
-        try:
-            waiter = sending.send(None)
-        except StopIteration:
-            if self.line_lost:
-                self.cancel_work()
-            return
-        yield from self._wait_for_slow_client(sending, waiter)
-
     def _wait_for_slow_client(self, sending: _Work, waiter: Any) -> _Steps:  # noqa: ANN401
-        """Drive a send that blocks.
+        """Drive a send that blocks, while the work stands at an await that is not yet passed on.
 
         A cancellation that comes meanwhile is either our own stop, or meant for the work: its
         own timeout has passed. Then it must not tear the send, which goes on beside. Either
@@ -126,11 +125,14 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             pass  # sent, or given up
         if cancelled is not None:
             self._cancel_again(cancelled)
-        elif self.line_lost:
-            self.cancel_work()
+        else:
+            self._stop_if_line_lost()
 
     async def _go_on(self, sending: _Work, waiter: Any) -> None:  # noqa: ANN401
         await _resume(sending, waiter)
+        self._stop_if_line_lost()
+
+    def _stop_if_line_lost(self) -> None:
         if self.line_lost and not self.concluding:
             self.cancel_work()
 

@@ -14,18 +14,21 @@ class Outbox:
     """Frames on their way to one `send`.
 
     Bounded: `put` says when it is due to be sent, which has to happen before the next `put`.
+
+    Attributes:
+        frames: What waits; to be looked at only.
     """
 
-    __slots__ = ("_frames", "_since", "_size", "_text_chunks")
+    __slots__ = ("_since", "_size", "_text_chunks", "frames")
 
     def __init__(self) -> None:
-        self._frames: list[bytes] = []
+        self.frames: list[bytes] = []
         self._size = 0
         self._text_chunks = 0
         self._since: float | None = None  # when the oldest was put
 
     def __bool__(self) -> bool:
-        return self._size > 0
+        return bool(self.frames)
 
     def put(self, frame: bytes, text_chunks: int) -> bool:
         """Add a frame that carries that many of the source's text chunks; it may be empty.
@@ -37,15 +40,15 @@ class Outbox:
         if self._since is None:
             self._since = now
         if frame:
-            self._frames.append(frame)
+            self.frames.append(frame)
             self._size += len(frame)
         self._text_chunks += text_chunks
         return now - self._since >= MAX_WAIT or self._size >= MAX_BYTES
 
     def take(self) -> tuple[bytes, int]:
         """Empty it: everything joined, and how many text chunks that is."""
-        frames, text_chunks = self._frames, self._text_chunks
-        self._frames = []
+        frames, text_chunks = self.frames, self._text_chunks
+        self.frames = []
         self._size = 0
         self._text_chunks = 0
         self._since = None

@@ -75,6 +75,8 @@ class Passage(Ending[LineT]):
             self.lose_line(Outcome.SHUT_DOWN)
         elif self.inbox.client_left:  # the app may have seen it first
             self.lose_line(Outcome.DISCONNECTED)
+        elif error is None and self.stopping:  # some frameworks cut their streams at once
+            self.settle(Outcome.SHUT_DOWN)
         else:
             # An app that has been stopped may raise: that is its framework's way to end.
             error = error or RuntimeError("the app returned without ending its response")

@@ -79,7 +79,7 @@ def test_empty_frames_are_not_collected():
     for _ in range(1_000):
         outbox.put(b"", 0)
     assert outbox.take() == (b"", 0)
-    assert not outbox._frames
+    assert not outbox.frames
 
 
 def test_holds_no_more_than_its_bound_and_one_frame():
