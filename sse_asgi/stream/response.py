@@ -54,7 +54,7 @@ class Response(Ending[LineT]):
                             await await_it
                     is_due = outbox.put(encode(chunk), 1)
                 else:
-                    is_due = outbox.put(_frame(chunk), 0)
+                    is_due = outbox.put(frame_of(chunk), 0)
                 if is_due:
                     await self.pause()
                 if self.outcome is not None:  # the line is lost, or the source ignored its stop
@@ -102,7 +102,7 @@ class Response(Ending[LineT]):
         self.line.open = True
 
 
-def _frame(chunk: Chunk) -> bytes:
+def frame_of(chunk: Chunk) -> bytes:
     """Return the bytes of a chunk that is no text: an event as it is, nothing for `None`."""
     if chunk is None:
         return b""

@@ -1,0 +1,114 @@
+"""Leases: tells the log that this process's producers live, and them what it answers."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Final
+
+from sse_asgi.live.log import Log, LogUnavailableError
+from sse_asgi.live.producer import Producer
+
+BEATS: Final = 6
+"""Beats in the time of one lease; no two of them more than 5 s apart."""
+
+_PAUSE = 0.5
+
+_logger = logging.getLogger("sse_asgi")
+
+
+class Leases:
+    """Beats for all producers of a process, in one exchange, while there are any.
+
+    Args:
+        log: Where to.
+        producers: The running ones, by key; read at each beat.
+    """
+
+    def __init__(self, log: Log, producers: Mapping[str, Producer]) -> None:
+        self._log = log
+        self._producers = producers
+        self._tasks: list[asyncio.Task[None]] = []
+        self._checks: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to beat, unless that goes on already."""
+        if any(not task.done() for task in self._tasks):
+            return
+        self._tasks = [asyncio.create_task(self._wake_up(), name="sse_asgi live wakes")]
+        if self._log.lease < math.inf:
+            self._tasks.append(asyncio.create_task(self._beat_on(), name="sse_asgi live beats"))
+
+    def stop(self) -> None:
+        """Beat no more."""
+        for task in (*self._tasks, *self._checks):
+            task.cancel()
+
+    async def aclose(self) -> None:
+        """Stop, and wait for the end of it."""
+        self.stop()
+        if tasks := [*self._tasks, *self._checks]:
+            await asyncio.wait(tasks)
+
+    def expire(self, key: str) -> None:
+        """Find out whether nobody follows a generation, and end it then."""
+        task = asyncio.create_task(self._expire(key), name="sse_asgi live linger")
+        self._checks.add(task)
+        task.add_done_callback(self._checks.discard)
+
+    async def _expire(self, key: str) -> None:
+        while (producer := self._producers.get(key)) is not None:
+            try:
+                leases = await self._log.beat({key: producer.writer.token})
+            except LogUnavailableError:
+                await asyncio.sleep(_PAUSE)
+            else:
+                producer.expire(leases[key])
+                return
+
+    async def _beat_on(self) -> None:
+        interval = min(5.0, self._log.lease / BEATS)
+        heard = time.monotonic()
+        while True:
+            await asyncio.sleep(interval)
+            try:
+                await self._beat({key: p.writer.token for key, p in self._producers.items()})
+            except LogUnavailableError as error:
+                if time.monotonic() - heard > self._log.lease:
+                    self._give_up(error)
+            except Exception:
+                _logger.exception("a log's beat raised; trying again")
+            else:
+                heard = time.monotonic()
+
+    async def _beat(self, tokens: Mapping[str, str], *, left: bool = False) -> None:
+        if not tokens:
+            return
+        for key, lease in (await self._log.beat(tokens)).items():
+            producer = self._producers.get(key)
+            if producer is not None and producer.writer.token == tokens[key]:
+                producer.heed(lease, left=left)
+
+    def _give_up(self, error: LogUnavailableError) -> None:
+        """End the producers: by now the readers in other processes count them as dead."""
+        for producer in list(self._producers.values()):
+            producer.writer.lose(error)
+
+    async def _wake_up(self) -> None:
+        while True:
+            try:
+                await self._heed_wakes()
+            except LogUnavailableError:
+                pass
+            except Exception:
+                _logger.exception("a log's wakes raised; trying again")
+            await asyncio.sleep(_PAUSE)
+
+    async def _heed_wakes(self) -> None:
+        async with aclosing(self._log.wakes()) as keys:
+            async for key in keys:
+                producer = self._producers.get(key)
+                if producer is not None:
+                    await self._beat({key: producer.writer.token}, left=True)

@@ -1,0 +1,253 @@
+"""The log: where a generation's events are kept, and who may write them.
+
+A generation is one run of one source. Its producer numbers the encoded events 1, 2, 3, …;
+the number is the event's *position*, and everything else follows from it:
+
+1. An append names the position it follows, so that repeating it changes nothing, and a log
+   that lost data can say how far it still reaches.
+2. A viewer sees only what the log has acknowledged.
+3. While the producer lives it is the truth: what a log lost is appended again, under the
+   same positions.
+4. A push is a hint; the log decides.
+5. A lease is liveness, and every ending is in the log.
+
+`MemoryLog` and `RedisLog` implement `Log`; `sse_asgi.live.conformance` proves others.
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from sse_asgi.errors import SSEError
+
+INTERRUPTED: Final = "interrupted"
+"""The outcome of a generation whose producer died, as its readers wrote it into the log."""
+
+LOST: Final = "lost"
+"""What a reader is told when the log no longer has the generation, or not of that token."""
+
+
+class LogError(SSEError):
+    """The root of the errors that a log raises."""
+
+
+class LogUnavailableError(LogError):
+    """The store could not be reached, or would not answer. The same call may be repeated."""
+
+
+class LeaseLostError(LogError):
+    """The log no longer knows the producer. `Log.attach` takes the generation back."""
+
+
+class FencedError(LogError):
+    """The generation has ended or belongs to another producer. Its source has to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a generation ended.
+
+    Attributes:
+        outcome: A word of the producer's, or `INTERRUPTED`, or `LOST` (in no log).
+        detail: Text of the producer's that is kept beside it.
+    """
+
+    outcome: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a log knows of a generation without reading its events.
+
+    Attributes:
+        token: The producer's token.
+        meta: The text given to `Log.create`.
+        last: The position of the last event, 0 before the first.
+        ending: How it ended; None while it runs.
+    """
+
+    token: str
+    meta: str
+    last: int
+    ending: Ending | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive events of a generation.
+
+    Attributes:
+        after: The position before the first event.
+        events: The events, in order; possibly none.
+        ending: How the generation ended, if nothing follows these events.
+    """
+
+    after: int
+    events: Sequence[bytes]
+    ending: Ending | None = None
+
+    @property
+    def last(self) -> int:
+        """The position of the last event, or `after` if there is none."""
+        return self.after + len(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What the log answers a producer.
+
+    Attributes:
+        tail: The position of the last event that the log holds. The producer goes on from
+            there; a tail before the append's `prev` means that the log lost events and
+            took nothing.
+        stop: Somebody asked for the generation's end.
+    """
+
+    tail: int
+    stop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A producer's standing with the log.
+
+    Attributes:
+        held: Whether the log knows the producer. If not, the rest says nothing.
+        tail: As in `Ack`.
+        stop: As in `Ack`.
+        followers: How many `Log.follow` are open on the generation, in any process.
+    """
+
+    held: bool
+    tail: int = 0
+    stop: bool = False
+    followers: int = 0
+
+
+class Log(Protocol):
+    """A store for generations.
+
+    One object serves one process; it binds to an event loop no earlier than at its first
+    call. `key` names a generation, `token` the producer that runs it. Both are printable
+    ASCII without spaces; `Live` checks keys and makes tokens. Events are opaque bytes.
+
+    Every call may raise `LogUnavailableError`, and may then be repeated unchanged: a call
+    whose answer was lost has the same effect as one whose answer arrived.
+    """
+
+    @property
+    def lease(self) -> float:
+        """Seconds without `beat` after which a producer counts as dead.
+
+        `math.inf` for a log that lives and dies with its process: nobody beats then.
+        """
+        ...
+
+    @property
+    def local(self) -> bool:
+        """Whether the log is in this process's memory.
+
+        Its `append` never waits then, and each viewer follows by itself. Otherwise the
+        viewers of a process share one `follow`.
+        """
+        ...
+
+    async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
+        """Begin a generation and hold its lease, unless the key exists.
+
+        Args:
+            key: The generation.
+            token: Its producer.
+            meta: Text that `look` gives back.
+            keep: Seconds for which the generation stays readable after its end, or after
+                its producer's death.
+
+        Returns:
+            True for the producer that began it, also when it asks again; otherwise False.
+        """
+        ...
+
+    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
+        """Store the events at the positions after `prev`.
+
+        Events that are there already are left alone. If the log's tail is before `prev`,
+        nothing is stored and the tail returned.
+
+        Raises:
+            LeaseLostError: If the producer holds no lease.
+        """
+        ...
+
+    async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
+        """Take a generation back after its lease, or the log, was lost.
+
+        Returns:
+            The position of the last event that the log holds, 0 if it holds none.
+
+        Raises:
+            FencedError: If the generation has ended or has another producer.
+        """
+        ...
+
+    async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
+        """Renew the leases of all these generations (key to token), in one exchange."""
+        ...
+
+    async def finish(
+        self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
+    ) -> Ack:
+        """Store the last events and the ending, in one step, and give up the lease.
+
+        With a tail before `prev` nothing is stored, as for `append`. Repeated with the same
+        token, it finds the generation finished and says so.
+
+        Raises:
+            LeaseLostError: If the producer holds no lease and did not finish it.
+        """
+        ...
+
+    async def stop(self, key: str) -> bool:
+        """Ask the producer to end the generation.
+
+        It learns so from its next `Ack` or `Lease`, and at once from `wakes`.
+
+        Returns:
+            Whether the generation was running.
+        """
+        ...
+
+    async def look(self, key: str) -> Head | None:
+        """Return what is known of a generation, or None if there is none of that key."""
+        ...
+
+    async def read(self, key: str, token: str, after: int) -> Batch:
+        """Read a bounded number of stored events after a position, without waiting.
+
+        A batch without events and ending means that nothing follows yet. A generation that
+        is gone, or another token's, reads as `LOST`.
+        """
+        ...
+
+    def follow(self, key: str, token: str, after: int) -> AsyncGenerator[Batch, None]:
+        """Read the events after a position, and wait for more, up to the ending.
+
+        The batches join without holes. The last one carries the ending, and only that one.
+        A producer that dies gives `INTERRUPTED` within `lease` and a few seconds: whoever
+        follows writes that down. A generation that is gone for that long, or has another
+        token, gives `LOST`. While it is open the generator counts among
+        `Lease.followers`; close it, or the log will count it for a while.
+        """
+        ...
+
+    def wakes(self) -> AsyncGenerator[str, None]:
+        """Wait for keys of this process's generations that deserve a `beat` now.
+
+        That is: somebody asked to stop one, or its last follower has left. A hint that may
+        get lost.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections and tasks. The log may be used again, also in another loop."""
+        ...

@@ -1,0 +1,245 @@
+"""The producer: runs one source to its end, whoever watches.
+
+Two tasks. One steps the source, from its opening to its close. The other waits for that one's
+end and does what follows, whatever happened: the ending goes into the log, `on_complete` is
+told. Whoever wants the source to end settles the outcome, once, and cancels the first task,
+once; a second cancellation follows after `cleanup_timeout`.
+"""
+
+import asyncio
+import logging
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable
+from inspect import isawaitable
+from typing import Any, Final
+
+from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event, split_events
+from sse_asgi.live.log import Lease
+from sse_asgi.live.transcripts import ending_of
+from sse_asgi.live.writer import Writer
+from sse_asgi.stream.ending import error_event as failure_event
+from sse_asgi.stream.options import Options
+from sse_asgi.stream.request import Request
+from sse_asgi.stream.response import frame_of
+from sse_asgi.stream.source import SourceOpener, close
+from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
+
+FIRST_VIEWER: Final = 30.0
+"""Seconds that a generation with `linger` waits at least for its first viewer."""
+
+_STEPS: Final = 16
+"""Chunks after which a source that never waits lets others run."""
+
+_LAST_CHANCE: Final = 1.0
+"""Seconds between the second cancellation of a source and its being left alone."""
+
+_logger = logging.getLogger("sse_asgi")
+
+
+class Producer:
+    """One running generation.
+
+    Args:
+        opener: The source.
+        options: The framing, the hooks and the clean-up timeout.
+        linger: Seconds without viewers after which it ends; None for never.
+        on_empty: Called when nobody has watched for `linger` seconds; whoever is called finds
+            out whether that is so everywhere, and calls `stop`.
+    """
+
+    def __init__(
+        self,
+        opener: SourceOpener,
+        options: Options,
+        *,
+        linger: float | None,
+        on_empty: Callable[[], None],
+    ) -> None:
+        self._opener = opener
+        self._options = options
+        self._linger = linger
+        self._on_empty = on_empty
+        self._recorder = Recorder(record=True)
+        self._outcome: Outcome | None = None
+        self._error: BaseException | None = None
+        self._ends = array("Q")  # for each text chunk, the position of its last event
+        self._bound: asyncio.TimerHandle | None = None
+        self._gave_up = False
+        self._abandoned = False
+        self._empty: asyncio.TimerHandle | None = None
+
+    def start(self, writer: Writer) -> "asyncio.Task[Transcript]":
+        """Begin, and return the task that gives the transcript when all is done."""
+        self.writer = writer
+        self._loop = asyncio.get_running_loop()
+        if self._linger is not None:
+            self._watch_linger(max(self._linger, FIRST_VIEWER))
+        self._source = self._loop.create_task(self._produce(), name="sse_asgi live source")
+        self._main = self._loop.create_task(self._run(), name="sse_asgi live generation")
+        return self._main
+
+    def stop(self, outcome: Outcome, error: BaseException | None = None) -> bool:
+        """End the generation; only the first word counts. Tell whether it was running."""
+        if self._source.done():
+            return False
+        if self._outcome is not None:
+            return True
+        self._outcome = outcome
+        self._error = error
+        self._source.cancel()
+        self._bound_cleanup()
+        return True
+
+    def heed(self, lease: Lease, *, left: bool = False) -> None:
+        """Act on what the log says of the lease, the followers, and the wish to stop.
+
+        Args:
+            lease: What it says.
+            left: Whether this follows a wake: the last follower may just have left.
+        """
+        self.writer.heed(lease)
+        if self._linger is None or not lease.held:
+            return
+        if lease.followers:
+            self._unwatch_linger()
+        elif left or self._empty is None:
+            self._unwatch_linger()
+            self._watch_linger(self._linger)
+
+    def expire(self, lease: Lease) -> None:
+        """End, for nobody has watched for long enough; unless somebody does now."""
+        self._empty = None
+        if lease.held and not lease.followers:
+            self.stop(Outcome.DISCONNECTED)
+        else:
+            self.heed(lease)
+
+    async def _run(self) -> Transcript:
+        await self._see_end(self._source)
+        self._unwatch_linger()
+        self._judge()
+        ending = self._loop.create_task(self._finish(), name="sse_asgi live ending")
+        await self._see_end(ending)
+        return ending.result()
+
+    async def _see_end(self, task: "asyncio.Task[Any]") -> None:
+        """Wait for a task's end; a cancellation of this one means that the loop is closing."""
+        while not (task.done() or (task is self._source and self._abandoned)):
+            try:
+                await asyncio.wait([task])
+            except asyncio.CancelledError:
+                self.stop(Outcome.SHUT_DOWN)
+
+    # The source
+
+    async def _produce(self) -> None:
+        take, on_chunk = self._recorder.take, self._options.on_chunk
+        encode, write = self._options.framing.encoder(), self.writer.write
+        steps = 0
+        source = await self._opener.open(_detached_request())
+        try:
+            async for chunk in source:
+                if isinstance(chunk, str):
+                    take(chunk)
+                    if on_chunk is not None:
+                        waiting = on_chunk(chunk)
+                        if waiting is not None and isawaitable(waiting):
+                            await waiting
+                    await write(split_events(encode(chunk)))
+                    self._ends.append(self.writer.last)
+                else:
+                    await write(split_events(frame_of(chunk)))
+                steps += 1
+                if steps % _STEPS == 0:
+                    await asyncio.sleep(0)
+                if self._outcome is not None:  # the source ignored its stop
+                    break
+        except Exception as error:
+            if self._outcome is None:  # now: the clean-up may raise another
+                self._outcome, self._error = Outcome.FAILED, error
+            raise
+        finally:
+            self._bound_cleanup()
+            await close(source)
+
+    def _bound_cleanup(self) -> None:
+        if self._bound is None:
+            self._bound = self._loop.call_later(self._options.cleanup_timeout, self._give_up)
+
+    def _give_up(self) -> None:
+        """Cancel once more what does not end, and then go on without it."""
+        if self._source.done():
+            return
+        if self._gave_up:
+            self._abandoned = True
+            self._main.cancel()
+            return
+        self._gave_up = True
+        self._source.cancel()
+        self._bound = self._loop.call_later(_LAST_CHANCE, self._give_up)
+
+    # The ending
+
+    def _judge(self) -> None:
+        source = self._source
+        if self._bound is not None:
+            self._bound.cancel()
+        if self._gave_up:
+            _logger.error("a live source did not end within cleanup_timeout")
+        if not source.done() or source.cancelled():
+            # If not by us: whatever closes the event loop cancels every task.
+            self._outcome = self._outcome or Outcome.SHUT_DOWN
+            return
+        error = source.exception()
+        if error is not None and self._outcome is None:  # it could not be opened
+            self._outcome, self._error = Outcome.FAILED, error
+        if error is not None:
+            _logger.error("a live source raised", exc_info=error)
+        self._outcome = self._outcome or Outcome.COMPLETED
+
+    async def _finish(self) -> Transcript:
+        await self.writer.drain()
+        recorder = self._recorder
+        recorder.sent_chunks = bisect_right(self._ends, self.writer.acked)
+        transcript = recorder.transcript(self._outcome or Outcome.COMPLETED, self._error)
+        await self.writer.finish(split_events(self._last_words()), ending_of(transcript))
+        await self._report(transcript)
+        return transcript
+
+    async def _report(self, transcript: Transcript) -> None:
+        on_complete = self._options.on_complete
+        if on_complete is None:
+            return
+        try:
+            waiting = on_complete(transcript)
+            if isawaitable(waiting):
+                await waiting
+        except Exception:
+            _logger.exception("on_complete raised")
+
+    def _last_words(self) -> bytes:
+        if self._outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+            return self._options.framing.end()
+        if self._outcome is Outcome.FAILED and self._error is not None:
+            return failure_event(self._error, self._options.describe_error)
+        return error_event(INTERRUPTED_MESSAGE)
+
+    # The viewers
+
+    def _watch_linger(self, seconds: float) -> None:
+        self._empty = self._loop.call_later(seconds, self._on_empty)
+
+    def _unwatch_linger(self) -> None:
+        if self._empty is not None:
+            self._empty.cancel()
+            self._empty = None
+
+
+def _detached_request() -> Request:
+    """Return an empty request, for a source that takes one: a generation belongs to none."""
+    request = Request(
+        {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    )
+    request.feed({"type": "http.request", "body": b"", "more_body": False})
+    return request

@@ -1,0 +1,10 @@
+"""`RedisLog`: generations in Redis or Valkey, for any number of processes. Extra `redis`."""
+
+try:
+    from sse_asgi.live.redis.store import RedisLog
+except ModuleNotFoundError as error:
+    if error.name != "redis":
+        raise
+    raise ImportError("RedisLog needs redis-py: pip install 'sse-asgi[redis]'") from error
+
+__all__ = ["RedisLog"]

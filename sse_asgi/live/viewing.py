@@ -1,0 +1,150 @@
+"""Viewing: finds a generation for somebody, and gives what one viewer is sent."""
+
+import json
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from datetime import datetime
+from typing import Any, Final
+
+from sse_asgi.errors import shown
+from sse_asgi.live.errors import UnknownGenerationError
+from sse_asgi.live.frames import StoredEvents, encode_batch, has_seen_all, last_words, tag_of
+from sse_asgi.live.log import LOST, Batch, Ending, Head, Log, LogUnavailableError
+from sse_asgi.live.producer import Producer
+from sse_asgi.live.tail import Tails
+from sse_asgi.live.transcripts import transcript_of
+from sse_asgi.stream.transcript import Transcript
+from sse_asgi.wire.decoder import EventStreamDecoder
+from sse_asgi.wire.framing import Framing
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@-]{0,199}")
+_EVENT_BYTES: Final = 2**40  # an event that could be stored can be read
+
+
+def check_id(id: str) -> str:  # noqa: A002 - the contract's name
+    """Return an id that a user chose, if it fits into a path and a key.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It has other characters, or too many.
+    """
+    if not isinstance(id, str):
+        raise TypeError(f"id must be a str or None, not {shown(id)} ({type(id).__qualname__})")
+    if not _ID.fullmatch(id):
+        raise ValueError(f"id {shown(id)}: use 1 to 200 letters, digits and the signs . _ ~ : @ -")
+    return id
+
+
+def owner_of(head: Head) -> str | None:
+    """Return a generation's owner."""
+    owner: str | None = _meta(head)["owner"]
+    return owner
+
+
+def _meta(head: Head) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads(head.meta)
+    return meta
+
+
+class Viewing:
+    """Looks at generations, here and in other processes.
+
+    Args:
+        log: Where they are kept.
+        producers: Those that run here, by key.
+        tails: The followers that viewers here share.
+    """
+
+    def __init__(self, log: Log, producers: Mapping[str, Producer], tails: Tails) -> None:
+        self._log = log
+        self._producers = producers
+        self._tails = tails
+
+    async def look(self, key: str) -> Head | None:
+        """Look a generation up; None if there is none.
+
+        Raises:
+            LogUnavailableError: The log is out of reach, and the generation runs elsewhere.
+        """
+        if not _ID.fullmatch(key):
+            return None
+        producer = self._producers.get(key)
+        try:
+            head = await self._log.look(key)
+        except LogUnavailableError:
+            if producer is None:
+                raise
+            head = None
+        if head is None and producer is not None:
+            # The log has lost it; its producer, which is here, is about to bring it back.
+            writer = producer.writer
+            return Head(writer.token, writer.meta, writer.acked, None)
+        return head
+
+    async def find(self, key: str, *, owner: str | None) -> Head:
+        """Look a generation up for somebody.
+
+        Raises:
+            UnknownGenerationError: There is none, or it has another owner.
+            LogUnavailableError: As for `look`.
+        """
+        head = await self.look(key)
+        if head is None or owner_of(head) not in (None, owner):
+            raise UnknownGenerationError(
+                f"there is no generation {shown(key)}: it is over, mistyped, or another owner's"
+            )
+        return head
+
+    def batches(self, key: str, head: Head, after: int) -> AsyncGenerator[Batch, None]:
+        """Yield the batches after a position, up to the end, in the cheapest way."""
+        if self._log.local:
+            return self._log.follow(key, head.token, after)
+        return self._tails.view(key, head.token, after, last=head.last)
+
+    async def frames(
+        self, key: str, head: Head, after: int, *, first: bytes = b""
+    ) -> AsyncGenerator[StoredEvents, None]:
+        """Yield what a viewer is sent after a position, up to the end.
+
+        Args:
+            key: The generation.
+            head: What is known of it.
+            after: The viewer's position.
+            first: What is sent before anything else.
+        """
+        if first:
+            yield StoredEvents(first)
+        if has_seen_all(head, after):
+            return
+        if head.ending is not None:
+            after = min(after, head.last)  # a cursor beyond a log that lost events: hear the end
+        tag = tag_of(head.token).encode()
+        async with aclosing(self.batches(key, head, after)) as batches:
+            async for batch in batches:
+                frame = encode_batch(tag, batch)
+                if batch.ending is not None:
+                    frame += last_words(tag, batch)
+                if frame:
+                    yield StoredEvents(frame)
+
+    async def read_transcript(self, key: str, framing: Framing) -> Transcript:
+        """Follow a generation to its end, and return what it produced.
+
+        Raises:
+            UnknownGenerationError: There is none.
+            LogUnavailableError: As for `look`.
+        """
+        head = await self.look(key)
+        if head is None:
+            raise UnknownGenerationError(f"there is no generation {shown(key)}: it is over")
+        decoder, decode = EventStreamDecoder(max_event_size=_EVENT_BYTES), framing.decoder()
+        texts: list[str] = []
+        ending = Ending(LOST)
+        async with aclosing(self.batches(key, head, 0)) as batches:
+            async for batch in batches:
+                events = decoder.feed(encode_batch(b"", batch))
+                texts.extend(decode(event) or "" for event in events)
+                ending = batch.ending or ending
+        started_at = datetime.fromisoformat(_meta(head)["started_at"])
+        return transcript_of("".join(texts), len(texts), ending, started_at)

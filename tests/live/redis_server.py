@@ -1,0 +1,84 @@
+"""A real redis-server for tests: on a free port, in a temporary directory, nothing on disk."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from typing import Self
+
+import pytest
+
+
+def require_redis() -> str:
+    """Return the server's program, or skip the test that needs it."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        message = "redis-server is missing: apt-get install redis-server"
+        if os.environ.get("SSE_ASGI_REQUIRE_ALL") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return program
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class RedisServer:
+    """A server that can be killed, paused and started again on the same port."""
+
+    def __init__(self) -> None:
+        self.program = require_redis()
+        self.port = free_port()
+        self.directory = tempfile.TemporaryDirectory(prefix="sse_asgi-redis-")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [
+                self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                "--appendonly", "no", "--dir", self.directory.name,
+            ],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                    probe.sendall(b"PING\r\n")
+                    if probe.recv(16).startswith(b"+PONG"):
+                        return
+            except OSError:
+                pass
+            if time.monotonic() > deadline:
+                raise TimeoutError("redis-server does not answer")
+            time.sleep(0.02)
+
+    def send(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def close(self) -> None:
+        self.kill()
+        self.directory.cleanup()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

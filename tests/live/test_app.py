@@ -1,0 +1,614 @@
+"""Live in one process: what callers and viewers are promised."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import logging
+
+import pytest
+
+from sse_asgi import JSONFraming, Outcome, ServerSentEvent, TextFraming
+from sse_asgi.live import (
+    GenerationTooLargeError,
+    Live,
+    MemoryLog,
+    UnknownGenerationError,
+)
+from sse_asgi.testing import connect
+from tests.live.viewers import paced, watch, words
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def live():
+    live = Live()
+    yield live
+    await live.aclose(drain=0)
+
+
+def endless(closed=None):
+    async def source():
+        try:
+            for number in itertools.count():
+                yield f"{number} "
+                await asyncio.sleep(0.001)
+        finally:
+            if closed is not None:
+                closed.append(True)
+
+    return source
+
+
+async def gather_text(live, key, **options):
+    decode = TextFraming().decoder()
+    pieces = [decode(event) async for event in live.follow(key, **options)]
+    return "".join(piece or "" for piece in pieces)
+
+
+# Starting
+
+
+async def test_a_generation_runs_once_and_is_reported_once(live):
+    seen, reports = [], []
+    generation = await live.start(
+        paced(["a", "b", "c"], 0), on_chunk=seen.append, on_complete=reports.append
+    )
+    transcript = await generation.transcript()
+    assert (transcript.text, transcript.outcome) == ("abc", Outcome.COMPLETED)
+    assert (transcript.chunks, transcript.sent_chunks, transcript.error) == (3, 3, None)
+    assert transcript.time_to_first_chunk is not None
+    assert transcript.duration >= transcript.time_to_first_chunk
+    assert seen == ["a", "b", "c"]
+    assert reports == [transcript]
+
+
+async def test_of_twenty_concurrent_starts_one_runs(live):
+    calls = []
+
+    def source():
+        calls.append(1)
+        return paced(words(20), 0.001)()
+
+    generations = await asyncio.gather(*(live.start(source, id="g") for _ in range(20)))
+    transcripts = await asyncio.gather(*(each.transcript() for each in generations))
+    assert len(calls) == 1
+    assert [each.started for each in generations].count(True) == 1
+    assert {each.text for each in transcripts} == {"".join(words(20))}
+    again = await live.start(source, id="g")
+    assert len(calls) == 1
+    assert (await again.transcript()).text == "".join(words(20))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        lambda: ["a", "b"],
+        ["a", "b"],
+        lambda request: ["a", request.method and "b"],
+        paced(["a", None, "b"], 0),
+        paced(["a", "b"], 0)(),
+    ],
+    ids=["function", "list", "of a request", "with None", "iterator"],
+)
+async def test_every_kind_of_source_is_taken(live, source):
+    generation = await live.start(source)
+    assert (await generation.transcript()).text == "ab"
+
+
+async def test_what_is_no_source_is_refused_before_anything_starts(live):
+    for source in ("text", 3, lambda one, two: [one, two]):
+        with pytest.raises(TypeError):
+            await live.start(source, id="g")
+    assert (await watch(live, "/g")).statuses == [404]
+
+
+@pytest.mark.parametrize("key", ["", "a/b", "a b", "x" * 201, "{a}", "..", "é"])
+async def test_ids_that_fit_no_path_are_refused(live, key):
+    with pytest.raises(ValueError, match="letters"):
+        await live.start(["a"], id=key)
+
+
+async def test_default_ids_cannot_be_guessed(live):
+    ids = {(await live.start(["a"])).id for _ in range(50)}
+    assert len(ids) == 50
+    assert all(len(each) >= 22 for each in ids)  # 128 bits in base 64
+
+
+# Following
+
+
+async def test_any_cut_resumes_exactly(live):
+    chunks = words(60)
+    await live.start(paced(chunks, 0.001), id="g")
+    viewers = await asyncio.gather(
+        *(watch(live, "/mounted/here/g", drops=20, seed=seed) for seed in range(10))
+    )
+    for seen in viewers:
+        assert seen.text == "".join(chunks)
+        assert seen.positions == list(range(1, 62))
+        assert seen.statuses[-1] == 204
+    assert sum(seen.connections for seen in viewers) > 60
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), JSONFraming(done="end")])
+async def test_text_arrives_whatever_its_characters(live, framing):
+    chunks = [
+        "[DONE]",
+        "",
+        "a\nb\n\nc",
+        "\r\n" if framing.done == "end" else "x",
+        "日本",
+        "data: 1",
+    ]
+    await live.start(paced(chunks, 0), id="g", framing=framing)
+    seen = await watch(live, "/g", drops=8, framing=framing)
+    assert seen.text == "".join(chunks)
+
+
+async def test_each_event_of_one_chunk_has_its_own_position(live):
+    # A chunk that equals the end marker travels as two events: a viewer may be cut between them.
+    await live.start(paced(["[DONE]"] * 3, 0), id="g")
+    events = [event async for event in live.follow("g")]
+    assert [event.data for event in events] == ["[DO", "NE]"] * 3 + ["[DONE]"]
+    for place, event in enumerate(events):
+        rest = [one async for one in live.follow("g", last_event_id=event.last_event_id)]
+        assert rest == events[place + 1 :]
+
+
+async def test_events_pass_but_for_their_ids_and_lone_comments(live):
+    chunks = [
+        ServerSentEvent("1", event="step", id="mine"), "text", ServerSentEvent(comment="hidden"),
+        ServerSentEvent(retry=5), ServerSentEvent("2", comment="seen"),
+    ]  # fmt: skip
+    generation = await live.start(paced(chunks, 0), id="g")
+    transcript = await generation.transcript()
+    assert (transcript.text, transcript.chunks, transcript.sent_chunks) == ("text", 1, 1)
+    events = [event async for event in live.follow("g")]
+    assert [(event.type, event.data) for event in events] == [
+        ("step", "1"), ("message", "text"), ("message", "2"), ("message", "[DONE]"),
+    ]  # fmt: skip
+    ids = [event.last_event_id.partition(":")[2] for event in events]
+    assert ids == ["1", "2", "4", "5"]
+
+
+async def test_the_first_frame_sets_cursor_and_reconnection_time():
+    live = Live(retry=1234)
+    generation = await live.start(endless(), id="g")
+    async with connect(live, "/g") as connection:
+        data = await connection.read()
+        assert data.startswith(b"retry: 1234\nid: ")
+        assert connection.decoder.feed(data) is not None
+        assert connection.decoder.reconnection_time == 1234
+        assert connection.headers["generation-id"] == generation.id
+        assert connection.headers["x-content-type-options"] == "nosniff"
+        assert "no-store" in connection.headers["cache-control"]
+    await live.aclose(drain=0)
+
+
+async def test_the_query_carries_a_cursor_and_the_header_wins(live):
+    await live.start(["a", "b", "c"], id="g")
+    events = [event async for event in live.follow("g")]
+    first, second = events[0].last_event_id, events[1].last_event_id
+    async with connect(live, f"/g?last_event_id={first}") as connection:
+        assert [event.data async for event in connection] == ["b", "c", "[DONE]"]
+    headers = {"last-event-id": second}
+    async with connect(live, f"/g?last_event_id={first}", headers=headers) as connection:
+        assert [event.data async for event in connection] == ["c", "[DONE]"]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["x:1", ":", "1", "\x00", "zzzz:2", "9" * 400, "a:-1", "日:1", "a:1e3", " "]
+)
+async def test_a_forged_cursor_begins_at_the_start(live, cursor):
+    await live.start(["a", "b"], id="g")
+    events = [event.data async for event in live.follow("g", last_event_id=cursor)]
+    assert events == ["a", "b", "[DONE]"]
+
+
+async def test_a_cursor_ahead_of_a_running_generation_waits_and_of_an_ended_one_ends(live):
+    release = asyncio.Event()
+
+    async def source():
+        yield "a"
+        yield "b"
+        await release.wait()
+        yield "c"
+
+    await live.start(source, id="g")
+    first = await anext(live.follow("g"))
+    tag = first.last_event_id.partition(":")[0]
+    waiting = asyncio.create_task(gather_text(live, "g", last_event_id=f"{tag}:2"))
+    ahead = asyncio.create_task(gather_text(live, "g", last_event_id=f"{tag}:999999999"))
+    await asyncio.sleep(0.02)
+    assert not waiting.done()
+    assert not ahead.done()
+    release.set()
+    assert await waiting == "c"
+    assert await ahead == ""
+    headers = {"last-event-id": f"{tag}:999999999"}
+    async with connect(live, "/g", headers=headers) as connection:
+        assert connection.status == 204
+
+
+async def test_a_slow_viewer_holds_up_nobody(live):
+    chunks = ["x" * 1000] * 3000
+    await live.start(paced(chunks, 0), id="g")
+    async with connect(live, "/g") as slow:
+        await anext(slow)
+        fast = await watch(live, "/g")
+        assert fast.text == "".join(chunks)
+        rest = [event.data async for event in slow]
+    assert len(rest) == 3000  # the first was read before; the last is the end marker
+
+
+async def test_methods_and_protocols_that_it_does_not_know_are_refused(live):
+    await live.start(["a"], id="g")
+    async with connect(live, "/g", method="PUT") as connection:
+        assert connection.status == 405
+        assert "DELETE" in connection.headers["allow"]
+    async with connect(live, "/g", method="HEAD") as connection:
+        assert connection.status == 200
+        assert connection.headers["content-type"].startswith("text/event-stream")
+        assert await connection.read() == b""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    await live({"type": "websocket", "path": "/g"}, receive, send)
+    assert sent[0]["type"] == "websocket.close"
+
+
+# Who may
+
+
+async def test_a_foreign_generation_is_as_unknown_as_none(live):
+    calls = []
+    await live.start(endless(), id="g", owner="ann")
+    for method in ("GET", "DELETE"):
+        for path in ("/g", "/none"):
+            async with connect(live, path, method=method) as connection:
+                assert connection.status == 404
+    for owner in (None, "bob"):
+        with pytest.raises(UnknownGenerationError):
+            await anext(live.follow("g", owner=owner))
+        with pytest.raises(UnknownGenerationError):
+            await live.start(lambda: calls.append(1) or ["x"], id="g", owner=owner)
+        assert await live.stop("g", owner=owner) is False
+    assert (await anext(live.follow("g", owner="ann"))).data == "0 "
+    assert await live.stop("g", owner="ann") is True
+    assert calls == []
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_authorize_decides_over_http(is_async):
+    asked = []
+
+    def decide(scope, key, owner):
+        asked.append((key, owner))
+        return dict(scope["headers"]).get(b"user") == b"ann"
+
+    async def decide_later(scope, key, owner):
+        await asyncio.sleep(0)
+        return decide(scope, key, owner)
+
+    live = Live(authorize=decide_later if is_async else decide)
+    await live.start(["a"], id="g", owner="ann")
+    for headers, status in (({"user": "ann"}, 200), ({"user": "bob"}, 404), ({}, 404)):
+        async with connect(live, "/g", headers=headers) as connection:
+            assert connection.status == status
+    async with connect(live, "/g", method="DELETE", headers={"user": "bob"}) as connection:
+        assert connection.status == 404
+    async with connect(live, "/none", headers={"user": "ann"}) as connection:
+        assert connection.status == 404
+    assert asked == [("g", "ann")] * 4
+    await live.aclose()
+
+
+async def test_only_true_authorizes():
+    live = Live(authorize=lambda scope, key, owner: "False")
+    await live.start(["a"], id="g")
+    async with connect(live, "/g") as connection:
+        assert connection.status == 404
+    await live.aclose()
+
+
+# Ending
+
+
+async def test_stop_ends_with_the_marker_and_the_partial_text(live):
+    closed, reports = [], []
+    generation = await live.start(endless(closed), id="g", on_complete=reports.append)
+    watching = asyncio.create_task(watch(live, "/g"))
+    await asyncio.sleep(0.05)
+    async with connect(live, "/g", method="DELETE") as connection:
+        assert connection.status == 204
+    seen, transcript = await watching, await generation.transcript()
+    assert transcript.outcome is Outcome.STOPPED
+    assert seen.done
+    assert seen.errors == []
+    assert seen.text == transcript.text != ""
+    assert closed == [True]
+    assert reports == [transcript]
+    assert await live.stop("g") is False
+    async with connect(live, "/g", method="DELETE") as connection:
+        assert connection.status == 204
+
+
+async def test_stop_reaches_a_source_that_is_silent(live):
+    generation = await live.start(_silence, id="g")
+    await asyncio.sleep(0)
+    assert await live.stop("g")
+    async with asyncio.timeout(2):
+        assert (await generation.transcript()).outcome is Outcome.STOPPED
+
+
+async def _silence():
+    await asyncio.Event().wait()
+    yield "never"
+
+
+async def test_a_source_cleans_up_with_awaits_of_its_own(live):
+    cleaned = []
+
+    async def source():
+        try:
+            yield "a"
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0.02)
+            cleaned.append(1)
+
+    generation = await live.start(source, id="g")
+    await asyncio.sleep(0.01)
+    await live.stop("g")
+    await generation.transcript()
+    assert cleaned == [1]
+
+
+async def test_a_source_that_will_not_end_is_given_up(caplog):
+    live = Live(cleanup_timeout=0.05)
+    release = asyncio.Event()
+
+    async def source():
+        yield "a"
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    generation = await live.start(source, id="g")
+    await asyncio.sleep(0.01)
+    await live.stop("g")
+    async with asyncio.timeout(5):
+        transcript = await generation.transcript()
+    assert (transcript.text, transcript.outcome) == ("a", Outcome.STOPPED)
+    assert "cleanup_timeout" in caplog.text
+    release.set()
+    await live.aclose()
+
+
+async def test_a_failing_source_tells_viewers_little_and_the_transcript_all(live, caplog):
+    async def source():
+        yield "a"
+        raise ValueError("secret")
+
+    generation = await live.start(source, id="g")
+    transcript = await generation.transcript()
+    assert (transcript.outcome, str(transcript.error)) == (Outcome.FAILED, "secret")
+    seen = await watch(live, "/g")
+    assert (seen.text, seen.done, len(seen.errors)) == ("a", False, 1)
+    assert "secret" not in seen.errors[0]
+    assert json.loads(seen.errors[0])["message"]
+    assert "a live source raised" in caplog.text
+    # The error has an id: a browser that comes back after it is told not to.
+    last = [event async for event in live.follow("g")][-1]
+    async with connect(live, "/g", headers={"last-event-id": last.last_event_id}) as connection:
+        assert connection.status == 204
+
+
+async def test_describe_error_says_more():
+    live = Live(describe_error=str)
+    await live.start(paced(["a", 5], 0), id="g")
+    seen = await watch(live, "/g")
+    assert "int" in seen.errors[0]
+    await live.aclose()
+
+
+async def test_hooks_may_be_async_and_on_chunk_may_fail_the_stream(live):
+    seen, reports = [], []
+
+    async def on_chunk(chunk):
+        await asyncio.sleep(0)
+        seen.append(chunk)
+        if chunk == "b":
+            raise RuntimeError("no b")
+
+    async def on_complete(transcript):
+        await asyncio.sleep(0.01)
+        reports.append(transcript)
+        raise RuntimeError("logged")
+
+    generation = await live.start(["a", "b", "c"], on_chunk=on_chunk, on_complete=on_complete)
+    transcript = await generation.transcript()
+    assert (seen, transcript.outcome, transcript.text) == (["a", "b"], Outcome.FAILED, "ab")
+    assert transcript.sent_chunks == 1
+    assert reports == [transcript]
+
+
+@pytest.mark.parametrize(("options", "text"), [({"max_events": 3}, 4), ({"max_bytes": 30}, 3)])
+async def test_a_generation_that_outgrows_its_bounds_fails(options, text):
+    live = Live(**options)
+    closed = []
+    generation = await live.start(endless(closed))
+    transcript = await generation.transcript()
+    assert isinstance(transcript.error, GenerationTooLargeError)
+    assert transcript.chunks <= text + 1
+    assert closed == [True]
+    await live.aclose()
+
+
+# Linger
+
+
+async def test_linger_0_ends_with_the_last_viewer(live):
+    closed = []
+    generation = await live.start(endless(closed), linger=0)
+    async with connect(generation) as one:
+        await anext(one)
+        async with connect(live, f"/{generation.id}") as two:
+            await anext(two)
+        await asyncio.sleep(0.05)
+        assert not closed
+        await anext(one)
+    async with asyncio.timeout(2):
+        transcript = await generation.transcript()
+    assert transcript.outcome is Outcome.DISCONNECTED
+    assert closed == [True]
+
+
+async def test_linger_waits_for_viewers_to_come_back(live):
+    closed = []
+    generation = await live.start(endless(closed), linger=0.3)
+    for _ in range(3):
+        async with connect(generation) as connection:
+            await anext(connection)
+        await asyncio.sleep(0.1)
+    assert not closed
+    async with asyncio.timeout(2):
+        assert (await generation.transcript()).outcome is Outcome.DISCONNECTED
+
+
+async def test_without_linger_it_runs_to_its_end_whoever_watches(live):
+    generation = await live.start(paced(words(50), 0.002))
+    async with connect(generation) as connection:
+        await anext(connection)
+    transcript = await generation.transcript()
+    assert (transcript.text, transcript.outcome) == ("".join(words(50)), Outcome.COMPLETED)
+
+
+async def test_the_first_viewer_has_time_to_come(live, monkeypatch):
+    monkeypatch.setattr("sse_asgi.live.producer.FIRST_VIEWER", 0.2)
+    generation = await live.start(endless(), linger=0)
+    await asyncio.sleep(0.05)
+    assert not generation._task.done()
+    async with asyncio.timeout(2):
+        assert (await generation.transcript()).outcome is Outcome.DISCONNECTED
+
+
+# Closing and keeping
+
+
+async def test_closing_waits_for_what_ends_in_time_and_ends_the_rest(live):
+    quick = await live.start(paced(words(20), 0.005), id="quick")
+    slow = await live.start(endless(), id="slow")
+    watching = asyncio.create_task(watch(live, "/slow"))
+    await asyncio.sleep(0.01)
+    before = asyncio.get_running_loop().time()
+    closing = asyncio.create_task(live.aclose(drain=0.5))
+    await asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="closed"):
+        await live.start(["a"])
+    await closing
+    assert 0.4 < asyncio.get_running_loop().time() - before < 3
+    assert (await quick.transcript()).outcome is Outcome.COMPLETED
+    transcript, seen = await slow.transcript(), await watching
+    assert transcript.outcome is Outcome.SHUT_DOWN
+    assert seen.text == transcript.text
+    assert len(seen.errors) == 1
+
+
+async def test_closing_leaves_no_task():
+    before = asyncio.all_tasks()
+    live = Live()
+    for _ in range(5):
+        await live.start(endless())
+    await live.aclose(drain=0)
+    assert asyncio.all_tasks() == before
+
+
+def test_a_loop_that_closes_ends_its_generations_properly():
+    reports, closed = [], []
+
+    async def main():
+        live = Live()
+        await live.start(endless(closed), on_complete=reports.append)
+        await asyncio.sleep(0.01)
+
+    asyncio.run(main())
+    assert closed == [True]
+    assert [report.outcome for report in reports] == [Outcome.SHUT_DOWN]
+
+
+def test_one_live_serves_one_loop_after_another():
+    live = Live()
+
+    async def main():
+        generation = await live.start(["a"])
+        return (await watch(live, f"/{generation.id}")).text
+
+    assert [asyncio.run(main()) for _ in range(3)] == ["a", "a", "a"]
+
+
+async def test_served_alone_it_completes_the_lifespan():
+    live = Live()
+    messages = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    sent = []
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        sent.append(message["type"])
+
+    await live({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+
+
+async def test_an_ended_generation_is_kept_for_a_while():
+    live = Live(keep=0.3)
+    await (await live.start(["a"], id="g")).transcript()
+    assert (await watch(live, "/g")).text == "a"
+    await asyncio.sleep(0.4)
+    assert (await watch(live, "/g")).statuses == [404]
+    assert (await live.start(["new"], id="g")).started
+    await live.aclose()
+
+
+async def test_memory_is_capped_and_the_oldest_goes_first():
+    live = Live(MemoryLog(max_events=50, max_bytes=10_000))
+    for number in range(10):
+        await (await live.start(["x" * 10] * 9, id=f"g{number}")).transcript()
+    found = [(await watch(live, f"/g{number}")).statuses[0] for number in range(10)]
+    assert found == [404] * 5 + [200] * 5
+    await (await live.start(["x" * 9900], id="large")).transcript()
+    found = [(await watch(live, path)).statuses[0] for path in ("/g9", "/large")]
+    assert found == [404, 200]
+    await live.aclose()
+
+
+async def test_a_cursor_of_an_earlier_generation_of_the_id_counts_for_nothing():
+    live = Live(keep=0.2)
+    await (await live.start(["old"] * 5, id="g")).transcript()
+    last = [event async for event in live.follow("g")][-1].last_event_id
+    await asyncio.sleep(0.3)
+    await (await live.start(["new"], id="g")).transcript()
+    async with connect(live, "/g", headers={"last-event-id": last}) as connection:
+        assert [event.data async for event in connection] == ["new", "[DONE]"]
+    await live.aclose()
+
+
+async def test_payloads_are_never_logged(live, caplog):
+    caplog.set_level(logging.DEBUG)
+
+    async def source():
+        yield "very-secret-text"
+        raise RuntimeError("failed")
+
+    await (await live.start(source, id="g")).transcript()
+    await watch(live, "/g")
+    assert "very-secret-text" not in caplog.text
