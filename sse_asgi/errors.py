@@ -9,7 +9,16 @@ SSEError
 ├── IncompleteStreamError              a stream that ended without its end marker
 │   └── StreamFailedError              a stream whose server said, with an event, that it failed
 ├── StreamLostError (ConnectionError)  a connection that failed, or broke off
-└── StreamRefusedError                 a response that is no event stream
+├── StreamRefusedError                 a response that is no event stream
+├── UnknownGenerationError (LookupError)
+│                                      no generation of that id, or another owner's
+├── GenerationTooLargeError            a generation over `max_events` or `max_bytes`
+├── GenerationInterruptedError         a generation that ended before its source did
+├── RemoteSourceError                  a source that raised in another process
+└── LogError                           what a log of generations raises
+    ├── LogUnavailableError            the store is out of reach
+    ├── LeaseLostError                 the log no longer knows the producer
+    └── FencedError                    the generation has ended, or another producer
 """
 
 
@@ -87,6 +96,38 @@ class StreamRefusedError(SSEError):
         self.content_type = content_type
         self.url = url
         self.body = body
+
+
+class UnknownGenerationError(SSEError, LookupError):
+    """There is no generation of that id, or it belongs to another owner."""
+
+
+class GenerationTooLargeError(SSEError):
+    """A generation has more events, or bytes, than `Live` allows."""
+
+
+class GenerationInterruptedError(SSEError):
+    """A generation ended before its source did: its process died, or its log was lost."""
+
+
+class RemoteSourceError(SSEError):
+    """A generation's source raised, in another process. The message names the error's type."""
+
+
+class LogError(SSEError):
+    """The root of the errors that a log of generations raises."""
+
+
+class LogUnavailableError(LogError):
+    """The store could not be reached, or would not answer. The same call may be repeated."""
+
+
+class LeaseLostError(LogError):
+    """The log no longer knows the producer. `Log.attach` takes the generation back."""
+
+
+class FencedError(LogError):
+    """The generation has ended or belongs to another producer. Its source has to stop."""
 
 
 def shown(value: object, *, limit: int = 60) -> str:

@@ -1,20 +1,18 @@
 """Generations that outlive their viewers: durable, resumable, shared, stoppable."""
 
-from sse_asgi.live.app import Live
-from sse_asgi.live.errors import (
+from sse_asgi.errors import (
+    FencedError,
     GenerationInterruptedError,
     GenerationTooLargeError,
+    LeaseLostError,
+    LogError,
+    LogUnavailableError,
     RemoteSourceError,
     UnknownGenerationError,
 )
+from sse_asgi.live.app import Live
 from sse_asgi.live.generation import Generation
-from sse_asgi.live.log import (
-    FencedError,
-    LeaseLostError,
-    Log,
-    LogError,
-    LogUnavailableError,
-)
+from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
 
 __all__ = [

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
+from sse_asgi.errors import LogUnavailableError
 from sse_asgi.live.frames import first_frame, has_seen_all, position_of
-from sse_asgi.live.log import Head, LogUnavailableError
+from sse_asgi.live.log import Head
 from sse_asgi.live.viewing import Viewing, owner_of
 from sse_asgi.stream.asgi import Receive, Scope, Send
 from sse_asgi.stream.options import Options

@@ -8,12 +8,12 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sse_asgi.errors import LogError, UnknownGenerationError
 from sse_asgi.live.answers import Answers, Authorize
-from sse_asgi.live.errors import UnknownGenerationError
 from sse_asgi.live.frames import position_of
 from sse_asgi.live.generation import Generation
 from sse_asgi.live.leases import Leases
-from sse_asgi.live.log import LOST, Ending, Head, Log, LogError
+from sse_asgi.live.log import LOST, Ending, Head, Log
 from sse_asgi.live.memory import MemoryLog
 from sse_asgi.live.opener import LiveSource, open_live
 from sse_asgi.live.producer import Producer

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Final
 
-from sse_asgi.live.log import Log, LogUnavailableError
+from sse_asgi.errors import LogUnavailableError
+from sse_asgi.live.log import Log
 from sse_asgi.live.producer import Producer
 
 BEATS: Final = 6

@@ -18,29 +18,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from sse_asgi.errors import SSEError
-
 INTERRUPTED: Final = "interrupted"
 """The outcome of a generation whose producer died, as its readers wrote it into the log."""
 
 LOST: Final = "lost"
 """What a reader is told when the log no longer has the generation, or not of that token."""
-
-
-class LogError(SSEError):
-    """The root of the errors that a log raises."""
-
-
-class LogUnavailableError(LogError):
-    """The store could not be reached, or would not answer. The same call may be repeated."""
-
-
-class LeaseLostError(LogError):
-    """The log no longer knows the producer. `Log.attach` takes the generation back."""
-
-
-class FencedError(LogError):
-    """The generation has ended or belongs to another producer. Its source has to stop."""
 
 
 @dataclass(frozen=True, slots=True)

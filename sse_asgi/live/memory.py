@@ -7,16 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from sse_asgi.live.log import (
-    LOST,
-    Ack,
-    Batch,
-    Ending,
-    FencedError,
-    Head,
-    Lease,
-    LeaseLostError,
-)
+from sse_asgi.errors import FencedError, LeaseLostError
+from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease
 
 _BATCH = 512
 

@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final
 
-from sse_asgi.live.log import LOST, Batch, Ending, Log, LogUnavailableError
+from sse_asgi.errors import LogUnavailableError
+from sse_asgi.live.log import LOST, Batch, Ending, Log
 
 SIZE: Final = 512
 """Events that a tail holds at least once it has seen as many; it never holds twice as many."""

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sse_asgi.live.errors import GenerationInterruptedError, RemoteSourceError
+from sse_asgi.errors import GenerationInterruptedError, RemoteSourceError
 from sse_asgi.live.log import Ending
 from sse_asgi.stream.transcript import Outcome, Transcript
 

@@ -7,10 +7,9 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 
-from sse_asgi.errors import shown
-from sse_asgi.live.errors import UnknownGenerationError
+from sse_asgi.errors import LogUnavailableError, UnknownGenerationError, shown
 from sse_asgi.live.frames import StoredEvents, encode_batch, has_seen_all, last_words, tag_of
-from sse_asgi.live.log import LOST, Batch, Ending, Head, Log, LogUnavailableError
+from sse_asgi.live.log import LOST, Batch, Ending, Head, Log
 from sse_asgi.live.producer import Producer
 from sse_asgi.live.tail import Tails
 from sse_asgi.live.transcripts import transcript_of

@@ -9,8 +9,8 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from sse_asgi.live.errors import GenerationTooLargeError
-from sse_asgi.live.log import Ack, Ending, Lease, LeaseLostError, Log, LogError, LogUnavailableError
+from sse_asgi.errors import GenerationTooLargeError, LeaseLostError, LogError, LogUnavailableError
+from sse_asgi.live.log import Ack, Ending, Lease, Log
 
 _EVENTS = 512
 _BYTES = 65_536

@@ -1,7 +1,5 @@
 """A real redis-server for tests: on a free port, in a temporary directory, nothing on disk."""
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -9,18 +7,7 @@ import tempfile
 import time
 from typing import Self
 
-import pytest
-
-
-def require_redis() -> str:
-    """Return the server's program, or skip the test that needs it."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        message = "redis-server is missing: apt-get install redis-server"
-        if os.environ.get("SSE_ASGI_REQUIRE_ALL") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    return program
+from tests.conftest import require
 
 
 def free_port() -> int:
@@ -32,7 +19,7 @@ class RedisServer:
     """A server that can be killed, paused and started again on the same port."""
 
     def __init__(self) -> None:
-        self.program = require_redis()
+        self.program = require("redis-server")
         self.port = free_port()
         self.directory = tempfile.TemporaryDirectory(prefix="sse_asgi-redis-")
         self.process: subprocess.Popen[bytes] | None = None

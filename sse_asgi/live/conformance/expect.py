@@ -4,11 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 
-from sse_asgi.live.log import (
-    Batch,
-    Ending,
-    Log,
-)
+from sse_asgi.live.log import Batch, Ending, Log
 
 OpenLog = Callable[[], Log]
 Check = Callable[[OpenLog], Awaitable[None]]

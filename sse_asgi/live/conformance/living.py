@@ -3,6 +3,7 @@
 import asyncio
 import math
 
+from sse_asgi.errors import FencedError, LeaseLostError
 from sse_asgi.live.conformance.expect import (
     DEADLINE,
     DONE,
@@ -16,13 +17,7 @@ from sse_asgi.live.conformance.expect import (
     until,
     with_logs,
 )
-from sse_asgi.live.log import (
-    INTERRUPTED,
-    Ending,
-    FencedError,
-    LeaseLostError,
-    Log,
-)
+from sse_asgi.live.log import INTERRUPTED, Ending, Log
 
 
 async def wakes_followers(open_log: OpenLog) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from sse_asgi.errors import FencedError, LeaseLostError
 from sse_asgi.live.conformance.expect import (
     DONE,
     KEEP,
@@ -14,15 +15,7 @@ from sse_asgi.live.conformance.expect import (
     until,
     with_logs,
 )
-from sse_asgi.live.log import (
-    LOST,
-    Batch,
-    Ending,
-    FencedError,
-    Head,
-    LeaseLostError,
-    Log,
-)
+from sse_asgi.live.log import LOST, Batch, Ending, Head, Log
 
 
 async def creates_once(open_log: OpenLog) -> None:

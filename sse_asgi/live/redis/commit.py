@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import NoScriptError, RedisError
 
-from sse_asgi.live.log import LogUnavailableError
+from sse_asgi.errors import LogUnavailableError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

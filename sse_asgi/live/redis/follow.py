@@ -5,7 +5,8 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
-from sse_asgi.live.log import LOST, Batch, Ending, LogUnavailableError
+from sse_asgi.errors import LogUnavailableError
+from sse_asgi.live.log import LOST, Batch, Ending
 from sse_asgi.live.redis.absence import Absence
 from sse_asgi.live.redis.push import Channel
 from sse_asgi.live.redis.session import Session

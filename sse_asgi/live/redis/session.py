@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from sse_asgi.live.log import LogUnavailableError
+from sse_asgi.errors import LogUnavailableError
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.absence import Absence
 from sse_asgi.live.redis.commit import Commits

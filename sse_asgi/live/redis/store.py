@@ -11,17 +11,8 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from sse_asgi.errors import shown
-from sse_asgi.live.log import (
-    LOST,
-    Ack,
-    Batch,
-    Ending,
-    FencedError,
-    Head,
-    Lease,
-    LeaseLostError,
-)
+from sse_asgi.errors import FencedError, LeaseLostError, shown
+from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.absence import Absence
 from sse_asgi.live.redis.follow import Follower
