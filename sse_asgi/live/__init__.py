@@ -12,14 +12,21 @@ from sse_asgi.errors import (
 )
 from sse_asgi.live.app import Live
 from sse_asgi.live.generation import Generation
-from sse_asgi.live.log import Log
+from sse_asgi.live.log import INTERRUPTED, LOST, Ack, Batch, Ending, Head, Lease, Log
 from sse_asgi.live.memory import MemoryLog
 
 __all__ = [
+    "INTERRUPTED",
+    "LOST",
+    "Ack",
+    "Batch",
+    "Ending",
     "FencedError",
     "Generation",
     "GenerationInterruptedError",
     "GenerationTooLargeError",
+    "Head",
+    "Lease",
     "LeaseLostError",
     "Live",
     "Log",
