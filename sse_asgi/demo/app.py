@@ -1,26 +1,26 @@
-"""The demo's web app: one page, one stream per prompt, and what the server kept of it."""
+"""The demo's web app: one page, one generation per prompt, and what the server kept of it."""
 
 import json
 import re
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from sse_asgi import EventStream, JSONFraming, Shutdown, Transcript
+from sse_asgi import JSONFraming, Shutdown, Transcript
 from sse_asgi.demo.openai import EndpointError
 from sse_asgi.demo.source import Source
-from sse_asgi.demo.transcripts import Transcripts
+from sse_asgi.live import Live, Log, UnknownGenerationError
 
 LONGEST_PROMPT = 4_000
 """Characters that a prompt may have."""
 _LARGEST_BODY = 64 * 1024
-_TRANSCRIPT_WAIT = 20.0
 _ID = re.compile(r"[0-9a-f]{32}")
 _ASSETS = {
     "/": ("index.html", "text/html"),
@@ -41,10 +41,19 @@ _ASSET_HEADERS = {
 }
 
 
-def create_app(source: Source) -> Starlette:
-    """Build the demo around a source of words."""
-    transcripts = Transcripts()
-    shutdown = Shutdown(grace=1.0)
+def create_app(source: Source, log: Log | None = None) -> Starlette:
+    """Build the demo around a source of words.
+
+    Args:
+        source: What answers.
+        log: Where generations are kept; by default in this process.
+    """
+    live = Live(log, shutdown=Shutdown(grace=1.0), describe_error=_describe_error)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        await live.aclose(drain=0.0)
 
     async def describe(_: Request) -> Response:
         return JSONResponse({"name": source.name, "detail": source.detail})
@@ -54,19 +63,16 @@ def create_app(source: Source) -> Starlette:
             prompt = await _read_prompt(request)
         except _RefusedError as error:
             return JSONResponse({"message": str(error)}, status_code=error.status)
-        return EventStream(
-            source.answer(prompt),
-            framing=JSONFraming(),
-            on_complete=partial(transcripts.add, request.path_params["id"]),
-            shutdown=shutdown,
-            describe_error=_describe_error,
+        return await live.start(
+            lambda: source.answer(prompt), id=request.path_params["id"], framing=JSONFraming()
         )
 
     async def read_transcript(request: Request) -> Response:
         id_ = request.path_params["id"]
-        transcript = await transcripts.wait_for(id_, seconds=_TRANSCRIPT_WAIT)
-        if transcript is None:
-            return JSONResponse({"message": f"no transcript {id_}"}, status_code=404)
+        try:
+            transcript = await _transcript(live, id_)
+        except UnknownGenerationError:
+            return JSONResponse({"message": f"no generation {id_}"}, status_code=404)
         # Escaped to ASCII: half a character, should a model produce one, travels too.
         return Response(json.dumps(_fields(transcript)), media_type="application/json")
 
@@ -75,9 +81,20 @@ def create_app(source: Source) -> Starlette:
             *(_asset(path, *asset) for path, asset in _ASSETS.items()),
             Route("/source", describe),
             Route("/generations/{id}", generate, methods=["POST"]),
+            Mount("/generations", app=live),
             Route("/transcripts/{id}", read_transcript),
-        ]
+        ],
+        lifespan=lifespan,
     )
+
+
+async def _transcript(live: Live, id_: str) -> Transcript:
+    """Wait for the end of a generation, in whichever process it runs; never start one."""
+    async with aclosing(live.follow(id_)) as events:
+        async for _ in events:
+            pass
+    generation = await live.start([], id=id_, framing=JSONFraming())  # it exists: this finds it
+    return await generation.transcript()
 
 
 def _asset(path: str, name: str, media_type: str) -> Route:

@@ -90,29 +90,35 @@ async def test_a_prompt_gets_a_stream_and_a_transcript(app, source):
     }
 
 
-async def test_the_transcript_can_be_asked_for_before_the_stream_has_ended(app, source):
+async def test_a_generation_outlives_its_viewer_until_it_is_stopped(app, source):
     with anyio.fail_after(10):
-        async with connect(
-            app, f"/generations/{ID}", method="POST", json={"prompt": "wait"}
-        ) as connection:
+        path = f"/generations/{ID}"
+        async with connect(app, path, method="POST", json={"prompt": "wait"}) as connection:
             await anext(connection)
+            await connection.disconnect()
+        async with connect(app, path) as connection:
+            assert (await anext(connection)).data == '"wait"'
             reader = asyncio.create_task(get_json(app, f"/transcripts/{ID}"))
             await anyio.wait_all_tasks_blocked()
             assert not reader.done()
-            await connection.disconnect()
+            assert not source.closed.is_set()
+            async with connect(app, path, method="DELETE") as stopping:
+                assert stopping.status == 204
+            assert [event.data async for event in connection][-1] == "[DONE]"
             status, transcript = await reader
     assert (status, transcript["outcome"], transcript["text"]) == (
         200,
-        "disconnected",
+        "stopped",
         "wait \ud83d\r\n",
     )
     assert source.closed.is_set()
 
 
-async def test_an_unknown_transcript_is_a_404_after_a_while(app, monkeypatch):
-    monkeypatch.setattr("sse_asgi.demo.app._TRANSCRIPT_WAIT", 0.01)
-    status, answer = await get_json(app, f"/transcripts/{ID}")
-    assert (status, answer) == (404, {"message": f"no transcript {ID}"})
+async def test_an_unknown_generation_is_a_404_and_starts_nothing(app):
+    expected = (404, {"message": f"no generation {ID}"})
+    assert await get_json(app, f"/transcripts/{ID}") == expected
+    async with connect(app, f"/generations/{ID}") as connection:
+        assert connection.status == 404
 
 
 @pytest.mark.parametrize(

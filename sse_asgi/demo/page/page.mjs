@@ -5,7 +5,7 @@ const DONE = "[DONE]"; // the end marker of sse_asgi.JSONFraming
 
 /**
  * Decodes an event stream from bytes, by the rules of the HTML standard (section 9.2.6).
- * The fields `id` and `retry` serve reconnection; a POST is never repeated, so they are read over.
+ * `lastEventId` is where the next connection goes on; `retry` is read over.
  */
 export class EventStreamParser {
   #utf8 = new TextDecoder(); // drops one BOM, replaces invalid bytes
@@ -13,6 +13,12 @@ export class EventStreamParser {
   #afterCR = false;
   #type = "";
   #data = "";
+  #id = "";
+  lastEventId = "";
+
+  constructor(lastEventId = "") {
+    this.#id = this.lastEventId = lastEventId;
+  }
 
   /** Takes the next bytes, cut anywhere, and returns the events that they complete. */
   feed(bytes) {
@@ -34,20 +40,25 @@ export class EventStreamParser {
     const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
     if (field === "event") this.#type = value;
     if (field === "data") this.#data += `${value}\n`;
+    if (field === "id" && !value.includes("\0")) this.#id = value;
     return null;
   }
 
   #dispatch() {
-    const event = { type: this.#type || "message", data: this.#data.slice(0, -1) };
+    this.lastEventId = this.#id;
+    const event = {
+      type: this.#type || "message",
+      data: this.#data.slice(0, -1),
+      lastEventId: this.lastEventId,
+    };
     const empty = this.#data === "";
     this.#type = this.#data = "";
     return empty ? null : event;
   }
 }
 
-/** Yields the events of a response, as they arrive. */
-async function* readEvents(response) {
-  const parser = new EventStreamParser();
+/** Yields the events of a response, as they arrive; all that came are taken before more is read. */
+async function* readEvents(response, parser) {
   const reader = response.body.getReader();
   for (;;) {
     const { done, value } = await reader.read();
@@ -62,17 +73,25 @@ async function refusal(response) {
   return body.message ?? `the server answered ${response.status}`;
 }
 
+const RETRY = 500; // milliseconds between two tries to connect again
+const PATIENCE = 10_000; // milliseconds without the server, while online, that are a failure
+
 /** One answer on its way: its text, the moments at which its chunks came, and how it ended. */
 class Reception {
-  id = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
-    byte.toString(16).padStart(2, "0")).join("");
   text = "";
-  arrivals = []; // seconds since the prompt was sent
+  arrivals = []; // seconds since the prompt was sent, or the page began to follow
   state = "streaming"; // then completed, stopped or failed
   failure = "";
   #begun = performance.now();
   #ended = null;
   #abort = new AbortController();
+  #lastEventId = "";
+
+  /** A new answer, or the one of an id that is under way on the server, or has ended there. */
+  constructor(id = null) {
+    this.id = id ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+      byte.toString(16).padStart(2, "0")).join("");
+  }
 
   get elapsed() {
     return ((this.#ended ?? performance.now()) - this.#begun) / 1000;
@@ -83,41 +102,74 @@ class Reception {
     return length < 2 ? null : (length - 1) / (this.arrivals[length - 1] - this.arrivals[0]);
   }
 
-  stop() {
+  get #url() {
+    return `generations/${this.id}`;
+  }
+
+  /** Ends the generation on the server, for everybody; its end comes through the stream. */
+  async stop() {
+    const response = await fetch(this.#url, { method: "DELETE" }).catch(() => null);
+    if (response?.ok) return;
+    this.end("stopped"); // the server cannot be told
     this.#abort.abort();
   }
 
+  /** Starts the answer to a prompt, or follows it without one, over any number of connections. */
   async run(prompt, onChunk) {
-    try {
-      const response = await fetch(`generations/${this.id}`, {
-        method: "POST",
-        headers: { "content-type": "application/json", accept: "text/event-stream" },
-        body: JSON.stringify({ prompt }),
-        signal: this.#abort.signal,
-      });
-      if (!response.ok) throw new Error(await refusal(response));
-      await this.#read(response, onChunk);
-    } catch (error) {
-      this.#end(error.name === "AbortError" ? "stopped" : "failed", error.message);
+    let lostAt = null;
+    while (this.state === "streaming") {
+      try {
+        const response = await this.#connect(prompt);
+        lostAt = null;
+        if (response.status === 204) this.end("completed"); // everything has been seen
+        else await this.#read(response, onChunk);
+      } catch (error) {
+        // A lost connection is a TypeError; nothing else becomes better by another try.
+        if (!(error instanceof TypeError)) this.end("failed", error.message);
+      }
+      if (this.state !== "streaming") return;
+      lostAt ??= performance.now();
+      if (!navigator.onLine) lostAt = null;
+      else if (performance.now() - lostAt > PATIENCE) this.end("failed", "the connection was lost");
+      await new Promise((resolve) => setTimeout(resolve, RETRY));
     }
+  }
+
+  async #connect(prompt) {
+    const headers = { accept: "text/event-stream" };
+    let request = { headers, signal: this.#abort.signal };
+    if (this.#lastEventId !== "") headers["last-event-id"] = this.#lastEventId;
+    else if (prompt !== null) {
+      headers["content-type"] = "application/json"; // a repeated start is harmless: the id is ours
+      request = { ...request, method: "POST", body: JSON.stringify({ prompt }) };
+    }
+    const response = await fetch(this.#url, request);
+    if (!response.ok) throw new Error(await refusal(response));
+    return response;
   }
 
   async #read(response, onChunk) {
-    for await (const event of readEvents(response)) {
-      if (event.type === "error") this.#end("failed", JSON.parse(event.data).message);
-      else if (event.type !== "message") continue;
-      else if (event.data === DONE) this.#end("completed");
-      else {
-        const chunk = JSON.parse(event.data);
-        this.text += chunk;
-        this.arrivals.push(this.elapsed);
-        onChunk(chunk);
-      }
+    const parser = new EventStreamParser(this.#lastEventId);
+    try {
+      for await (const event of readEvents(response, parser)) this.#take(event, onChunk);
+    } finally {
+      this.#lastEventId = parser.lastEventId;
     }
-    this.#end("failed", "the stream ended before its end marker");
   }
 
-  #end(state, failure = "") {
+  #take(event, onChunk) {
+    if (event.type === "error") this.end("failed", JSON.parse(event.data).message);
+    else if (event.type !== "message") return;
+    else if (event.data === DONE) this.end("completed");
+    else {
+      const chunk = JSON.parse(event.data);
+      this.text += chunk;
+      this.arrivals.push(this.elapsed);
+      onChunk(chunk);
+    }
+  }
+
+  end(state, failure = "") {
     if (this.state !== "streaming") return; // the first reason counts
     this.state = state;
     this.failure = failure;
@@ -247,6 +299,10 @@ async function compare(reception) {
   try {
     const transcript = await fetchTranscript(reception.id);
     showTranscript(transcript, reception.text);
+    if (transcript.outcome === "stopped" && reception.state === "completed") {
+      reception.state = "stopped"; // by whichever page
+      badge("browser-state", "stopped");
+    }
     const [kind, sentence] = judge(reception, transcript);
     verdict(reception.state === "failed" ? "failed" : kind, sentence);
   } catch (error) {
@@ -258,13 +314,13 @@ async function compare(reception) {
 
 let current = null;
 
-async function generate() {
-  if (current) return;
-  const reception = current = new Reception();
+async function receive(reception, prompt) {
+  current = reception;
+  history.replaceState(null, "", `#${reception.id}`); // a reload or another tab finds it there
   clear();
   setBusy(true);
   draw(reception);
-  await reception.run($("prompt").value, (chunk) => {
+  await reception.run(prompt, (chunk) => {
     if (reception.arrivals.length === 1) verdict("running", "Streaming…");
     appendText($("answer"), chunk);
   });
@@ -273,6 +329,16 @@ async function generate() {
   draw(reception);
   await compare(reception);
   current = null;
+}
+
+function generate() {
+  if (!current) receive(new Reception(), $("prompt").value);
+}
+
+/** Follows the answer that the address names: after a reload, or in another tab. */
+function follow() {
+  const id = location.hash.slice(1);
+  if (!current && /^[0-9a-f]{32}$/.test(id)) receive(new Reception(id), null);
 }
 
 async function showSource() {
@@ -294,4 +360,6 @@ $("prompt").addEventListener("keydown", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") current?.stop();
 });
+window.addEventListener("hashchange", follow);
 showSource();
+follow();
