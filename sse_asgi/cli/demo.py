@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from functools import partial
 
 from sse_asgi.cli.errors import CommandError
 from sse_asgi.cli.extra import require
@@ -14,7 +15,11 @@ The answers come from a small n-gram model, or from any OpenAI-compatible endpoi
   OPENAI_BASE_URL   its URL, such as http://localhost:11434/v1
   OPENAI_API_KEY    its key, if it wants one
   OPENAI_MODEL      the model, if it has more than one
+
+An answer goes on when its page is reloaded. With --redis it can be followed, and stopped, in any
+of several processes.
 """
+_MOST_WORKERS = 64
 
 
 def add_parser(commands: Commands) -> None:
@@ -26,24 +31,54 @@ def add_parser(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_address(parser)
+    parser.add_argument(
+        "--redis", metavar="URL", help="keep answers there, as in redis://localhost"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes that serve; more than one need --redis (default: %(default)s)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve the demo until Ctrl-C."""
     require("starlette", "uvicorn", "httpx")
+    if options.redis is not None:
+        require("redis", extra="demo,redis")
+    elif options.workers > 1:
+        raise CommandError("--workers needs --redis: the processes have nothing else in common")
     # An extra: the command line must start without it.
-    from sse_asgi.cli import server  # noqa: PLC0415
+    from sse_asgi.cli import server, workers  # noqa: PLC0415
     from sse_asgi.demo.app import create_app  # noqa: PLC0415
     from sse_asgi.demo.source import choose_source  # noqa: PLC0415
 
     try:
         source = choose_source(os.environ)
+        app = create_app(source, redis=options.redis)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    return server.run(
-        create_app(source),
+
+    def greet(url: str) -> str:
+        return f"The demo is at {url} ({source.name}). Ctrl-C ends it."
+
+    if options.workers == 1:
+        return server.run(app, host=options.host, port=options.port, greet=greet)
+    return workers.run(
+        partial(create_app, source, redis=options.redis),
+        workers=options.workers,
         host=options.host,
         port=options.port,
-        greet=lambda url: f"The demo is at {url} ({source.name}). Ctrl-C ends it.",
+        greet=greet,
     )
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_WORKERS):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of workers: give one from 1 to {_MOST_WORKERS}"
+        )
+    return int(text)

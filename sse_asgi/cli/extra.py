@@ -5,15 +5,15 @@ from importlib.util import find_spec
 from sse_asgi.cli.errors import CommandError
 
 
-def require(*modules: str) -> None:
-    """Check that the modules of the extra `demo` are installed.
+def require(*modules: str, extra: str = "demo") -> None:
+    """Check that the modules of an extra are installed.
 
     Raises:
         CommandError: If one is not; the message has the command that installs it.
     """
     missing = [module for module in modules if not _is_installed(module)]
     if missing:
-        raise CommandError(f'needs {", ".join(missing)}: pip install "sse-asgi[demo]"')
+        raise CommandError(f'needs {", ".join(missing)}: pip install "sse-asgi[{extra}]"')
 
 
 def _is_installed(module: str) -> bool:

@@ -3,6 +3,8 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.synchronize import Semaphore
 
 import uvicorn
 
@@ -26,8 +28,9 @@ def run(app: ASGIApp, *, host: str, port: int, greet: Callable[[str], str]) -> i
     Raises:
         CommandError: If the address cannot be listened on.
     """
-    listener = _listen(host, port)
-    server = _Server(uvicorn.Config(app, log_level="warning"), greet(_url(listener)))
+    listener = listen(host, port)
+    greeting = greet(url_of(listener))
+    server = _Server(_configure(app), lambda: print(greeting, flush=True))
     try:
         with listener:
             server.run(sockets=[listener])
@@ -36,7 +39,28 @@ def run(app: ASGIApp, *, host: str, port: int, greet: Callable[[str], str]) -> i
     return 0 if server.started else 1
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def serve_on(listener: socket.socket, make_app: Callable[[], ASGIApp], started: Semaphore) -> None:
+    """Serve an app in a process of its own, on a socket that others share.
+
+    Args:
+        listener: The socket.
+        make_app: Makes the app.
+        started: Released when the server answers.
+    """
+    with suppress(KeyboardInterrupt):  # uvicorn has ended cleanly, then says what ended it
+        _Server(_configure(make_app()), started.release).run(sockets=[listener])
+
+
+def _configure(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(app, log_level="warning")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on an address.
+
+    Raises:
+        CommandError: If that cannot be done.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -48,22 +72,22 @@ def _listen(host: str, port: int) -> socket.socket:
         raise CommandError(f"cannot listen on {host} port {port}: {reason}", status=1) from error
 
 
-def _url(listener: socket.socket) -> str:
-    """A URL for a browser on this machine, also where the server listens on every address."""
+def url_of(listener: socket.socket) -> str:
+    """Give a URL for a browser on this machine, also where the server listens on every address."""
     bound, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, str(bound))  # noqa: S104 - compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
-        self._greeting = greeting
+        self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(self._greeting, flush=True)
+            self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Event streams end by their own `Shutdown`. For what does not, uvicorn's time limit would

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from sse_asgi import JSONFraming, Shutdown, Transcript
 from sse_asgi.demo.openai import EndpointError
 from sse_asgi.demo.source import Source
-from sse_asgi.live import Live, Log, UnknownGenerationError
+from sse_asgi.live import Live, Log, MemoryLog, UnknownGenerationError
 
 LONGEST_PROMPT = 4_000
 """Characters that a prompt may have."""
@@ -41,14 +41,14 @@ _ASSET_HEADERS = {
 }
 
 
-def create_app(source: Source, log: Log | None = None) -> Starlette:
+def create_app(source: Source, *, redis: str | None = None) -> Starlette:
     """Build the demo around a source of words.
 
     Args:
         source: What answers.
-        log: Where generations are kept; by default in this process.
+        redis: The URL where generations are kept; by default they are in this process.
     """
-    live = Live(log, shutdown=Shutdown(grace=1.0), describe_error=_describe_error)
+    live = Live(_open_log(redis), shutdown=Shutdown(grace=1.0), describe_error=_describe_error)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -86,6 +86,15 @@ def create_app(source: Source, log: Log | None = None) -> Starlette:
         ],
         lifespan=lifespan,
     )
+
+
+def _open_log(url: str | None) -> Log:
+    if url is None:
+        return MemoryLog()
+    # An extra: the demo works without it.
+    from sse_asgi.live.redis import RedisLog  # noqa: PLC0415
+
+    return RedisLog(url, prefix="sse-asgi-demo")
 
 
 async def _transcript(live: Live, id_: str) -> Transcript:
