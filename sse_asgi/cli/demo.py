@@ -32,7 +32,10 @@ def add_parser(commands: Commands) -> None:
     )
     add_address(parser)
     parser.add_argument(
-        "--redis", metavar="URL", help="keep answers there, as in redis://localhost"
+        "--redis",
+        type=_redis_url,
+        metavar="URL",
+        help="keep answers there, as in redis://localhost",
     )
     parser.add_argument(
         "--workers",
@@ -74,6 +77,14 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         greet=greet,
     )
+
+
+def _redis_url(text: str) -> str:
+    if not text.startswith(("redis://", "rediss://", "unix://")):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no URL of a Redis: begin with redis://, rediss:// or unix://"
+        )
+    return text
 
 
 def _workers(text: str) -> int:

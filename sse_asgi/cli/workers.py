@@ -50,11 +50,11 @@ def run(
             if all(started.acquire(timeout=LONGEST_START) for _ in processes):
                 print(greet(server.url_of(listener)), flush=True)
                 connection.wait([process.sentinel for process in processes])
-            return 1  # one has failed, and has said why
         except KeyboardInterrupt:
             return 0
         finally:
             _end(processes)
+    return 1  # a worker has failed, and has said why
 
 
 def _end(processes: list[BaseProcess]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
 from importlib.resources import files
 from typing import Any
@@ -16,12 +16,13 @@ from starlette.types import ASGIApp
 from sse_asgi import JSONFraming, Shutdown, Transcript
 from sse_asgi.demo.openai import EndpointError
 from sse_asgi.demo.source import Source
-from sse_asgi.live import Live, Log, MemoryLog, UnknownGenerationError
+from sse_asgi.live import Live, Log, LogUnavailableError, MemoryLog, UnknownGenerationError
 
 LONGEST_PROMPT = 4_000
 """Characters that a prompt may have."""
 _LARGEST_BODY = 64 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
+_UNAVAILABLE = JSONResponse({"message": "Redis is out of reach"}, status_code=503)
 _ASSETS = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
@@ -51,7 +52,7 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
     live = Live(_open_log(redis), shutdown=Shutdown(grace=1.0), describe_error=_describe_error)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         yield
         await live.aclose(drain=0.0)
 
@@ -63,9 +64,12 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
             prompt = await _read_prompt(request)
         except _RefusedError as error:
             return JSONResponse({"message": str(error)}, status_code=error.status)
-        return await live.start(
-            lambda: source.answer(prompt), id=request.path_params["id"], framing=JSONFraming()
-        )
+        try:
+            return await live.start(
+                lambda: source.answer(prompt), id=request.path_params["id"], framing=JSONFraming()
+            )
+        except LogUnavailableError:
+            return _UNAVAILABLE
 
     async def read_transcript(request: Request) -> Response:
         id_ = request.path_params["id"]
@@ -73,6 +77,8 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
             transcript = await _transcript(live, id_)
         except UnknownGenerationError:
             return JSONResponse({"message": f"no generation {id_}"}, status_code=404)
+        except LogUnavailableError:
+            return _UNAVAILABLE
         # Escaped to ASCII: half a character, should a model produce one, travels too.
         return Response(json.dumps(_fields(transcript)), media_type="application/json")
 

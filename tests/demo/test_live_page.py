@@ -1,11 +1,14 @@
 """The demo's answers outlive its page: reloads, lost networks and second tabs, in a browser."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli import commands
 from tests.conftest import require
 from tests.demo.test_page import Demo
-from tests.live.redis_server import RedisServer
+from tests.live.network import Network
+from tests.live.redis_server import RedisServer, free_port
 from tests.servers import wait_for
 
 
@@ -41,6 +44,13 @@ def demo(request, tmp_path_factory):
 
 
 @pytest.fixture
+def network(demo):
+    network = Network(demo.port)
+    yield network
+    network.close()
+
+
+@pytest.fixture
 def open_page(chromium):
     opened = []
 
@@ -53,18 +63,21 @@ def open_page(chromium):
         each.context.close()
 
 
-def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page):
+def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network):
     first = open_page(demo.url)
     first.generate.click()
     first.wait_for_chunks(10)
-    second = open_page(first.page.url)
+    second = open_page(first.page.url.replace(demo.url, network.url))
     second.wait_for_chunks(15)
 
+    network.go_down()
     second.context.set_offline(True)
     before = first.answer.text_content()
     first.page.reload()
     first.wait_for_chunks(60)
     assert first.answer.text_content().startswith(before)
+    assert second.chunks() < 60  # it was cut
+    network.go_up()
     second.context.set_offline(False)
 
     for page in (first, second):
@@ -101,3 +114,38 @@ def test_a_page_opened_after_the_end_shows_the_same(demo, open_page):
     assert late.answer.text_content() == first.answer.text_content()
     assert late.text("browser-state") == "stopped"
     wait_for(late.generate.is_enabled, what="the button")
+
+
+def test_several_workers_need_a_redis(tmp_path):
+    done = commands.run("demo", "--workers", "2", directory=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--workers needs --redis" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--workers", "0"), ("--workers", "x"), ("--redis", "localhost:6379")]
+)
+def test_an_option_that_cannot_work_is_refused_with_its_remedy(tmp_path, arguments):
+    done = commands.run("demo", *arguments, directory=tmp_path)
+    assert done.returncode == 2
+    assert repr(arguments[1]) in done.stderr
+
+
+def test_a_redis_that_is_away_is_told_and_told_to_stop_every_worker_ends(tmp_path, open_page):
+    environment = {"OPENAI_BASE_URL": ""}
+    arguments = ("demo", "--redis", f"redis://127.0.0.1:{free_port()}", "--workers", "2")
+    with commands.serving(*arguments, directory=tmp_path, environment=environment) as running:
+        page = open_page(running.url)
+        page.generate.click()
+        assert page.wait_for_verdict() == "failed"
+        assert "Redis is out of reach" in page.status.text_content()
+        workers = children_of(running.process.pid)
+        assert len(workers) >= 2
+        running.process.terminate()
+        assert running.process.wait(30) == 0
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+    assert "Traceback" not in running.log
+
+
+def children_of(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

@@ -8,6 +8,7 @@ import pytest
 from tests import documents
 from tests.conftest import require
 from tests.documents import DOCS
+from tests.live.network import Network
 from tests.servers import SERVERS, serve, wait_for
 
 EXPLANATION = DOCS / "explanation" / "live.md"
@@ -73,6 +74,13 @@ class Tab:
 
 
 @pytest.fixture
+def network(tutorial):
+    network = Network(tutorial.port)
+    yield network
+    network.close()
+
+
+@pytest.fixture
 def open_tab(chromium):
     tabs = []
 
@@ -85,15 +93,18 @@ def open_tab(chromium):
         tab.context.close()
 
 
-def test_a_reload_a_lost_network_and_a_second_tab_lose_nothing(tutorial, open_tab):
+def test_a_reload_a_lost_network_and_a_second_tab_lose_nothing(tutorial, open_tab, network):
     first = open_tab(tutorial.url)
     first.page.click("#start")
     first.wait_for("word 5, ")
-    second = open_tab(first.page.url)
+    second = open_tab(first.page.url.replace(tutorial.url, network.url))
     second.wait_for("word 10, ")
+    network.go_down()
     second.context.set_offline(True)
     first.page.reload()
     first.wait_for("word 25, ")
+    assert "word 24, " not in second.text  # it was cut
+    network.go_up()
     second.context.set_offline(False)
     for tab in (first, second):
         tab.wait_for_end()
