@@ -46,7 +46,8 @@ class EventStreamResponse(Response):
         background: BackgroundTask | None = None,
         **options: Any,  # noqa: ANN401 - EventStream checks each of them
     ) -> None:
-        self._stream = EventStream(source, **{"status": status_code, **options})
+        options.setdefault("status", status_code)
+        self._stream = EventStream(source, **options)
         # What Starlette's own constructor sets. Whoever has the response may still change the
         # status and headers, as FastAPI does for its dependencies.
         self.status_code = self._stream.options.status
