@@ -1,5 +1,6 @@
 """The options of a stream: what they are called, what they may be, and the headers they give."""
 
+import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -82,6 +83,8 @@ class Options:
                 raise _wrong_type(name, value, "a callable or None")
             if value is not None:
                 check_takes_one(value, name, argument)
+        if inspect.iscoroutinefunction(self.describe_error):
+            raise _wrong_type("describe_error", self.describe_error, "a sync function or None")
 
 
 def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...]:

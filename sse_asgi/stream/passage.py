@@ -9,7 +9,6 @@ import logging
 from collections.abc import Awaitable, Iterable
 from inspect import isawaitable
 
-from sse_asgi.errors import SSEError
 from sse_asgi.stream.asgi import ASGIApp, Message, Receive, Scope, Send
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.inbox import Inbox
@@ -217,7 +216,7 @@ class Position:
         """Go on by these bytes."""
         if body:
             self._tail = (self._tail + body[-3:])[-3:]
-            comment = body[:1] == b":" and body.find(b"\n") == len(body) - 1
+            comment = body[:1] == b":" and body.find(b"\n") == len(body) - 1 and b"\r" not in body
             self.between_events = self._tail.endswith(_EVENT_ENDS) or (
                 self.between_events and comment
             )
@@ -245,7 +244,7 @@ class TextReader:
         try:
             events = self._decoder.feed(body)
             texts = [self._decode(event) for event in events]
-        except SSEError as error:
+        except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
             self._broken = True
             _logger.warning("an event stream is not transcribed further: %s", type(error).__name__)
             return []

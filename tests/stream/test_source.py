@@ -184,7 +184,9 @@ def test_a_coroutine_is_refused_and_closed():
     ],
 )
 def test_a_callable_of_the_wrong_arity_is_refused(wrong):
-    with pytest.raises(TypeError, match=r"the source .*(lambda|partial|answer).* one argument, a Request"):
+    with pytest.raises(
+        TypeError, match=r"the source .*(lambda|partial|answer).* one argument, a Request"
+    ):
         EventStream(wrong)
 
 
