@@ -27,7 +27,8 @@ class EventStream:
         source: An async iterable of chunks; or a sync one, which gets a thread of its own; or
             a callable, sync or async, that takes one `Request` and returns either, called
             anew for each request, in the event loop. A chunk is a `str`; `None` is skipped; a
-            `ServerSentEvent` goes out as it is and is no part of the text.
+            `ServerSentEvent` goes out as it is and is no part of the text; give it an event type
+            of its own, for clients take one without for text.
         framing: How text becomes events, and what ends the stream.
         on_chunk: Called with every text chunk before it is sent, sync or async. If it raises,
             the stream fails as if the source had.

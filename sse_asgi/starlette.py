@@ -22,8 +22,10 @@ class EventStreamResponse(Response):
 
     Unlike a plain ASGI app, FastAPI passes it on as it is, and shows `text/event-stream` in its
     OpenAPI document where it is the endpoint's `response_class`. A callable source is called
-    with a `Request` of sse_asgi when the response starts; note that the framework may have read
-    the request's body by then.
+    with a `Request` of sse_asgi when the response starts. If the endpoint has read the request's
+    body, or declares it as a parameter, that `Request` has none: let the source close over what
+    it needs instead, as in `EventStreamResponse(answer(body.prompt))`. Return the response; an
+    endpoint that yields is FastAPI's own kind of stream.
 
     Args:
         source: What `EventStream` takes as its source.
@@ -46,7 +48,8 @@ class EventStreamResponse(Response):
         background: BackgroundTask | None = None,
         **options: Any,  # noqa: ANN401 - EventStream checks each of them
     ) -> None:
-        self._stream = EventStream(source, **{"status": status_code, **options})
+        options.setdefault("status", status_code)
+        self._stream = EventStream(source, **options)
         # What Starlette's own constructor sets. Whoever has the response may still change the
         # status and headers, as FastAPI does for its dependencies.
         self.status_code = self._stream.options.status

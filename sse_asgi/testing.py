@@ -69,7 +69,9 @@ async def connect(
         try:
             await connection.started()
             yield connection
-        except Exception as caught:  # noqa: BLE001 - raised below, outside of the group
+        except (anyio.get_cancelled_exc_class(), GeneratorExit):
+            raise
+        except BaseException as caught:  # noqa: BLE001 - raised below, outside of the group
             error = caught
         finally:
             with anyio.CancelScope(shield=True):

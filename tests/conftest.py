@@ -12,6 +12,31 @@ for module in ("raw_clients", "report", "servers", "stage"):  # their asserts ex
 REQUIRE_ALL = "SSE_ASGI_REQUIRE_ALL"
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--write-compatibility",
+        action="store_true",
+        help="write docs/reference/compatibility.md from the results of the matrix",
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if item.config.getoption("--write-compatibility"):
+        from tests.compatibility import note
+
+        note(item, report)
+    return report
+
+
+def pytest_sessionfinish(session):
+    if session.config.getoption("--write-compatibility"):
+        from tests.compatibility import write
+
+        write(session.config)
+
+
 @pytest.fixture(scope="module", params=["asyncio", "trio"])
 def anyio_backend(request):
     """Run each async test on both event loops."""

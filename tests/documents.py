@@ -1,7 +1,9 @@
 """The documentation, as tests see it: pages, their fenced blocks, and what these define."""
 
 import re
+import sys
 import textwrap
+import types
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,10 +59,11 @@ def blocks_of(page: Path, language: str | None = None) -> list[Block]:
 
 def run(page: Path) -> dict[str, Any]:
     """Run a page's Python blocks, in order, and return what they have defined together."""
-    names: dict[str, Any] = {"__name__": name_of(page)}
+    module = types.ModuleType(name_of(page))
+    sys.modules[module.__name__] = module  # where frameworks look up annotations
     for block in blocks_of(page, "python"):
-        exec(block.code(), names)
-    return names
+        exec(block.code(), vars(module))
+    return vars(module)
 
 
 def tests_in(page: Path) -> list[str]:

@@ -18,6 +18,7 @@ import h2.events
 import h11
 
 HOST = "127.0.0.1"
+GOAWAY = 7  # the type of that frame (RFC 9113, 6.8)
 
 
 class Client:
@@ -179,6 +180,7 @@ class Http2(Client):
         config = h2.config.H2Configuration(client_side=True, header_encoding="utf-8")
         self._http = h2.connection.H2Connection(config)
         self._http.initiate_connection()
+        self._frames = b""
         self._stream = self._http.get_next_available_stream_id()
 
     def _flush(self) -> None:
@@ -212,13 +214,26 @@ class Http2(Client):
     def _take(self, data: bytes) -> None:
         if not data:
             return self._finish(truncated=True)
-        for event in self._http.receive_data(data):
+        for event in self._http.receive_data(self._without_farewells(data)):
             if not self.ended:  # else the server takes its leave of the connection
                 self._handle(event)
         with_answer = self._http.data_to_send()
         if with_answer:
             self.socket.sendall(with_answer)
         return None
+
+    def _without_farewells(self, data: bytes) -> bytes:
+        """Leave out a graceful GOAWAY, after which h2 would read no more of open streams."""
+        self._frames += data
+        kept = b""
+        while len(self._frames) >= 9:
+            size = 9 + int.from_bytes(self._frames[:3])
+            if len(self._frames) < size:
+                break
+            frame, self._frames = self._frames[:size], self._frames[size:]
+            if frame[3] != GOAWAY or frame[13:17] != bytes(4):
+                kept += frame
+        return kept
 
     def _handle(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived):

@@ -11,7 +11,7 @@ import anyio
 
 BIG = "x" * 65_536
 ENOUGH_TO_BLOCK = 160  # big chunks: 10 MB, more than kernel and server together take unread
-MILLION = 1_000_000
+MANY = 5_000_000  # chunks; a fast machine gives a million before a client can leave
 CLEAN_UP_AWAIT = 0.01  # seconds
 
 
@@ -130,10 +130,10 @@ async def big(run, request):
 
 
 async def hot(run, request):
-    """Give a million chunks and never await anything."""
+    """Give millions of chunks and never await anything."""
     run.note("started")
     try:
-        for number in range(MILLION):
+        for number in range(MANY):
             yield run.produce(f"{number} ")
     finally:
         await run.clean_up()

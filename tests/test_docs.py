@@ -93,6 +93,9 @@ def check_command(words, project):
         _make_parser().parse_args(words[1:])
     elif words[0] == "pytest":
         assert any(name.startswith("pytest") for name in project["optional-dependencies"]["test"])
+    elif words[0] in {"gunicorn", "hypercorn", "granian", "daphne"}:
+        wanted = project["optional-dependencies"]["test"]
+        assert any(name.startswith(words[0]) for name in wanted)
     elif words[0] == "uvicorn":
         assert any(name.startswith("uvicorn") for name in project["optional-dependencies"]["demo"])
     else:

@@ -171,7 +171,8 @@ class EventSource:
             IncompleteStreamError: The stream has ended for good without its end marker; it carries
                 the partial text.
             StreamFailedError: The server sent an event of type "error"; it carries the same.
-            StreamRefusedError, StreamLostError: The first connection failed for good.
+            StreamLostError: The first connection could not be made.
+            StreamRefusedError: The first response was no event stream.
             FramingError: The server uses another framing.
         """
         collector = TextCollector(framing)
@@ -211,6 +212,8 @@ class EventSource:
                 return
             elif item.final:
                 raise collector.incomplete("the stream ended without its end marker")
+            elif not self._connections.opened and isinstance(item.error, StreamLostError):
+                raise item.error
             elif collector.started and self.last_event_id in ("", id_before):
                 raise collector.incomplete(
                     "the stream broke off, and its server sends no ids by which to resume it"

@@ -13,6 +13,7 @@ How the work is cancelled and waited for depends on the event loop: `ending_asyn
 import json
 import logging
 from abc import ABC, abstractmethod
+from asyncio import CancelledError
 from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import Final, Generic, Protocol, TypeVar
@@ -212,7 +213,7 @@ class Ending(ABC, Generic[LineT]):
         transcript = self.recorder.transcript(self.outcome or Outcome.COMPLETED, self.error)
         try:
             result = self.options.on_complete(transcript)
-        except Exception:
+        except (Exception, CancelledError):
             _logger.exception("on_complete raised")
             return None
         return result if isawaitable(result) else None
@@ -231,7 +232,7 @@ class Ending(ABC, Generic[LineT]):
             farewell = None if shutdown is None else shutdown.farewell
             return b"" if farewell is None else farewell.encode()
         try:
-            return self.options.framing.end()
+            return b"" + self.options.framing.end()  # a str fails here, where it can be told
         except Exception as error:  # noqa: BLE001 - raised to the server at the end
             self.settle(Outcome.FAILED, error)
             return error_event(error, self.options.describe_error)

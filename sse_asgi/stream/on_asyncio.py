@@ -39,7 +39,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         send: Send,
     ) -> None:
         AsyncioEnding.__init__(self, options, send)
-        Response.__init__(self, opener, request)
+        super().__init__(opener, request)
         self._receive = receive
         self._deferred = False  # a cancellation, to the source's next await
 

@@ -46,7 +46,7 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         send: Send,
     ) -> None:
         TrioEnding.__init__(self, options, send)
-        Response.__init__(self, opener, request)
+        super().__init__(opener, request)
         self.outbox = _NotingOutbox()
         self._flushed = anyio.Event()
         self._sending = anyio.Lock()

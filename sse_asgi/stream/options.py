@@ -1,5 +1,6 @@
 """The options of a stream: what they are called, what they may be, and the headers they give."""
 
+import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
+from sse_asgi.stream.source import check_takes_one
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
 
@@ -22,6 +24,11 @@ DEFAULT_HEADERS: Final = (
     (b"x-accel-buffering", b"no"),  # nginx and those that follow it: pass on at once
 )
 
+_HOOKS: Final = {
+    "on_chunk": "the chunk",
+    "on_complete": "the Transcript",
+    "describe_error": "the exception",
+}
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but HTAB: RFC 9110, 5.5
 _BODYLESS: Final = (204, 205, 304)
@@ -54,10 +61,7 @@ class Options:
     def __post_init__(self) -> None:
         if isinstance(self.framing, type) or not isinstance(self.framing, Framing):
             raise _wrong_type("framing", self.framing, "a Framing, such as TextFraming()")
-        for name in ("on_chunk", "on_complete", "describe_error"):
-            value = getattr(self, name)
-            if value is not None and not callable(value):
-                raise _wrong_type(name, value, "a callable or None")
+        self._check_hooks()
         for name in ("heartbeat", "send_timeout"):
             if getattr(self, name) is not None:
                 _check_seconds(name, getattr(self, name), "a number above 0, or None")
@@ -71,6 +75,16 @@ class Options:
             raise ValueError(f"status must be one that has a body, not {self.status}")
         if self.shutdown is not None and not isinstance(self.shutdown, Shutdown):
             raise _wrong_type("shutdown", self.shutdown, "a Shutdown or None")
+
+    def _check_hooks(self) -> None:
+        for name, argument in _HOOKS.items():
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise _wrong_type(name, value, "a callable or None")
+            if value is not None:
+                check_takes_one(value, name, argument)
+        if inspect.iscoroutinefunction(self.describe_error):
+            raise _wrong_type("describe_error", self.describe_error, "a sync function or None")
 
 
 def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...]:

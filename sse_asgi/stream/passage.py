@@ -9,7 +9,6 @@ import logging
 from collections.abc import Awaitable, Iterable
 from inspect import isawaitable
 
-from sse_asgi.errors import SSEError
 from sse_asgi.stream.asgi import ASGIApp, Message, Receive, Scope, Send
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.inbox import Inbox
@@ -102,7 +101,7 @@ class Passage(Ending[LineT]):
     async def _send(self, message: Message) -> None:
         if not self._active and _begins_event_stream(message):
             await self._begin(message)
-        elif not self._active or self.outcome is Outcome.COMPLETED:  # what may follow the end
+        elif not self._active or self.closed:  # what may follow the end
             await self._server_send(message)
         elif self.outcome is None:  # else it has been ended, and nobody hears any more
             await self._pass_on(message)
@@ -147,7 +146,7 @@ class Passage(Ending[LineT]):
     async def _pass_on_last(self, message: Message, text_chunks: int) -> None:
         if self.reports_early:
             await self._transmit({**message, "more_body": True}, text_chunks)
-            if self.settle(Outcome.COMPLETED):
+            if self.settle(self._own_end()):
                 self.line.open = False
                 await self.report_now()
             message, text_chunks = {**message, "body": b""}, 0
@@ -158,12 +157,18 @@ class Passage(Ending[LineT]):
 
     async def _finish(self) -> None:
         """Be done with the stream, if the app has ended it; the app may go on for long."""
-        self.settle(Outcome.COMPLETED)
-        if self.outcome is Outcome.COMPLETED:
+        end = self._own_end()
+        self.settle(end)
+        if self.outcome is end:
             self.close()
             await self.report_now()
             if self.options.shutdown is not None:
                 self.options.shutdown.leave(self)
+
+    def _own_end(self) -> Outcome:
+        """Return how the app itself ended its stream: its last event may say that it failed."""
+        failed = self._reader is not None and self._reader.ended_with_error
+        return Outcome.FAILED if failed else Outcome.COMPLETED
 
     async def _transmit(self, message: Message, text_chunks: int = 0) -> bool:
         if self.line_lost:
@@ -211,7 +216,7 @@ class Position:
         """Go on by these bytes."""
         if body:
             self._tail = (self._tail + body[-3:])[-3:]
-            comment = body[:1] == b":" and body.find(b"\n") == len(body) - 1
+            comment = body[:1] == b":" and body.find(b"\n") == len(body) - 1 and b"\r" not in body
             self.between_events = self._tail.endswith(_EVENT_ENDS) or (
                 self.between_events and comment
             )
@@ -221,23 +226,30 @@ class TextReader:
     """Reads the text out of an event stream as it passes, through a framing.
 
     What it cannot read it leaves be, from there on, and logs that: the stream itself is fine.
+
+    Attributes:
+        ended_with_error: The last event up to now was one of type `error`.
     """
 
     def __init__(self, framing: Framing) -> None:
         self._decoder = EventStreamDecoder()
         self._decode = framing.decoder()
         self._broken = False
+        self.ended_with_error = False
 
     def read(self, body: bytes) -> list[str]:
         """Return the texts of the events that these bytes complete."""
         if self._broken:
             return []
         try:
-            texts = [self._decode(event) for event in self._decoder.feed(body)]
-        except SSEError as error:
+            events = self._decoder.feed(body)
+            texts = [self._decode(event) for event in events]
+        except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
             self._broken = True
             _logger.warning("an event stream is not transcribed further: %s", type(error).__name__)
             return []
+        if events:
+            self.ended_with_error = events[-1].type == "error"
         return [text for text in texts if text]
 
 

@@ -18,7 +18,7 @@ class AsyncioPassage(Passage[Line], AsyncioEnding):
         self, app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
     ) -> None:
         AsyncioEnding.__init__(self, options, send)
-        Passage.__init__(self, app, scope, receive, send)
+        super().__init__(app, scope, receive, send)
         self._patience: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:

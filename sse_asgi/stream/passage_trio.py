@@ -18,7 +18,7 @@ class TrioPassage(Passage[TrioLine], TrioEnding):
         self, app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
     ) -> None:
         TrioEnding.__init__(self, options, send)
-        Passage.__init__(self, app, scope, receive, send)
+        super().__init__(app, scope, receive, send)
 
     async def run(self) -> None:
         """Live: from the call of the app to the report of the end."""

@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import anyio
 
 from sse_asgi.errors import RequestTooLargeError
 from sse_asgi.stream.asgi import Message, Scope
+
+BODY_TIMEOUT: Final = 5.0
+"""Seconds that the first part of a body may take to come, once it is asked for."""
 
 
 class Headers(Mapping[str, str]):
@@ -98,11 +101,13 @@ class Request:
         """Wait for the whole body and return it.
 
         Raises:
+            RuntimeError: None of it has come within 5 s. A framework that has read the body,
+                as FastAPI does for an endpoint that declares one, leaves none for a source.
             RequestTooLargeError: It is larger than `max_body_size`.
         """
         while not self.complete:
             self._check_size()
-            await self._next_change()
+            await self._next_part()
         self._check_size()
         return b"".join(self._parts)
 
@@ -110,6 +115,7 @@ class Request:
         """Wait for the whole body and return what it holds as JSON.
 
         Raises:
+            RuntimeError: None of it has come within 5 s: the framework has probably read it.
             RequestTooLargeError: It is larger than `max_body_size`.
             ValueError: It is no JSON.
         """
@@ -150,6 +156,19 @@ class Request:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+
+    async def _next_part(self) -> None:
+        """Wait for more of the body; a body that somebody else has read will never come."""
+        if self._size or self._parts:
+            await self._next_change()
+            return
+        with anyio.move_on_after(BODY_TIMEOUT):
+            await self._next_change()
+            return
+        raise RuntimeError(
+            f"no body has come within {BODY_TIMEOUT:g} s: the framework has probably read it; "
+            "read it there, and give the source what it needs of it"
+        )
 
     async def _next_change(self) -> None:
         if self._changed is None:

@@ -52,7 +52,10 @@ class SourceOpener:
             if inspect.isawaitable(chunks):
                 chunks = await chunks
             if not is_iterable(chunks):
-                raise TypeError(f"the source returned {_a(chunks)}; {_REMEDY}")
+                raise TypeError(
+                    f"the source returned a value {_a(chunks)} instead of an iterable of strings; "
+                    "does its function lack a `yield`?"
+                )
         if isinstance(chunks, AsyncIterable):
             return aiter(cast("AsyncIterable[Chunk]", chunks))
         return ThreadedIterator(cast("Iterable[Chunk]", chunks))
@@ -82,16 +85,23 @@ def _check_callable(source: object) -> None:
         raise TypeError("the source is a coroutine; pass the async function itself, not its call")
     if not callable(source):
         raise TypeError(f"the source is {_a(source)}; {_REMEDY}")
+    check_takes_one(source, f"the source {source!r}", "a Request")
+
+
+def check_takes_one(function: Callable[..., object], name: str, argument: str) -> None:
+    """Check that a function of the user's can be called with one argument.
+
+    Raises:
+        TypeError: It cannot.
+    """
     try:
-        signature = inspect.signature(source)
+        signature = inspect.signature(function)
     except (TypeError, ValueError):  # a builtin that does not tell: the call will
         return
     try:
         signature.bind(None)
     except TypeError as error:
-        raise TypeError(
-            f"the source {source!r} cannot be called with one Request: {error}"
-        ) from None
+        raise TypeError(f"{name} cannot be called with one argument, {argument}: {error}") from None
 
 
 def _a(value: Any) -> str:  # noqa: ANN401 - whatever the user passed

@@ -5,6 +5,7 @@ thread that the rest of the application waits for. Why one thread for the whole 
 variables, thread-locals and connections bound to their thread stay valid between steps.
 """
 
+import contextlib
 import contextvars
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -99,16 +100,18 @@ def _serve(iterable: Iterable[T], commands: _Commands, run_soon: Callable[..., o
     while command is not None:
         command, reply = commands.get()
         try:
-            if iterator is None:
+            if iterator is None and command is not None:
                 iterator = iter(iterable)
-            reply.value = (command or _close)(iterator)
+            if iterator is not None:
+                reply.value = (command or _close)(iterator)
         except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
             reply.error = error
         try:
             run_soon(reply.ready.set)
         except RuntimeError:  # the event loop is gone, and nobody is left to hear
             if command is not None and iterator is not None:
-                _close(iterator)
+                with contextlib.suppress(Exception):
+                    _close(iterator)
             return
         del reply
 

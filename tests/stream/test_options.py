@@ -82,7 +82,7 @@ def test_options_are_keyword_only_and_documented():
     parameters = inspect.signature(EventStream).parameters
     assert [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY] == ["source"]
     for name in parameters:
-        assert f"        {name}: " in EventStream.__doc__
+        assert f"\n    {name}: " in inspect.getdoc(EventStream)
 
 
 def test_defaults_of_the_app_and_of_the_options_agree():

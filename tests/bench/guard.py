@@ -1,0 +1,250 @@
+"""A guard against getting slower: `python -m tests.bench.guard` fails at a regression of 1.5 times.
+
+It runs the raw loop and sse_asgi in this process on a stub server without sockets, so what it
+compares is the library's own work, and names no figure that the machine could move:
+
+- CPU: the least of many short interleaved runs of each, as a ratio to the raw loop. Noise only
+  adds time, so the least is steady; and what is over its limit is measured again.
+- Memory: what tracemalloc counts per idle stream, which is the same in every run.
+- Messages: how many a burst leaves in.
+
+A limit is the figure of today times `MARGIN`; whoever makes a figure better lowers it here.
+"""
+
+import asyncio
+import gc
+import sys
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+from sse_asgi import EventStream
+
+from .apps.raw import END, START
+
+MARGIN = 1.3
+ATTEMPTS = 4
+RUNS = 15
+CHUNKS = tuple(f"token {number}" for number in range(500))
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "method": "GET",
+    "path": "/",
+    "query_string": b"",
+    "headers": [(b"host", b"guard")],
+}
+Source = Callable[[], AsyncIterator[str]]
+App = Callable[..., Awaitable[None]]
+
+
+async def burst() -> AsyncIterator[str]:
+    for chunk in CHUNKS:
+        yield chunk
+
+
+async def small_burst() -> AsyncIterator[str]:
+    for chunk in CHUNKS[:50]:
+        yield chunk
+
+
+async def paced() -> AsyncIterator[str]:
+    """Each chunk is waited for: a turn of the loop sets the future."""
+    loop = asyncio.get_running_loop()
+    for chunk in CHUNKS[:100]:
+        yield chunk
+        due = loop.create_future()
+        loop.call_soon(due.set_result, None)
+        await due
+
+
+async def idle() -> AsyncIterator[str]:
+    yield "open"
+    await asyncio.Event().wait()
+
+
+async def short() -> AsyncIterator[str]:
+    yield "token"
+
+
+def raw(source: Source) -> App:
+    """The raw loop of the benchmark, over one source."""
+
+    async def app(scope, receive, send):
+        await send(START)
+        async for chunk in source():
+            body = f"data: {chunk}\n\n".encode()
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send(END)
+
+    return app
+
+
+def ours(source: Source) -> App:
+    return EventStream(lambda request: source())
+
+
+class Connection:
+    """A stub server's side of one request: a client that stays, and takes everything at once."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.last = b""
+        self.asked = False
+
+    async def receive(self) -> dict[str, object]:
+        if self.asked:
+            await asyncio.get_running_loop().create_future()
+        self.asked = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(self, message: dict[str, object]) -> None:
+        self.messages += 1
+        self.last = message.get("body", b"")
+
+
+async def serve(app: App, *, streams: int, together: bool) -> None:
+    """Answer requests, all at once or one after the other."""
+    connections = [Connection() for _ in range(streams)]
+    answers = [app(dict(SCOPE), each.receive, each.send) for each in connections]
+    if together:
+        await asyncio.gather(*answers)
+    else:
+        for answer in answers:
+            await answer
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One figure that must not grow: `measure` gives it, `today` is what it was.
+
+    The raw loop costs not the same in every Python, so `today` has a figure per version; one
+    that is not there counts as the latest before it.
+    """
+
+    name: str
+    today: dict[tuple[int, int], float]
+    measure: Callable[[], float]
+
+    def least(self) -> float:
+        """Return the least of some attempts, for noise only adds."""
+        figure = self.measure()
+        for _ in range(ATTEMPTS - 1):
+            if figure <= self.limit:
+                break
+            figure = min(figure, self.measure())
+        return figure
+
+    @property
+    def limit(self) -> float:
+        version = max(each for each in self.today if each <= sys.version_info[:2])
+        return self.today[version] * MARGIN
+
+
+def cpu_ratio(source: Source, *, streams: int, together: bool) -> float:
+    """Return sse_asgi's CPU time relative to the raw loop's, each the least of several runs."""
+    raws, mine = [], []
+    # Not asyncio.run, which puts a signal handler of its own before each run.
+    with closing(asyncio.new_event_loop()) as loop:
+        run = loop.run_until_complete
+        for _ in range(RUNS):
+            raws.append(run(cpu_seconds(raw(source), streams, together=together)))
+            mine.append(run(cpu_seconds(ours(source), streams, together=together)))
+    return min(mine) / min(raws)
+
+
+async def cpu_seconds(app: App, streams: int, *, together: bool) -> float:
+    gc.collect()
+    gc.disable()
+    try:
+        before = time.process_time()
+        await serve(app, streams=streams, together=together)
+        return time.process_time() - before
+    finally:
+        gc.enable()
+
+
+def memory_ratio() -> float:
+    """Return the bytes of an idle stream relative to the raw loop's."""
+    return asyncio.run(idle_bytes(ours(idle))) / asyncio.run(idle_bytes(raw(idle)))
+
+
+async def idle_bytes(app: App) -> float:
+    """Return the bytes that one more idle stream holds."""
+    tracemalloc.start()
+    try:
+        tasks = await open_idle(app, 20)
+        gc.collect()
+        before, _ = tracemalloc.get_traced_memory()
+        tasks += await open_idle(app, 200)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return (after - before) / 200
+
+
+async def open_idle(app: App, streams: int) -> list[asyncio.Task[None]]:
+    """Open streams; return once each has sent its first chunk and waits."""
+    connections = [Connection() for _ in range(streams)]
+    tasks = [asyncio.create_task(app(dict(SCOPE), each.receive, each.send)) for each in connections]
+    while not all(b"open" in each.last for each in connections):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return tasks
+
+
+def burst_messages() -> float:
+    """Return the messages of a stream whose chunks are all ready at once.
+
+    So few chunks that a slow machine, too, has them ready before the first must leave.
+    """
+
+    async def messages() -> int:
+        connection = Connection()
+        await ours(small_burst)(dict(SCOPE), connection.receive, connection.send)
+        return connection.messages
+
+    return min(asyncio.run(messages()) for _ in range(RUNS))
+
+
+CHECKS = (
+    Check(
+        "burst, CPU to raw loop",
+        {(3, 11): 1.75, (3, 12): 1.5, (3, 13): 1.7},
+        partial(cpu_ratio, burst, streams=30, together=False),
+    ),
+    Check(
+        "paced, CPU to raw loop",
+        {(3, 11): 2.05, (3, 12): 1.75, (3, 13): 1.82},
+        partial(cpu_ratio, paced, streams=50, together=True),
+    ),
+    Check(
+        "opening, CPU to raw loop",
+        {(3, 11): 19.5, (3, 12): 15.2, (3, 13): 15.2},
+        partial(cpu_ratio, short, streams=300, together=False),
+    ),
+    Check("idle stream, memory to raw loop", {(3, 11): 3.22}, memory_ratio),
+    Check("burst of 50 chunks, messages", {(3, 11): 3}, burst_messages),
+)
+
+
+def main() -> int:
+    slower = False
+    for check in CHECKS:
+        figure = check.least()
+        verdict = "ok" if figure <= check.limit else "SLOWER"
+        slower |= figure > check.limit
+        print(f"{check.name:<34} {figure:6.2f}  limit {check.limit:6.2f}  {verdict}", flush=True)
+    return int(slower)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

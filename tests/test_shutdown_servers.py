@@ -1,0 +1,239 @@
+"""Every server is told to stop while streams are open: what they get, and when it exits."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from tests.apps_shutdown import FAREWELL, GRACE
+from tests.conftest import require
+from tests.report import wait_for
+from tests.servers import UVICORN, Running, launch
+
+APP = "tests.apps_shutdown:app"
+FIRST = b"data: first \n\n"
+LAST = FIRST + b"data: last\n\ndata: [DONE]\n\n"
+CUT = FIRST + FAREWELL.encode()
+FILLER = b":\n"  # what may come with the end of an HTTP/2 stream
+PATIENCE = 1.0  # seconds after the grace within which a server must have exited
+HYPERCORN = "{app} --bind 127.0.0.1:{port}"
+GRANIAN = "{app} --host 127.0.0.1 --port {port} --interface asgi"
+run_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A way to serve, and the signal that tells the first process to stop."""
+
+    name: str
+    module: str
+    arguments: str
+    signum: int = signal.SIGTERM
+    needs: tuple[str, ...] = ()
+    http2: bool = False
+    streams: int = 1  # of each kind
+
+    def __str__(self):
+        return self.name
+
+    def command(self, port):
+        arguments = self.arguments.format(app=APP, port=port).split()
+        return [sys.executable, "-m", self.module, *arguments]
+
+
+def interrupted(scenario):
+    return Scenario(f"{scenario.name}, SIGINT", scenario.module, scenario.arguments, signal.SIGINT)
+
+
+H11 = Scenario("uvicorn, h11", "uvicorn", UVICORN + " --http h11 --loop asyncio")
+HTTPTOOLS = Scenario("uvicorn, httptools", "uvicorn", UVICORN + " --http httptools --loop uvloop")
+ONE_PROCESS = Scenario("hypercorn -w 0, asyncio", "hypercorn", HYPERCORN + " -w 0 -k asyncio")
+GRANIAN_1 = Scenario("granian", "granian", GRANIAN + " --http 1")
+DAPHNE = Scenario("daphne", "daphne", "{app} -b 127.0.0.1 -p {port}")
+GUNICORN = "-k uvicorn_worker.UvicornWorker -w 1 -b 127.0.0.1:{port} {app}"
+SCENARIOS = (
+    H11,
+    HTTPTOOLS,
+    Scenario("uvicorn --workers 2", "uvicorn", UVICORN + " --workers 2", streams=6),
+    Scenario("uvicorn --reload", "uvicorn", UVICORN + " --reload"),
+    Scenario("gunicorn", "gunicorn", GUNICORN, needs=("uvicorn_worker",)),
+    ONE_PROCESS,
+    Scenario("hypercorn -w 0, uvloop", "hypercorn", HYPERCORN + " -w 0 -k uvloop"),
+    Scenario("hypercorn, asyncio", "hypercorn", HYPERCORN + " -k asyncio"),
+    Scenario("hypercorn, uvloop", "hypercorn", HYPERCORN + " -k uvloop"),
+    Scenario("hypercorn, trio", "hypercorn", HYPERCORN + " -k trio"),
+    Scenario("hypercorn, h2c", "hypercorn", HYPERCORN + " -k asyncio", http2=True),
+    GRANIAN_1,
+    Scenario("granian, h2c", "granian", GRANIAN + " --http 2", http2=True),
+    Scenario("granian --workers 2", "granian", GRANIAN + " --workers 2", streams=6),
+    DAPHNE,
+    *map(interrupted, (H11, HTTPTOOLS, ONE_PROCESS, GRANIAN_1, DAPHNE)),
+)
+
+
+@contextmanager
+def started(scenario, directory):
+    for part in (scenario.module, *scenario.needs):
+        require(part)
+    directory.mkdir()
+    running = launch(
+        scenario.command,
+        directory=directory,
+        http2=scenario.http2,
+        environment={"SSE_TEST_GO": str(directory / "go")},
+    )
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def open_streams(stack, running, kinds, count=1):
+    """Open streams of each kind; give the client and the name of each run, by kind."""
+    clients = {}
+    for kind in kinds:
+        for _ in range(count):
+            run = f"run-{next(run_numbers)}"
+            client = stack.enter_context(running.open(f"/{kind}?run={run}"))
+            client.read_until(FIRST)
+            clients.setdefault(kind, []).append((client, run))
+    return clients
+
+
+def exit_time(running: Running, begun, *, within):
+    try:
+        running.process.wait(max(0.01, begun + within - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return None
+    return time.monotonic() - begun
+
+
+@dataclass
+class Course:
+    """What came of a shutdown."""
+
+    bodies: dict[str, list[bytes]]
+    endings: dict[str, list[dict]]
+    cleanings: dict[str, list[dict]]
+    seconds: float | None
+    noise: list[str]
+
+
+def stop_and_watch(scenario, directory):
+    """Open streams, tell the server to stop, and keep all that happens."""
+    kinds = ("own/ending", "own/endless", "retrofit/ending", "retrofit/endless")
+    with started(scenario, directory) as running, ExitStack() as stack:
+        clients = open_streams(stack, running, kinds, scenario.streams)
+        begun = time.monotonic()
+        running.signal(scenario.signum)
+        (directory / "go").touch()
+        bodies = {
+            kind: [bytes(client.read_all(within=10.0)) for client, _ in pairs]
+            for kind, pairs in clients.items()
+        }
+        seconds = exit_time(running, begun, within=15.0)
+
+        def notes(what):
+            return {
+                kind: [running.report.notes(run, what) for _, run in pairs]
+                for kind, pairs in clients.items()
+            }
+
+        return Course(bodies, notes("complete"), notes("cleaned"), seconds, running.noise())
+
+
+@pytest.fixture(scope="module")
+def courses(request, tmp_path_factory):
+    """Run all the chosen scenarios, some at a time."""
+    mine = [item for item in request.session.items if item.path == request.path]
+    params = [item.callspec.params for item in mine if hasattr(item, "callspec")]
+    chosen = dict.fromkeys(each["scenario"] for each in params if "scenario" in each)
+    directory = tmp_path_factory.mktemp("shutdown")
+    with ThreadPoolExecutor(3) as executor:
+        futures = {
+            scenario: executor.submit(stop_and_watch, scenario, directory / str(number))
+            for number, scenario in enumerate(chosen)
+        }
+        yield futures
+        for future in futures.values():
+            future.cancel()
+
+
+@pytest.fixture
+def course(courses, scenario):
+    return courses[scenario].result()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
+def test_server_that_is_told_to_stop_lets_its_streams_end_and_exits(course, scenario):
+    """Look at everything at once: a shutdown is one event, and costs seconds to repeat."""
+    for kind, bodies in course.bodies.items():
+        expected = LAST if kind.endswith("ending") else CUT
+        assert [body.removesuffix(FILLER) for body in bodies] == [expected] * scenario.streams, kind
+    for kind, endings in course.endings.items():
+        outcome = "completed" if kind.endswith("ending") else "shut_down"
+        text = "first last" if kind.endswith("ending") else "first "
+        seen = [[(one["outcome"], one["text"]) for one in each] for each in endings]
+        assert seen == [[(outcome, text)]] * scenario.streams, kind
+    for kind, cleanings in course.cleanings.items():
+        assert [len(each) for each in cleanings] == [1] * scenario.streams, kind
+    assert course.seconds is not None, "the server did not exit"
+    assert course.seconds < GRACE + PATIENCE
+    assert course.noise == []
+
+
+def test_reload_ends_the_streams_and_serves_on(tmp_path):
+    scenario = Scenario("uvicorn --reload", "uvicorn", UVICORN + " --reload")
+    directory = tmp_path / "server"
+    with started(scenario, directory) as running, ExitStack() as stack:
+        clients = open_streams(stack, running, ["own/endless", "retrofit/endless"])
+        (directory / "changed.py").write_text("# a change\n")
+        wait_for(lambda: touched_and_seen(directory / "changed.py", running), what="a reload")
+        for ((client, run),) in clients.values():
+            assert client.read_all(within=10.0) == CUT
+            assert running.report.wait(run, "complete")["outcome"] == "shut_down"
+        open_streams(stack, running, ["own/endless"])
+        assert running.noise() == []
+
+
+def touched_and_seen(path, running):
+    """Change a file until uvicorn notices, which knows no file at first."""
+    os.utime(path, (time.time(), path.stat().st_mtime + 1))
+    time.sleep(0.1)
+    return "detected changes" in running.log
+
+
+def test_client_that_does_not_read_holds_no_stream_open(tmp_path):
+    """Its bytes keep uvicorn from its exit until it leaves; the stream ends all the same."""
+    with started(H11, tmp_path / "server") as running, ExitStack() as stack:
+        path = "/flood/endless?run=flood"
+        client = stack.enter_context(running.open(path, receive_buffer=4096))
+        client.read_status()
+        running.report.wait("flood", "blocked", within=15.0)
+        begun = time.monotonic()
+        running.signal(signal.SIGTERM)
+        assert running.report.wait("flood", "complete")["outcome"] == "shut_down"
+        assert time.monotonic() - begun < GRACE + PATIENCE
+        client.leave()
+        assert exit_time(running, time.monotonic(), within=PATIENCE) is not None
+        assert running.noise() == []
+
+
+def test_streams_without_a_shutdown_are_the_servers_business(tmp_path):
+    directory = tmp_path / "server"
+    with started(H11, directory) as running, ExitStack() as stack:
+        ((client, run),) = open_streams(stack, running, ["opted-out/ending"])["opted-out/ending"]
+        running.signal(signal.SIGTERM)
+        wait_for(lambda: "Shutting down" in running.log, what="uvicorn has heard")
+        client.read_for(GRACE + 0.3)
+        assert client.body == FIRST
+        (directory / "go").touch()
+        assert client.read_all() == LAST
+        assert running.report.wait(run, "complete")["outcome"] == "completed"
