@@ -11,6 +11,7 @@ from sse_asgi.client.inbox import Inbox
 from sse_asgi.client.reconnection import Reconnection, retry_after
 from sse_asgi.client.request import EventStreamRequest
 from sse_asgi.client.response import Verdict, explain, judge, media_type
+from sse_asgi.client.url import shown_url
 from sse_asgi.errors import SSEError, StreamLostError, StreamRefusedError
 
 
@@ -28,6 +29,7 @@ class End:
     error: SSEError | None = None  # None for a clean end
     wait: float = 0.0  # seconds that the server asks for before the next one
     final: bool = False  # there is no next one
+    restarted: bool = False  # on the user's word, whether or not there was a connection
 
 
 class Connections:
@@ -65,6 +67,7 @@ class Connections:
         self._connection: Connection | None = None
         self._due = 0.0  # when to connect, by the event loop's clock
         self._closed = False
+        self._restarted = False  # and that is not told yet
         self._scope: anyio.CancelScope | None = None  # around the wait of the task that steps
         self._waited = anyio.Event()
 
@@ -82,6 +85,9 @@ class Connections:
         """
         if self._closed:
             return End(final=True)
+        if self._restarted:
+            self._restarted = False
+            return End(restarted=True)
         news = await self._step()
         if isinstance(news, End):
             await self._drop()
@@ -93,6 +99,7 @@ class Connections:
         if not self._closed:
             self._reconnection.reset()
             self._due = 0.0
+            self._restarted = True
             await self._interrupt()
 
     async def aclose(self) -> None:
@@ -196,7 +203,7 @@ class Connections:
         return None
 
     def _lost(self, what: str, cause: Exception) -> End:
-        error = StreamLostError(f"{self._request.url}: {what}: {reason(cause)}")
+        error = StreamLostError(f"{shown_url(self._request.url)}: {what}: {reason(cause)}")
         error.__cause__ = cause
         return End(error)
 
@@ -204,10 +211,13 @@ class Connections:
 async def _refusal(connection: Connection, content_type: str) -> StreamRefusedError:
     response = connection.response
     status, url = response.status_code, str(response.url)
-    message = explain(status, content_type, url)
+    message = explain(status, content_type, shown_url(url))
     if not connection.is_readable:
         coding = ", ".join(response.headers.get_list("content-encoding"))
-        message = f"{url} has the content coding {coding}: have the server heed Accept-Encoding"
+        message = (
+            f"{shown_url(url)} has the content coding {coding}: "
+            "have the server heed Accept-Encoding"
+        )
     return StreamRefusedError(
         message,
         status=status,

@@ -20,11 +20,17 @@ import anyio
 from sse_asgi.client.call import call
 from sse_asgi.client.connections import Connections, End, Opened
 from sse_asgi.client.http import AsyncClient, check_client, make_client
-from sse_asgi.client.inbox import Inbox
+from sse_asgi.client.inbox import IdMoved, Inbox
 from sse_asgi.client.reconnection import Reconnection
 from sse_asgi.client.request import EventStreamRequest, HeadersInput
 from sse_asgi.client.response import TEMPORARY_STATUSES
-from sse_asgi.client.values import check_reconnection_time, check_seconds
+from sse_asgi.client.values import (
+    check_bool,
+    check_hook,
+    check_reconnection_time,
+    check_seconds,
+    check_statuses,
+)
 from sse_asgi.errors import StreamLostError, StreamRefusedError
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE
 from sse_asgi.wire.events import MessageEvent
@@ -96,25 +102,28 @@ class EventSource:
             url, method=method, headers=headers, json=json, content=content
         )
         self._inbox = Inbox(
-            last_event_id=last_event_id or request.last_event_id,
+            last_event_id=request.last_event_id if last_event_id == "" else last_event_id,
             max_event_size=max_event_size,
             comments=on_comment is not None,
         )
         if client is not None:
             check_client(client)
-        self._own_client = make_client() if client is None else None
+        used = make_client() if client is None else client
+        self._own_client = used if client is None else None
         self._connections = Connections(
             request,
-            client or self._own_client or make_client(),
+            used,
             self._inbox,
             Reconnection(check_reconnection_time(reconnection_time)),
-            reconnect=reconnect,
+            reconnect=check_bool("reconnect", reconnect),
             read_timeout=check_seconds("read_timeout", read_timeout),
-            temporary_statuses=frozenset(temporary_statuses),
+            temporary_statuses=check_statuses(temporary_statuses),
         )
-        self._on_open = on_open
-        self._on_comment = on_comment
-        self._on_error = on_error
+        self._on_open = check_hook("on_open", on_open)
+        self._on_comment = check_hook("on_comment", on_comment)
+        self._on_error = check_hook("on_error", on_error)
+        # One that may have effects is not repeated where nothing tells that it makes sense.
+        self._may_repeat = request.method.upper() in ("GET", "HEAD")
 
     @property
     def last_event_id(self) -> str:
@@ -157,7 +166,7 @@ class EventSource:
             item = await self._next()
             if isinstance(item, MessageEvent):
                 return item
-            if item.final:
+            if isinstance(item, End) and item.final:
                 raise StopAsyncIteration
 
     async def text(self, framing: Framing = TextFraming()) -> str:  # noqa: B008 - immutable
@@ -165,9 +174,12 @@ class EventSource:
 
         It goes on over reconnections where the server sends ids: a server that heeds them gives
         what is missing and nothing twice. A stream that breaks off without ids cannot be resumed,
-        and that is an error as well. Without an end marker the text ends with a clean end.
+        and that is an error as well; so is a `restart()` of one. Without an end marker the text
+        ends with a clean end. A request other than GET or HEAD is not sent again after a clean end
+        before the first event.
 
         Raises:
+            TypeError: `framing` is none.
             IncompleteStreamError: The stream has ended for good without its end marker; it carries
                 the partial text.
             StreamFailedError: The server sent an event of type "error"; it carries the same.
@@ -208,24 +220,33 @@ class EventSource:
             if isinstance(item, MessageEvent):
                 if collector.add(item):
                     return
-            elif not (item.error or collector.has_end_marker):
+            elif isinstance(item, IdMoved):
+                collector.confirm(item.last_event_id)
+            elif not (item.error or item.restarted or collector.has_end_marker):
                 return
-            elif item.final:
-                raise collector.incomplete("the stream ended without its end marker")
-            elif not self._connections.opened and isinstance(item.error, StreamLostError):
-                raise item.error
-            elif collector.started and self.last_event_id in ("", id_before):
-                raise collector.incomplete(
-                    "the stream broke off, and its server sends no ids by which to resume it"
-                ) from item.error
             else:
-                collector.rewind(self.last_event_id)
+                has_id = self.last_event_id not in ("", id_before)
+                self._check_resumable(collector, item, has_id=has_id)
+                collector.rewind()
 
-    async def _next(self) -> MessageEvent | End:
-        """Return the next event, or the end of a connection."""
+    def _check_resumable(self, collector: TextCollector, end: End, *, has_id: bool) -> None:
+        """Raise an error if the text cannot go on with the next connection."""
+        is_clean = not (end.error or end.restarted)
+        if end.final or (is_clean and not (collector.started or has_id or self._may_repeat)):
+            raise collector.incomplete("the stream ended without its end marker")
+        if not self._connections.opened and isinstance(end.error, StreamLostError):
+            raise end.error
+        if collector.started and not has_id:
+            what = "was restarted" if end.restarted else "broke off"
+            raise collector.incomplete(
+                f"the stream {what}, and its server sends no ids by which to resume it"
+            ) from end.error
+
+    async def _next(self) -> MessageEvent | IdMoved | End:
+        """Return the next event, or an id without one, or the end of a connection."""
         while True:
             item = self._inbox.take()
-            if isinstance(item, MessageEvent):
+            if isinstance(item, MessageEvent | IdMoved):
                 return item
             if item is not None:
                 await call(self._on_comment, item.text)

@@ -112,7 +112,8 @@ def check_client(client: object) -> None:
         TypeError: If it cannot; a synchronous `httpx.Client` is the usual mistake.
     """
     # A synchronous client has `close`, an asynchronous one `aclose`.
-    if not all(hasattr(client, name) for name in ("build_request", "send", "aclose")):
+    needed = ("build_request", "send", "aclose")
+    if isinstance(client, type) or not all(hasattr(client, name) for name in needed):
         raise TypeError(
             f"client must be an httpx.AsyncClient or httpx2.AsyncClient, not {shown(client)} "
             f"({type(client).__name__}); leave it out for one of its own"

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import TypeAlias, cast
 
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
@@ -14,17 +15,41 @@ class Comment:
     text: str
 
 
-class CommentDecoder(EventStreamDecoder):
-    """Decode an event stream and note the comments, which the standard has clients ignore.
+@dataclass(frozen=True, slots=True)
+class IdMoved:
+    """A block without data has moved the last event ID: it covers all that came before."""
+
+    last_event_id: str
+
+
+Item: TypeAlias = MessageEvent | IdMoved | Comment
+
+
+class ItemDecoder(EventStreamDecoder):
+    """Decode an event stream and note, between the events, where an id came without one."""
+
+    def decode(self, data: bytes) -> list[Item]:
+        """Decode the next bytes and return what they complete, in order."""
+        return cast("list[Item]", self.feed(data))
+
+    def _dispatch(self, events: list[MessageEvent]) -> None:
+        moved = self._id != self._last_event_id and not self._data
+        super()._dispatch(events)
+        if moved:  # among the events, so that the order is kept on each of the base's ways
+            cast("list[Item]", events).append(IdMoved(self._id))
+
+
+class CommentDecoder(ItemDecoder):
+    """Note the comments as well, which the standard has clients ignore.
 
     It reads line by line: the shortcuts of its base know no comments.
     """
 
     def __init__(self, *, last_event_id: str, max_event_size: int) -> None:
         super().__init__(last_event_id=last_event_id, max_event_size=max_event_size)
-        self._items: list[MessageEvent | Comment] = []
+        self._items: list[Item] = []
 
-    def decode(self, data: bytes) -> list[MessageEvent | Comment]:
+    def decode(self, data: bytes) -> list[Item]:
         """Decode the next bytes and return events and comments as they follow each other.
 
         A comment counts when its line ends, wherever it stands.
@@ -55,10 +80,10 @@ class Inbox:
     """
 
     def __init__(self, *, last_event_id: str, max_event_size: int, comments: bool) -> None:
-        self.last_event_id = last_event_id  # up to what has been taken
+        self._last_event_id = last_event_id  # of what has been taken
         self._max_event_size = max_event_size
         self._comments = comments
-        self._items: deque[MessageEvent | Comment] = deque()
+        self._items: deque[Item] = deque()
         self._decoder = self._make_decoder()
 
     def connect(self) -> None:
@@ -71,37 +96,37 @@ class Inbox:
         Raises:
             EventTooLargeError: If an event is over the limit.
         """
-        decoder = self._decoder
-        if isinstance(decoder, CommentDecoder):
-            self._items += decoder.decode(data)
-        else:
-            self._items += decoder.feed(data)
-        self._catch_up()
+        self._items += self._decoder.decode(data)
 
-    def take(self) -> MessageEvent | Comment | None:
+    def take(self) -> Item | None:
         """Return what came next, None if there is nothing."""
         if not self._items:
             return None
         item = self._items.popleft()
-        if isinstance(item, MessageEvent):
-            self.last_event_id = item.last_event_id
-        self._catch_up()
+        if not isinstance(item, Comment):
+            self._last_event_id = item.last_event_id
         return item
 
     def clear(self) -> None:
         """Forget what has not been taken."""
+        self._last_event_id = self.last_event_id
         self._items.clear()
+
+    @property
+    def last_event_id(self) -> str:
+        """The last ID that covers nothing but what has been taken."""
+        found = self._last_event_id
+        for item in self._items:
+            if not isinstance(item, IdMoved):
+                break
+            found = item.last_event_id
+        return found
 
     @property
     def reconnection_time(self) -> int | None:
         """The last valid `retry` of the connection, in milliseconds."""
         return self._decoder.reconnection_time
 
-    def _catch_up(self) -> None:
-        # A block without data moves the id although there is nothing of it to take.
-        if not self._items:
-            self.last_event_id = self._decoder.last_event_id
-
-    def _make_decoder(self) -> EventStreamDecoder:
-        decoder = CommentDecoder if self._comments else EventStreamDecoder
+    def _make_decoder(self) -> ItemDecoder:
+        decoder = CommentDecoder if self._comments else ItemDecoder
         return decoder(last_event_id=self.last_event_id, max_event_size=self._max_event_size)

@@ -69,7 +69,7 @@ def retry_after(value: str, *, now: datetime | None = None) -> float:
         return float(value[:12])
     try:
         date: datetime = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for an offset of more than all of time
         return 0.0
     if date.tzinfo is None:
         date = date.replace(tzinfo=UTC)

@@ -2,13 +2,14 @@
 
 import json as jsonlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from sse_asgi.client.coding import ACCEPTED
 from sse_asgi.client.http import AsyncClient, Response, is_unfit, reason
 from sse_asgi.client.response import EVENT_STREAM
+from sse_asgi.client.url import shown_url
 from sse_asgi.errors import StreamRefusedError, shown
 
 HeadersInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -38,8 +39,8 @@ class EventStreamRequest:
         content: A body, sent as it is; a str as UTF-8.
 
     Raises:
-        TypeError: A body that cannot be sent again, two bodies, a header that is no str.
-        ValueError: No URL, or a header that HTTP cannot carry.
+        TypeError: A body that cannot be sent again, two bodies, or an argument of a wrong type.
+        ValueError: No URL, no JSON, or a method or header that HTTP cannot carry.
     """
 
     def __init__(
@@ -51,8 +52,8 @@ class EventStreamRequest:
         json: Any = None,  # noqa: ANN401 - whatever JSON can be
         content: str | bytes | None = None,
     ) -> None:
-        self.url = _checked_url(str(url))
-        self.method = method
+        self.url = _checked_url(url)
+        self.method = _checked_method(method)
         self._content = _make_content(json, content)
         fields = _make_fields(headers)
         # The id belongs to the connection: what is given here is only where to begin.
@@ -81,7 +82,9 @@ class EventStreamRequest:
         except Exception as error:
             if not is_unfit(error):
                 raise
-            raise ValueError(f"{self.url} cannot be requested: {reason(error)}") from error
+            raise ValueError(
+                f"{shown_url(self.url)} cannot be requested: {reason(error)}"
+            ) from error
 
     async def _send(
         self,
@@ -112,7 +115,7 @@ class EventStreamRequest:
     async def _circle(self, response: Response) -> StreamRefusedError:
         await response.aclose()
         return StreamRefusedError(
-            f"{self.url} redirects more than {MAX_REDIRECTS} times: check its target",
+            f"{shown_url(self.url)} redirects more than {MAX_REDIRECTS} times: check its target",
             status=response.status_code,
             url=str(response.url),
         )
@@ -142,19 +145,44 @@ def header_value(last_event_id: str) -> bytes | None:
     return None if _UNFIT.search(value) else value
 
 
-def _checked_url(url: str) -> str:
+def _checked_url(value: object) -> str:
+    if not _is_url(value):
+        raise TypeError(
+            f"url must be a str or an httpx.URL, not {shown(value)} ({type(value).__name__})"
+        )
+    url = str(value)
+    if not url:
+        raise ValueError(
+            f"url must not be empty, as {shown(value)} is: give the URL of the stream, or with a "
+            "client that has a base URL its path"
+        )
+    visible = shown_url(url)
     try:
-        _ = urlsplit(url).port  # reading it checks it
+        _ = urlsplit(visible).port  # reading it checks it
     except ValueError as error:
-        raise ValueError(f"{shown(url)} is no URL: {error}") from error
+        raise ValueError(f"url: {shown(visible)} is no URL: {error}") from error
     return url
+
+
+def _is_url(value: object) -> bool:
+    # The libraries' own classes of URLs have a scheme; so has a class itself, and urllib's tuple.
+    is_object = hasattr(value, "scheme") and not isinstance(value, type | tuple)
+    return isinstance(value, str) or is_object
+
+
+def _checked_method(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"method must be a str, not {shown(value)} ({type(value).__name__})")
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"method must be one of HTTP, such as 'POST', not {shown(value)}")
+    return value
 
 
 def _make_content(json: object, content: object) -> bytes | None:
     if json is not None and content is not None:
         raise TypeError("a request has one body: give json or content, not both")
     if json is not None:
-        return jsonlib.dumps(json, ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode_json(json)
     if content is None or isinstance(content, bytes):
         return content
     if isinstance(content, str):
@@ -165,25 +193,58 @@ def _make_content(json: object, content: object) -> bytes | None:
     )
 
 
+def _encode_json(value: object) -> bytes:
+    try:
+        text = jsonlib.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode()
+    except TypeError as error:
+        raise TypeError(f"json must be what JSON can carry, not {shown(value)}: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"json must be what JSON can carry, not {shown(value)}: {error}"
+        ) from error
+
+
 def _make_fields(headers: HeadersInput | None) -> Fields:
-    if headers is None:
-        return []
-    if isinstance(headers, Mapping):
-        headers = cast("Mapping[str, str]", headers).items()
-    return [_make_field(name, value) for name, value in headers]
+    pairs: object = () if headers is None else headers
+    if isinstance(pairs, Mapping):
+        pairs = cast("Mapping[object, object]", pairs).items()
+    if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
+        raise _no_headers(pairs)
+    return [_make_field(pair) for pair in cast("Iterable[object]", pairs)]
 
 
-def _make_field(name: object, value: object) -> tuple[bytes, bytes]:
+def _no_headers(value: object) -> TypeError:
+    return TypeError(
+        f"headers must be a mapping, or pairs of a name and a value, both str, not {shown(value)} "
+        f"({type(value).__name__})"
+    )
+
+
+def _make_field(pair: object) -> tuple[bytes, bytes]:
+    name, value = _two(pair)
     if not isinstance(name, str) or not isinstance(value, str):
-        raise TypeError(f"a header is two str, not {shown(name)}: {shown(value)}")
+        raise _no_headers(pair)
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{shown(name)} is no name of a header: letters, digits and - will do")
-    content = value.encode().strip(b" \t")
+        raise ValueError(
+            f"headers: {shown(name)} is no name of a header: letters, digits and - will do"
+        )
+    try:
+        content = value.encode().strip(b" \t")
+    except UnicodeEncodeError:
+        raise ValueError(
+            f"the header {name} must not have a lone surrogate, as {shown(value)} has"
+        ) from None
     if _UNFIT.search(content):
         raise ValueError(
             f"the header {name} must not have control characters, as {shown(value)} has"
         )
     return name.lower().encode(), content
+
+
+def _two(pair: object) -> Sequence[object]:
+    fields = cast("Sequence[object]", pair) if isinstance(pair, tuple | list) else ()
+    return fields if len(fields) == 2 else (None, None)
 
 
 def _with_defaults(fields: Fields, *, is_json: bool) -> Fields:

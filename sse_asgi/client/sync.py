@@ -5,7 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 
 from sse_asgi.client.http import may_pass, reason
 from sse_asgi.client.response import TEMPORARY_STATUSES, Verdict, explain, judge, media_type
-from sse_asgi.errors import StreamLostError, StreamRefusedError
+from sse_asgi.client.url import shown_url
+from sse_asgi.errors import StreamLostError, StreamRefusedError, shown
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
@@ -38,6 +39,7 @@ def iter_events(
         max_event_size: The limit on one event, in bytes.
 
     Raises:
+        TypeError: An argument has a wrong type; bytes alone are no iterable of bytes.
         StreamRefusedError: Its status is neither 200 nor 204, or it has another content type than
             text/event-stream. No content type at all is let pass.
         StreamLostError: The connection broke off.
@@ -90,10 +92,26 @@ def _decode(decoder: EventStreamDecoder, body: Iterable[bytes]) -> Iterator[Mess
 
 
 def _body(response: SyncResponse | Iterable[bytes]) -> Iterable[bytes]:
+    _check_type(response)
     if not isinstance(response, SyncResponse):
         return response
     _check(response)
     return response.iter_bytes()
+
+
+def _check_type(response: object) -> None:
+    if not _is_readable(response):
+        raise TypeError(
+            "response must be a response of httpx or httpx2, or an iterable of bytes, not "
+            f"{shown(response)} ({type(response).__name__}): give what client.stream(...) opens, "
+            "or the body's bytes in a list"
+        )
+
+
+def _is_readable(value: object) -> bool:
+    if isinstance(value, type | str | bytes | bytearray | memoryview):
+        return False
+    return isinstance(value, SyncResponse | Iterable)
 
 
 def _check(response: Any) -> None:  # noqa: ANN401 - of either library
@@ -104,7 +122,10 @@ def _check(response: Any) -> None:  # noqa: ANN401 - of either library
     if verdict in (Verdict.TEMPORARY, Verdict.REFUSED):
         status, url = response.status_code, _url(response)
         raise StreamRefusedError(
-            explain(status, content_type, url), status=status, content_type=content_type, url=url
+            explain(status, content_type, shown_url(url)),
+            status=status,
+            content_type=content_type,
+            url=url,
         )
 
 

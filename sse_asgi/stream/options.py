@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.source import check_takes_one
 from sse_asgi.stream.transcript import Transcript
-from sse_asgi.wire.framing import Framing
+from sse_asgi.wire.framing import Framing, check_framing
 
 OnChunk = Callable[[str], Awaitable[object] | object]
 OnComplete = Callable[[Transcript], Awaitable[object] | object]
@@ -59,8 +59,7 @@ class Options:
     describe_error: DescribeError | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.framing, type) or not isinstance(self.framing, Framing):
-            raise _wrong_type("framing", self.framing, "a Framing, such as TextFraming()")
+        check_framing(self.framing)
         self._check_hooks()
         for name in ("heartbeat", "send_timeout"):
             if getattr(self, name) is not None:

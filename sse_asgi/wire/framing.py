@@ -166,6 +166,20 @@ class JSONFraming:
         return decode
 
 
+def check_framing(value: object) -> Framing:
+    """Return a framing that is one.
+
+    Raises:
+        TypeError: It is none; a class of framings is the usual mistake.
+    """
+    if isinstance(value, type) or not isinstance(value, Framing):
+        raise TypeError(
+            f"framing must be a Framing, such as TextFraming(), not {shown(value)} "
+            f"({type(value).__qualname__})"
+        )
+    return value
+
+
 def _check_done(done: object) -> None:
     if done is None:
         return

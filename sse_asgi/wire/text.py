@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from sse_asgi.errors import IncompleteStreamError, StreamFailedError
 from sse_asgi.wire.events import MessageEvent
-from sse_asgi.wire.framing import Framing
+from sse_asgi.wire.framing import Framing, check_framing
 
 
 class TextCollector:
@@ -13,13 +13,16 @@ class TextCollector:
 
     Args:
         framing: How the stream's text travels.
+
+    Raises:
+        TypeError: It is no framing.
     """
 
     def __init__(self, framing: Framing) -> None:
-        self._decode = framing.decoder()
+        self._decode = check_framing(framing).decoder()
         self._parts: list[str] = []
-        self._id = ""  # of the last event
-        self._confirmed = 0  # parts that the last id covers
+        self._id = ""
+        self._confirmed = 0  # parts that the id covers
         self.has_end_marker = bool(framing.end())
         self.started = False
 
@@ -43,17 +46,20 @@ class TextCollector:
             return True
         self._parts.append(text)
         if event.last_event_id != self._id:
-            self._id = event.last_event_id
-            self._confirmed = len(self._parts)
+            self.confirm(event.last_event_id)
         return False
 
-    def rewind(self, last_event_id: str) -> None:
-        """Forget the text that a server which resumes after this id gives again.
+    def confirm(self, last_event_id: str) -> None:
+        """Note that an id came, and that it covers all the text so far."""
+        self._id = last_event_id
+        self._confirmed = len(self._parts)
 
-        That is the text of events without an id of their own, after the last one that has one.
+    def rewind(self) -> None:
+        """Forget the text that a server which resumes after the last id gives again.
+
+        That is the text of events without an id of their own, after that id came.
         """
-        if last_event_id == self._id:  # else the id came in a block of its own, after all of it
-            del self._parts[self._confirmed :]
+        del self._parts[self._confirmed :]
 
     def incomplete(self, reason: str) -> IncompleteStreamError:
         """Return the error of a stream that has ended without its end marker."""

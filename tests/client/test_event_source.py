@@ -768,7 +768,7 @@ async def test_http_2(library, tmp_path):
         ({"last_event_id": "a\n"}, ValueError, "LF"),
         ({"json": {}, "content": b""}, TypeError, "not both"),
         ({"content": iter([b""])}, TypeError, "anew with every connection"),
-        ({"headers": {"a": 1}}, TypeError, "two str"),
+        ({"headers": {"a": 1}}, TypeError, "both str"),
         ({"headers": {"a b": "1"}}, ValueError, "no name"),
         ({"headers": {"a": "1\r\nb: 2"}}, ValueError, "control characters"),
     ],
@@ -792,3 +792,11 @@ async def test_a_url_without_a_scheme_is_refused(client):
 async def test_a_synchronous_client_is_refused(library):
     with library.Client() as client, pytest.raises(TypeError, match=r"AsyncClient.*not.*Client"):
         EventSource("http://127.0.0.1/", client=client)
+
+
+async def test_the_id_stays_when_the_source_is_closed(serve, client):
+    server = serve(stream(b"id: 1\ndata: a\n\nid: 2\n\ndata: b\n\nid: 3\n\n", end="open"))
+    async with EventSource(server.url, client=client) as source:
+        await anext(source)
+        assert source.last_event_id == "2"
+    assert source.last_event_id == "2"

@@ -136,3 +136,104 @@ async def test_text_after_the_last_id_is_what_the_server_gives_again(serve, clie
         stream(b"data: [DONE]\n\n"),
     )
     assert await text_of(server.url, client=client) == "abcd"
+
+
+async def test_an_id_in_a_block_of_its_own_covers_what_came_before_it(serve, client):
+    server = serve(
+        stream(b"data: a\n\nid: 1\n\ndata: b\n\n", end="cut"),
+        stream(b"data: b\n\nid: 2\n\ndata: c\n\ndata: [DONE]\n\n"),
+    )
+    assert await text_of(server.url, client=client) == "abc"
+    assert [request.get("last-event-id") for request in server.requests] == [None, b"1"]
+
+
+@pytest.mark.parametrize("options", [{}, {"on_comment": print}])
+async def test_ids_in_blocks_of_their_own_at_the_end_of_a_connection(serve, client, options):
+    server = serve(
+        stream(b"id: 1\n\ndata: a\n\n: x\n\nid: 2\n\n", b"data: b\n\n", b"id: 3\n\n", end="cut"),
+        stream(b"data: c\n\ndata: [DONE]\n\n"),
+    )
+    assert await text_of(server.url, client=client, **options) == "abc"
+    assert server.requests[1].get("last-event-id") == b"3"
+
+
+async def restarted(source, server, framing):
+    """Return the text of a source that is restarted once its text has begun."""
+    result = []
+
+    async def collect():
+        try:
+            result.append(await source.text(framing))
+        except IncompleteStreamError as error:
+            result.append(error)
+
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(collect)
+            while server.requests == [] or source.reconnection_time != 1:
+                await anyio.sleep(0.005)
+            await source.restart()
+    return result[0]
+
+
+# The events come with the `retry` that `restarted` waits for.
+@pytest.mark.parametrize("framing", [TextFraming(), TextFraming(done=None)])
+async def test_a_restart_without_ids_is_an_error(serve, client, framing):
+    server = serve(
+        stream(b"data: Hel\n\nretry: 1\n\n", end="open"), stream(b"data: Hel\n\ndata: lo\n\n")
+    )
+    async with EventSource(server.url, client=client) as source:
+        error = await restarted(source, server, framing)
+    assert isinstance(error, IncompleteStreamError)
+    assert error.text == "Hel"
+    assert "restarted" in str(error)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), TextFraming(done=None)])
+async def test_a_restart_with_ids_loses_and_doubles_nothing(serve, client, framing):
+    server = serve(
+        stream(b"id: 1\ndata: a\n\ndata: b\n\nretry: 1\n\n", end="open"),
+        stream(b"data: b\n\ndata: c\n\n" + framing.end()),
+    )
+    async with EventSource(server.url, client=client, reconnect=bool(framing.done)) as source:
+        assert await restarted(source, server, framing) == "abc"
+    assert server.requests[1].get("last-event-id") == b"1"
+
+
+async def test_a_restart_when_nobody_waits_counts_as_well(serve, client):
+    server = serve(
+        stream(b"data: a\n\n: now\n\n", end="open"), stream(b"data: a\n\ndata: [DONE]\n\n")
+    )
+    source = EventSource(server.url, client=client, on_comment=lambda _: source.restart())
+    with anyio.fail_after(PATIENCE), pytest.raises(IncompleteStreamError) as caught:
+        await source.text()
+    assert caught.value.text == "a"
+
+
+async def test_a_restart_before_the_text_begins_costs_nothing(serve, client):
+    server = serve(stream(b": now\n\n", end="open"), stream(b"data: a\n\n", b"data: [DONE]\n\n"))
+    restarts = []
+
+    async def restart(_):
+        restarts.append(1)
+        await source.restart()
+
+    source = EventSource(server.url, method="POST", client=client, on_comment=restart)
+    with anyio.fail_after(PATIENCE):
+        assert await source.text() == "a"
+    assert restarts == [1]
+
+
+async def test_a_request_with_effects_is_not_repeated_after_a_clean_end(serve, client):
+    server = serve(stream(), stream(b"data: a\n\ndata: [DONE]\n\n"))
+    with pytest.raises(IncompleteStreamError, match="without its end marker") as caught:
+        await text_of(server.url, method="POST", json={}, last_event_id="given", client=client)
+    assert caught.value.text == ""
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("framing", [TextFraming, None, "text"])
+async def test_a_framing_must_be_one(client, framing):
+    with pytest.raises(TypeError, match="framing must be"):
+        await EventSource("http://localhost/", client=client).text(framing)

@@ -37,15 +37,20 @@ def test_a_rewind_forgets_what_comes_again():
         MessageEvent("b", last_event_id="1"),
         MessageEvent("", "ping", last_event_id="1"),
     )
-    collector.rewind("1")
+    collector.rewind()
     assert collector.text == "a"
     collector.add(MessageEvent("b", last_event_id="1"))
     collector.add(MessageEvent("c", last_event_id="2"))
-    collector.rewind("2")
+    collector.rewind()
     assert collector.text == "abc"
-    collector.add(MessageEvent("d", last_event_id="2"))
-    collector.rewind("3")  # a block with an id alone has come since
-    assert collector.text == "abcd"
+
+
+def test_an_id_on_its_own_covers_all_text_before_it():
+    collector, _ = collect(MessageEvent("a"), MessageEvent("b"))
+    collector.confirm("1")
+    collector.add(MessageEvent("c", last_event_id="1"))
+    collector.rewind()
+    assert collector.text == "ab"
 
 
 def test_an_error_event_carries_the_text_so_far():

@@ -7,6 +7,7 @@ from sse_asgi.cli.doctor.observation import Arrival, Record
 from sse_asgi.client.inbox import Comment, CommentDecoder
 from sse_asgi.errors import EventTooLargeError
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE
+from sse_asgi.wire.events import MessageEvent
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -23,7 +24,7 @@ def read_records(arrivals: Sequence[Arrival]) -> list[Record]:
         for item in items:
             if isinstance(item, Comment):
                 records.append(Record(arrival.at, index, item.text, comment=True))
-            else:
+            elif isinstance(item, MessageEvent):
                 records.append(Record(arrival.at, index, item.data, item.type, item.last_event_id))
     return records
 
