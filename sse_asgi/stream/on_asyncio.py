@@ -9,10 +9,11 @@ neither a queue nor a third task is needed.
 import asyncio
 import contextlib
 import contextvars
+import time
 import types
 from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from sse_asgi.stream.asgi import Receive, Send
 from sse_asgi.stream.ending_asyncio import AsyncioEnding
@@ -22,6 +23,9 @@ from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
 from sse_asgi.stream.watch import watch
+
+THREADS_TURN: Final = 0.000_05
+"""Seconds for which a source that never awaits leaves the interpreter to other threads."""
 
 _Steps = Generator[Any, None, None]
 _Work = Coroutine[Any, Any, None]
@@ -61,6 +65,9 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
 
     async def pause(self) -> None:
         """Send what is ready (`_drive` does), let others run, and let a cancellation in."""
+        # A server's own threads need the interpreter to bring in other requests, and a source that
+        # never awaits would leave it to them every 5 ms at best.
+        time.sleep(THREADS_TURN)  # noqa: ASYNC251
         try:
             await _yield()
         except asyncio.CancelledError as error:
