@@ -72,7 +72,6 @@ SCENARIOS = (
     Scenario("hypercorn, h2c", "hypercorn", HYPERCORN + " -k asyncio", http2=True),
     GRANIAN_1,
     Scenario("granian, h2c", "granian", GRANIAN + " --http 2", http2=True),
-    Scenario("granian --workers 2", "granian", GRANIAN + " --workers 2", streams=6),
     DAPHNE,
     *map(interrupted, (H11, HTTPTOOLS, ONE_PROCESS, GRANIAN_1, DAPHNE)),
 )
