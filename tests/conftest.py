@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 
 import pytest
 
@@ -28,6 +29,13 @@ def pytest_runtest_makereport(item, call):
 
         note(item, report)
     return report
+
+
+def pytest_configure():
+    # A shell that starts a command in the background has it ignore SIGINT, and all that it starts
+    # inherits that: Ctrl-C would reach none of the processes under test.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish(session):
