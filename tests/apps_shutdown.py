@@ -154,6 +154,8 @@ async def app(scope, receive, send):
         return await lifespan(receive, send)
     if scope["path"] == "/ready":
         return await answer(send, os.environ["SSE_TEST_TOKEN"].encode())
+    if scope["path"] == "/pid":
+        return await answer(send, b"%d" % os.getpid())
     _, kind, what = scope["path"].split("/")
     if kind == "fastapi":
         return await OF_FASTAPI(scope, receive, send)

@@ -73,7 +73,8 @@ TABLES = (
     Table(
         "Shutdown",
         "Streams finish within the grace, the others get the farewell and a clean end, the hooks "
-        "run to their end, and the process exits within a second of the grace.",
+        "run to their end, and the process exits within a second of the grace. Each worker of "
+        "granian had answered before the signal; [why](../how-to/granian.md).",
         "Server",
         "test_shutdown_servers.py",
         tuple(map(str, SCENARIOS)),

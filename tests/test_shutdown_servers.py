@@ -39,12 +39,14 @@ class Scenario:
     needs: tuple[str, ...] = ()
     http2: bool = False
     streams: int = 1  # of each kind
+    workers: int = 1  # that answer before the server is told to stop
+    app: str = APP
 
     def __str__(self):
         return self.name
 
     def command(self, port):
-        arguments = self.arguments.format(app=APP, port=port).split()
+        arguments = self.arguments.format(app=self.app, port=port).split()
         return [sys.executable, "-m", self.module, *arguments]
 
 
@@ -72,6 +74,7 @@ SCENARIOS = (
     Scenario("hypercorn, h2c", "hypercorn", HYPERCORN + " -k asyncio", http2=True),
     GRANIAN_1,
     Scenario("granian, h2c", "granian", GRANIAN + " --http 2", http2=True),
+    Scenario("granian --workers 2", "granian", GRANIAN + " --workers 2", streams=6, workers=2),
     DAPHNE,
     *map(interrupted, (H11, HTTPTOOLS, ONE_PROCESS, GRANIAN_1, DAPHNE)),
 )
@@ -89,9 +92,21 @@ def started(scenario, directory):
         environment={"SSE_TEST_GO": str(directory / "go")},
     )
     try:
+        wait_for_workers(running, scenario.workers)
         yield running
     finally:
         running.stop()
+
+
+def wait_for_workers(running, count):
+    """Wait until so many processes have answered: one of granian's that still starts is deaf."""
+    seen = set()
+
+    def enough():
+        seen.add(running.get("/pid"))
+        return len(seen) >= count
+
+    wait_for(enough, within=20.0, what=f"{count} workers answer")
 
 
 def open_streams(stack, running, kinds, count=1):
@@ -236,3 +251,35 @@ def test_streams_without_a_shutdown_are_the_servers_business(tmp_path):
         (directory / "go").touch()
         assert client.read_all() == LAST
         assert running.report.wait(run, "complete")["outcome"] == "completed"
+
+
+SLOW_TO_START = """\
+import time
+from pathlib import Path
+
+Path("starting").touch()
+while not Path("go").exists():
+    time.sleep(0.01)
+
+from tests.apps_shutdown import app
+"""
+
+
+def test_granian_kills_a_worker_that_missed_the_signal_while_it_started(tmp_path):
+    """It misses it with any app, and granian would wait for ever without the option."""
+    require("granian")
+    (tmp_path / "slow.py").write_text(SLOW_TO_START)
+    arguments = GRANIAN + " --workers-kill-timeout 1"
+    running = launch(
+        lambda port: Scenario("granian", "granian", arguments, app="slow:app").command(port),
+        directory=tmp_path,
+        ready=lambda running: (tmp_path / "starting").exists(),
+    )
+    try:
+        begun = time.monotonic()
+        running.signal(signal.SIGTERM)
+        wait_for(lambda: "Shutting down" in running.log, what="granian has heard")
+        (tmp_path / "go").touch()
+        assert exit_time(running, begun, within=1.0 + 5 * PATIENCE) is not None
+    finally:
+        running.stop()
