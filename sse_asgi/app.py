@@ -1,5 +1,7 @@
 """EventStream: a source as an ASGI application."""
 
+from collections.abc import Awaitable
+
 from sse_asgi.stream.asgi import Receive, Scope, Send
 from sse_asgi.stream.options import (
     DescribeError,
@@ -105,18 +107,21 @@ class EventStream:
         else:
             raise ValueError(f"an event stream cannot answer a scope of type {scope['type']!r}")
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        options = self.options
-        if scope["method"] == "HEAD":  # what GET would say, without its body (RFC 9110, 9.3.2)
-            headers = list(options.headers)
-            await send({
-                "type": "http.response.start", "status": options.status, "headers": headers,
-            })  # fmt: skip
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
+    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["method"] == "HEAD":
+            return self._answer_head(send)
         self._opener.claim()
-        request = Request(scope, max_body_size=options.max_body_size)
-        await respond(self._opener, options, request, receive, send)
+        request = Request(scope, max_body_size=self.options.max_body_size)
+        return respond(self._opener, self.options, request, receive, send)
+
+    async def _answer_head(self, send: Send) -> None:
+        """Send what GET would say, without its body (RFC 9110, 9.3.2)."""
+        options = self.options
+        await send({
+            "type": "http.response.start", "status": options.status,
+            "headers": list(options.headers),
+        })  # fmt: skip
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _complete_lifespan(receive: Receive, send: Send) -> None:

@@ -48,8 +48,13 @@ class Transmitter(Protocol):
     open: bool
     text_chunks: int
 
-    def transmit(self, message: Message, *, text_chunks: int = 0) -> Awaitable[None]:
-        """Hand over one message; an `OSError` says that the client is gone."""
+    def transmit(
+        self, message: Message, text_chunks: int = 0, *, or_stop: bool = False
+    ) -> Awaitable[None]:
+        """Hand over one message; an `OSError` says that the client is gone.
+
+        With `or_stop` what is raised ends the stream, and goes no further.
+        """
         ...
 
     def give_up(self) -> None:
@@ -69,22 +74,27 @@ class Ending(ABC, Generic[LineT]):
         concluding: The last words are on their way.
         closed: Nothing can stop it any more, for it has ended.
         stopping: The server has been told to stop.
-        http2: The connection is one of HTTP/2.
     """
 
     line: LineT
-    http2 = False
+
+    # Most streams leave these as they are, so they cost each of them nothing.
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    line_lost = False
+    concluding = False
+    closed = False
+    stopping = False
+    _reported = False
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self.recorder = Recorder(record=options.record)
-        self.outcome: Outcome | None = None
-        self.error: BaseException | None = None
-        self.line_lost = False
-        self.concluding = False
-        self.closed = False
-        self.stopping = False
-        self._reported = False
+
+    @property
+    @abstractmethod
+    def http2(self) -> bool:
+        """Whether the connection is one of HTTP/2."""
 
     @abstractmethod
     def cancel_work(self) -> None:
@@ -135,7 +145,7 @@ class Ending(ABC, Generic[LineT]):
         """Send the last words, with so many text chunks in them, and end the body."""
         if self.reports_early:
             message = {"type": "http.response.body", "body": body, "more_body": True}
-            await self.line.transmit(message, text_chunks=text_chunks)
+            await self.line.transmit(message, text_chunks)
             self.settle(Outcome.COMPLETED)
             self.line.open = False
             self.lift_last_bound()
@@ -145,7 +155,7 @@ class Ending(ABC, Generic[LineT]):
                 self.cancel_last_words(Outcome.SHUT_DOWN)
         body = body or self.filler()
         message = {"type": "http.response.body", "body": body, "more_body": False}
-        await self.line.transmit(message, text_chunks=text_chunks)
+        await self.line.transmit(message, text_chunks)
 
     def filler(self) -> bytes:
         """Return a comment for a last message that would carry nothing, where one must.
@@ -165,6 +175,26 @@ class Ending(ABC, Generic[LineT]):
             self.cancel_last_words(outcome)
         elif self.settle(outcome, error):
             self.cancel_work()
+
+    def line_failed(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """End the stream, because `send` has failed: nobody hears of anything any more."""
+        if self.closed:
+            return
+        self.lose_line(outcome, error)
+        if self.concluding:
+            self.cancel_last_words(outcome)
+        else:
+            self.cancel_work()
+
+    def enter_shutdown(self) -> None:
+        """Be open to a shutdown, from now on."""
+        if self.options.shutdown is not None:
+            self.options.shutdown.enter(self)
+
+    def leave_shutdown(self) -> None:
+        """Be done with all that a shutdown would have to wait for."""
+        if self.options.shutdown is not None:
+            self.options.shutdown.leave(self)
 
     def watch_ended(self, error: BaseException | None) -> None:
         """Stop, because `receive` told that the client has left, or failed."""

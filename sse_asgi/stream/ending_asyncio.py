@@ -30,21 +30,27 @@ class AsyncioEnding(Ending[Line]):
         abandoned: `cleanup_timeout` is over.
     """
 
+    # As in `Ending`: what most streams leave as it is.
+    abandoned = False
+    _cancels = 0  # of the host, by this stream
+    _cancel_message: tuple[Any, ...] = ()  # of others: by it anyio knows its own
+    _bound: asyncio.TimerHandle | None = None
+    _grace: asyncio.TimerHandle | None = None
+    _shutdown: asyncio.TimerHandle | None = None
+    _watcher: "asyncio.Task[None] | None" = None
+    _final_stop: Outcome | None = None
+
     def __init__(self, options: Options, send: Send) -> None:
         super().__init__(options)
         self.loop = asyncio.get_running_loop()
-        self.host = cast("asyncio.Task[Any]", asyncio.current_task())
-        self.abandoned = False
+        self.host = cast("asyncio.Task[Any]", asyncio.current_task(self.loop))
         self._older_cancels = self.host.cancelling()
-        self._cancels = 0  # of the host, by this stream
-        self._cancel_message: tuple[Any, ...] = ()  # of others: by it anyio knows its own
-        self._bound: asyncio.TimerHandle | None = None
-        self._grace: asyncio.TimerHandle | None = None
-        self._shutdown: asyncio.TimerHandle | None = None
-        self._watcher: asyncio.Task[None] | None = None
-        self._final_stop: Outcome | None = None
         self.line = Line(
-            send, heartbeat=options.heartbeat, send_timeout=options.send_timeout, fail=self.stop
+            send,
+            loop=self.loop,
+            heartbeat=options.heartbeat,
+            send_timeout=options.send_timeout,
+            fail=self.line_failed,
         )
 
     @abstractmethod
@@ -58,17 +64,25 @@ class AsyncioEnding(Ending[Line]):
     async def end_with_work(self) -> None:
         """Work, and end: conclude, close, report, and raise what the server must know."""
         try:
-            await self._work_to_the_end()
+            try:
+                await self.work()
+            except BaseException as error:  # noqa: BLE001 - raised again, unless it is ours
+                self._work_ended(error)
+            else:
+                self._work_ended(None)
             await self._conclude()
+            self.close()
+            await self.report_now()
         finally:
             self.close()
-        await self.report_now()
+            self.leave_shutdown()
         self._raise_what_is_due()
 
     def start_watching(self) -> None:
-        """Begin to watch the client, in a task of its own."""
+        """Begin to watch the client, in a task of its own, and the clocks."""
         self._watcher = self.loop.create_task(self.watch())
         self._watcher.add_done_callback(self._watcher_done)
+        self.line.start_clocks()
 
     # Stopping
 
@@ -126,12 +140,7 @@ class AsyncioEnding(Ending[Line]):
 
     # Ending
 
-    async def _work_to_the_end(self) -> None:
-        error: BaseException | None = None
-        try:
-            await self.work()
-        except BaseException as caught:  # noqa: BLE001 - raised again at the end, unless it is ours
-            error = caught
+    def _work_ended(self, error: BaseException | None) -> None:
         if self._bound is not None:
             self._bound.cancel()
         cancelled = isinstance(error, asyncio.CancelledError) and self._is_cancelled_by_others()
@@ -139,7 +148,6 @@ class AsyncioEnding(Ending[Line]):
             self._cancel_message = error.args
         self.judge(error, cancelled=cancelled)
         self._take_back_cancels()
-        del error  # its traceback holds this frame
 
     async def _conclude(self) -> None:
         self.concluding = True

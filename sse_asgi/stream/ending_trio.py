@@ -33,7 +33,12 @@ class TrioEnding(Ending[TrioLine]):
 
     def __init__(self, options: Options, send: Send) -> None:
         super().__init__(options)
-        self.line = TrioLine(send, heartbeat=options.heartbeat, send_timeout=options.send_timeout)
+        self.line = TrioLine(
+            send,
+            heartbeat=options.heartbeat,
+            send_timeout=options.send_timeout,
+            fail=self.line_failed,
+        )
         self._work = anyio.CancelScope()
         self._inner = anyio.CancelScope()  # becomes the shield of the clean-up
         self._final = anyio.CancelScope()
@@ -52,21 +57,24 @@ class TrioEnding(Ending[TrioLine]):
 
     async def end_with_work(self) -> None:
         """Work, and end: conclude, close, report, and raise what the server must know."""
-        async with anyio.create_task_group() as self.tasks:
-            try:
-                await self._work_to_the_end()
-                await self._conclude()
-            finally:
-                self.close()
-                await self.report_now()
-                self.tasks.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as self.tasks:
+                try:
+                    await self._work_to_the_end()
+                    await self._conclude()
+                finally:
+                    self.close()
+                    await self.report_now()
+                    self.tasks.cancel_scope.cancel()
+        finally:
+            self.leave_shutdown()
         del self.tasks
         self._raise_what_is_due()
 
     def start_watching(self) -> None:
         """Begin to watch the client, the clocks, and for a shutdown, each in a task of its own."""
         self.tasks.start_soon(self._watch)
-        self.tasks.start_soon(self.line.look_at_clocks, self.stop)
+        self.tasks.start_soon(self.line.look_at_clocks)
         self.tasks.start_soon(self._await_shutdown)
 
     # Stopping
@@ -171,7 +179,7 @@ class TrioEnding(Ending[TrioLine]):
     def close(self) -> None:
         """Let nothing stop the stream any more, for it has ended."""
         self.closed = True
-        self.line.give_up()
+        self.line.close()
 
     async def report_now(self) -> None:
         """Tell `on_complete`, where no cancellation reaches it; only once."""

@@ -9,6 +9,10 @@ from sse_asgi.stream.line import KEEP_ALIVE, Fail
 from sse_asgi.stream.transcript import Outcome
 
 
+def _ignore(outcome: Outcome, error: BaseException | None) -> None:
+    pass
+
+
 class TrioLine:
     """Sends a response's messages in order, under trio; `look_at_clocks` runs beside.
 
@@ -16,8 +20,11 @@ class TrioLine:
         open: A keep-alive may go out: the body has begun, and not ended.
     """
 
-    def __init__(self, send: Send, *, heartbeat: float | None, send_timeout: float | None) -> None:
+    def __init__(
+        self, send: Send, *, heartbeat: float | None, send_timeout: float | None, fail: Fail
+    ) -> None:
         self._send = send
+        self._fail = fail
         self._heartbeat = math.inf if heartbeat is None else heartbeat
         self._send_timeout = math.inf if send_timeout is None else send_timeout
         self._lock = anyio.Lock()
@@ -28,8 +35,23 @@ class TrioLine:
         self.open = False
         self.text_chunks = 0
 
-    async def transmit(self, message: Message, *, text_chunks: int = 0) -> None:
-        """Hand one message to the server, after the one that is on its way."""
+    async def transmit(
+        self, message: Message, text_chunks: int = 0, *, or_stop: bool = False
+    ) -> None:
+        """Hand one message to the server, after the one that is on its way.
+
+        Raises what `send` raises; an `OSError` means that the client is gone. With `or_stop` that
+        ends the stream instead.
+        """
+        try:
+            await self._hand_over(message, text_chunks)
+        except Exception as error:
+            if not or_stop:
+                raise
+            gone = isinstance(error, OSError)
+            self._fail(Outcome.DISCONNECTED if gone else Outcome.FAILED, None if gone else error)
+
+    async def _hand_over(self, message: Message, text_chunks: int) -> None:
         async with self._lock:
             if self._lost or self._given_up:
                 raise OSError("the client is gone")
@@ -48,16 +70,21 @@ class TrioLine:
         self._given_up = True
         self.open = False
 
-    async def look_at_clocks(self, fail: Fail) -> None:
+    def close(self) -> None:
+        """Be done, and hold no reference to the stream any more."""
+        self.give_up()
+        self._fail = _ignore
+
+    async def look_at_clocks(self) -> None:
         """Send keep-alives in silence; call `fail` when the client takes too long."""
         while True:
             now = anyio.current_time()
             if self._sending_since is not None and now >= self._sending_since + self._send_timeout:
-                fail(Outcome.TIMED_OUT, None)
+                self._fail(Outcome.TIMED_OUT, None)
                 return
             silent = not self._lock.locked() and now >= self._last_sent + self._heartbeat
             if silent and self.open:
-                await self._beat(fail)
+                await self._beat()
             await anyio.sleep_until(self._due())
 
     def _due(self) -> float:
@@ -68,14 +95,9 @@ class TrioLine:
             silence_ends = now + self._heartbeat
         return min(since + self._send_timeout, silence_ends)
 
-    async def _beat(self, fail: Fail) -> None:
+    async def _beat(self) -> None:
         keep_alive = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
         with anyio.move_on_after(self._send_timeout) as patience:
-            try:
-                await self.transmit(keep_alive)
-            except OSError:
-                fail(Outcome.DISCONNECTED, None)
-            except Exception as error:  # noqa: BLE001 - handed on
-                fail(Outcome.FAILED, error)
+            await self.transmit(keep_alive, or_stop=True)
         if patience.cancelled_caught:
-            fail(Outcome.TIMED_OUT, None)
+            self._fail(Outcome.TIMED_OUT, None)

@@ -12,7 +12,6 @@ import contextvars
 import time
 import types
 from collections.abc import Awaitable, Coroutine, Generator
-from functools import partial
 from typing import Any, Final
 
 from sse_asgi.stream.asgi import Receive, Send
@@ -27,12 +26,17 @@ from sse_asgi.stream.watch import watch
 THREADS_TURN: Final = 0.000_05
 """Seconds for which a source that never awaits leaves the interpreter to other threads."""
 
+_DONE: Final = object()
+"""What `next` says of a coroutine that has not suspended: without the cost of an exception."""
+
 _Steps = Generator[Any, None, None]
 _Work = Coroutine[Any, Any, None]
 
 
 class AsyncioResponse(Response[Line], AsyncioEnding):
     """One response under asyncio."""
+
+    _deferred = False  # a cancellation, to the source's next await
 
     def __init__(
         self,
@@ -45,14 +49,9 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         AsyncioEnding.__init__(self, options, send)
         super().__init__(opener, request)
         self._receive = receive
-        self._deferred = False  # a cancellation, to the source's next await
-
-    # Whatever the source awaits passes through each coroutine from here to the server's, twice.
-    # So those that only call another hand out its awaitable instead.
 
     def run(self) -> Awaitable[None]:
         """Live: from the first message to the server to the report of the end."""
-        self.start_watching()
         return self.end_with_work()
 
     async def watch(self) -> None:
@@ -78,20 +77,34 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         else:
             self._deferred = False
 
+    async def conclude(self) -> None:
+        """Conclude; if that takes a while, look after the stream meanwhile."""
+        concluding = super().conclude().__await__()
+        blocked = next(concluding, _DONE)
+        if blocked is not _DONE:
+            self._attend()
+            await _resume(concluding, blocked)
+
+    def _attend(self) -> None:
+        """Look after what may happen while the stream waits; it has not waited before."""
+        if self._watcher is None:
+            self.enter_shutdown()
+            self.start_watching()
+
     @types.coroutine
     def _drive(self, work: _Work) -> _Steps:
         """Run the work in this task; whenever it suspends, send first what is ready."""
         outbox = self.outbox
         try:
             waiter = work.send(None)
+            self._attend()
+            must_start = not self.options.prefetch  # the headers wait for no chunk
             while True:
-                if outbox.frames and not self.line_lost:
-                    sending: _Work = self.flush()
-                    try:
-                        blocked = sending.send(None)
-                    except StopIteration:
-                        self._stop_if_line_lost()
-                    else:
+                if (outbox.chunks or outbox.frames or must_start) and not self.line_lost:
+                    must_start = False
+                    sending = self.flush().__await__()
+                    blocked = next(sending, _DONE)
+                    if blocked is not _DONE:
                         yield from self._wait_for_slow_client(sending, blocked)
                 try:
                     yield waiter
@@ -105,7 +118,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         except StopIteration:
             return
 
-    def _wait_for_slow_client(self, sending: _Work, waiter: Any) -> _Steps:  # noqa: ANN401
+    def _wait_for_slow_client(self, sending: _Steps, waiter: Any) -> _Steps:  # noqa: ANN401
         """Drive a send that blocks, while the work stands at an await that is not yet passed on.
 
         A cancellation that comes meanwhile is either our own stop, or meant for the work: its
@@ -120,7 +133,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                 except asyncio.CancelledError as error:
                     cancelled = error.args
                     if not self.line_lost:
-                        self.line.go_on_beside(partial(self._go_on, sending, waiter))
+                        self.line.go_on_beside(_resume(sending, waiter))
                         break
                     if waiter is None:
                         waiter = sending.throw(error)
@@ -132,16 +145,6 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             pass  # sent, or given up
         if cancelled is not None:
             self._cancel_again(cancelled)
-        else:
-            self._stop_if_line_lost()
-
-    async def _go_on(self, sending: _Work, waiter: Any) -> None:  # noqa: ANN401
-        await _resume(sending, waiter)
-        self._stop_if_line_lost()
-
-    def _stop_if_line_lost(self) -> None:
-        if self.line_lost and not self.concluding:
-            self.cancel_work()
 
     def _cancel_again(self, message: tuple[Any, ...]) -> None:
         """Pass a cancellation on to the next await, with its message and counted once."""
@@ -170,7 +173,7 @@ def _yield() -> _Steps:
 
 
 @types.coroutine
-def _resume(work: _Work, waiter: Any) -> _Steps:  # noqa: ANN401 - what the work waits for
+def _resume(work: _Steps, waiter: Any) -> _Steps:  # noqa: ANN401 - what the work waits for
     """Go on with work that has begun elsewhere."""
     try:
         while True:
@@ -184,7 +187,7 @@ def _resume(work: _Work, waiter: Any) -> _Steps:  # noqa: ANN401 - what the work
         return
 
 
-def _wake(work: _Work, waiter: Any) -> Any:  # noqa: ANN401 - what the work waits for
+def _wake(work: _Steps, waiter: Any) -> Any:  # noqa: ANN401 - what the work waits for
     """Step the work as a task does: what the future raised is thrown into it.
 
     A server's own kind of future may yield itself again where it is only stepped.

@@ -4,6 +4,8 @@ A task of its own must send what is ready: under trio nobody but the scheduler c
 up to the point where it waits.
 """
 
+from collections.abc import Callable
+
 import anyio
 
 from sse_asgi.stream.asgi import Receive, Send
@@ -22,14 +24,23 @@ class _NotingOutbox(Outbox):
 
     __slots__ = ("filled",)
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, encode: Callable[[str], bytes]) -> None:
+        super().__init__(encode)
         self.filled = anyio.Event()
 
-    def put(self, frame: bytes, text_chunks: int) -> bool:
-        if frame:
+    def putter(self) -> Callable[[str], None]:
+        put = super().putter()
+
+        def put_and_note(chunk: str) -> None:
+            put(chunk)
             self.filled.set()
-        return super().put(frame, text_chunks)
+
+        return put_and_note
+
+    def put_event(self, event: bytes) -> None:
+        super().put_event(event)
+        if event:
+            self.filled.set()
 
 
 class TrioResponse(Response[TrioLine], TrioEnding):
@@ -47,7 +58,7 @@ class TrioResponse(Response[TrioLine], TrioEnding):
     ) -> None:
         TrioEnding.__init__(self, options, send)
         super().__init__(opener, request)
-        self.outbox = _NotingOutbox()
+        self.outbox = _NotingOutbox(options.framing.encoder())
         self._flushed = anyio.Event()
         self._sending = anyio.Lock()
         self._receive = receive
@@ -55,6 +66,7 @@ class TrioResponse(Response[TrioLine], TrioEnding):
 
     async def run(self) -> None:
         """Live: from the first message to the server to the report of the end."""
+        self.enter_shutdown()
         await self.end_with_work()
 
     async def watch(self) -> None:
@@ -65,6 +77,8 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         """Produce, while a task sends what is ready."""
         self.start_watching()
         self.tasks.start_soon(self._send_what_is_ready)
+        if not self.options.prefetch:
+            self.outbox.filled.set()  # the headers wait for no chunk
         await self.produce()
 
     async def flush(self) -> None:
@@ -98,5 +112,3 @@ class TrioResponse(Response[TrioLine], TrioEnding):
                 await super().flush()
             flushed, self._flushed = self._flushed, anyio.Event()
             flushed.set()
-        if not self.concluding:
-            self.cancel_work()

@@ -1,55 +1,78 @@
-"""The outbox: frames that are ready wait here for a moment, and leave together."""
+"""The outbox: what is ready waits here for a moment, and leaves together.
 
-import time
+Text is framed when it leaves, not when it comes: to frame what is ready as one costs a tenth.
+"""
+
+from collections.abc import Callable
 from typing import Final
 
-MAX_BYTES: Final = 65_536
-"""What one `send` carries at most, give or take the last frame."""
+MAX_SIZE: Final = 16_384
+"""Characters that wait at most, give or take a chunk: up to 64 KiB of UTF-8."""
+
+FRAME_SIZE: Final = 8
+"""Characters that a chunk's frame adds to it."""
 
 MAX_WAIT: Final = 0.001
-"""Seconds that a ready frame waits at most for others that are ready too."""
+"""Seconds that something ready waits at most for more that is ready too."""
 
 
 class Outbox:
-    """Frames on their way to one `send`.
+    """Chunks and events on their way to `send`.
 
-    Bounded: `put` says when it is due to be sent, which has to happen before the next `put`.
+    Bounded by whoever adds to it, who sets `due` if it is not set, and has everything sent before
+    more is added once that has passed, or once `MAX_SIZE` characters are in it.
+
+    Args:
+        encode: The encoder of the stream's framing.
 
     Attributes:
-        frames: What waits; to be looked at only.
+        chunks: The text chunks that wait to be framed.
+        frames: What waits and has been framed.
+        due: When the oldest has waited for `MAX_WAIT`, on the clock of `time.monotonic`; 0 while
+            nobody has set it.
     """
 
-    __slots__ = ("_since", "_size", "_text_chunks", "frames")
+    __slots__ = ("_encode", "_encode_all", "_framed", "chunks", "due", "frames")
 
-    def __init__(self) -> None:
+    def __init__(self, encode: Callable[[str], bytes]) -> None:
+        self.chunks: list[str] = []
         self.frames: list[bytes] = []
-        self._size = 0
-        self._text_chunks = 0
-        self._since: float | None = None  # when the oldest was put
+        self.due = 0.0
+        self._framed = 0  # text chunks in the frames
+        self._encode = encode
+        self._encode_all: Callable[[list[str]], bytes] | None = getattr(encode, "encode_all", None)
 
     def __bool__(self) -> bool:
-        return bool(self.frames)
+        return bool(self.chunks or self.frames)
 
-    def put(self, frame: bytes, text_chunks: int) -> bool:
-        """Add a frame that carries that many of the source's text chunks; it may be empty.
+    def putter(self) -> Callable[[str], None]:
+        """Return what adds a chunk of text: as it is called for each, at best `list.append`."""
+        return self._put_frame_of if self._encode_all is None else self.chunks.append
 
-        Returns:
-            Whether the outbox is due: it is full, or its oldest frame has waited long enough.
-        """
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        if frame:
-            self.frames.append(frame)
-            self._size += len(frame)
-        self._text_chunks += text_chunks
-        return now - self._since >= MAX_WAIT or self._size >= MAX_BYTES
+    def put_event(self, event: bytes) -> None:
+        """Add an encoded event that is no text, or nothing."""
+        self._frame_chunks()
+        if event:
+            self.frames.append(event)
 
     def take(self) -> tuple[bytes, int]:
-        """Empty it: everything joined, and how many text chunks that is."""
-        frames, text_chunks = self.frames, self._text_chunks
+        """Empty it: everything as bytes, and how many text chunks that is."""
+        self._frame_chunks()
+        frames, text_chunks = self.frames, self._framed
         self.frames = []
-        self._size = 0
-        self._text_chunks = 0
-        self._since = None
-        return b"".join(frames), text_chunks
+        self._framed = 0
+        self.due = 0.0
+        return frames[0] if len(frames) == 1 else b"".join(frames), text_chunks
+
+    def _frame_chunks(self) -> None:
+        if self.chunks and self._encode_all is not None:
+            self.frames.append(self._encode_all(self.chunks))
+            self._framed += len(self.chunks)
+            self.chunks.clear()
+
+    def _put_frame_of(self, chunk: str) -> None:
+        # A user's encoder may raise. Here that fails the stream like the source would.
+        frame = self._encode(chunk)
+        self._framed += 1
+        if frame:
+            self.frames.append(frame)

@@ -31,7 +31,6 @@ class Passage(Ending[LineT]):
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self.inbox = Inbox(receive)
-        self.http2 = scope.get("http_version") == "2"
         self._app = app
         self._scope = scope
         self._server_send = send
@@ -41,6 +40,11 @@ class Passage(Ending[LineT]):
         self._position = Position()
         self._reader: TextReader | None = None
         self._late_error: BaseException | None = None
+
+    @property
+    def http2(self) -> bool:
+        """Whether the connection is one of HTTP/2."""
+        return bool(self._scope.get("http_version") == "2")
 
     async def work(self) -> None:
         """Let the app answer."""
@@ -113,8 +117,7 @@ class Passage(Ending[LineT]):
         hooks = (self.options.on_chunk, self.options.on_complete)
         if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
-        if self.options.shutdown is not None:
-            self.options.shutdown.enter(self)
+        self.enter_shutdown()
         self.start_watching()
         if await self._transmit({**message, "headers": _completed(fields)}):
             # Some servers hold the headers back until the body begins.
@@ -162,8 +165,7 @@ class Passage(Ending[LineT]):
         if self.outcome is end:
             self.close()
             await self.report_now()
-            if self.options.shutdown is not None:
-                self.options.shutdown.leave(self)
+            self.leave_shutdown()
 
     def _own_end(self) -> Outcome:
         """Return how the app itself ended its stream: its last event may say that it failed."""
@@ -174,7 +176,7 @@ class Passage(Ending[LineT]):
         if self.line_lost:
             return False
         try:
-            await self.line.transmit(message, text_chunks=text_chunks)
+            await self.line.transmit(message, text_chunks)
         except OSError:
             self.lose_line(Outcome.DISCONNECTED)
             self.inbox.hang_up()

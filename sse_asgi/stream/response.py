@@ -1,15 +1,17 @@
 """The way of a chunk, from a source to the server's `send`.
 
-The source steps → the recorder counts and keeps it → the framing makes it bytes → the outbox
-joins what is ready → `send`. `Response.produce` is that loop. What depends on the event loop is
-in `on_asyncio` and `on_trio`.
+The source steps → the outbox gathers what is ready → the recorder counts and keeps it → the
+framing makes it bytes → `send`. `Response.produce` is the first half of that way, `flush` the
+second. When one follows the other depends on the event loop: `on_asyncio` and `on_trio`.
 """
 
 from abc import abstractmethod
+from collections.abc import Awaitable
 from inspect import isawaitable
+from time import monotonic
 
 from sse_asgi.stream.ending import Ending, LineT
-from sse_asgi.stream.outbox import Outbox
+from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, MAX_WAIT, Outbox
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.source import Chunk, SourceOpener, close
 from sse_asgi.stream.transcript import Outcome
@@ -19,13 +21,17 @@ from sse_asgi.wire.events import ServerSentEvent
 class Response(Ending[LineT]):
     """The response to one request, made by one source."""
 
+    started = False
+
     def __init__(self, opener: SourceOpener, request: Request) -> None:
         self.request = request
-        self.http2 = request.scope.get("http_version") == "2"
-        self.outbox = Outbox()
-        self.started = False
+        self.outbox = Outbox(self.options.framing.encoder())
         self._opener = opener
-        self._encode = self.options.framing.encoder()
+
+    @property
+    def http2(self) -> bool:
+        """Whether the connection is one of HTTP/2."""
+        return bool(self.request.scope.get("http_version") == "2")
 
     @abstractmethod
     async def pause(self) -> None:
@@ -38,25 +44,30 @@ class Response(Ending[LineT]):
     async def produce(self) -> None:
         """Step the source from its opening to its end; everything a source is runs in here."""
         on_chunk, outbox = self.options.on_chunk, self.outbox
-        take, encode = self.recorder.take, self._encode
-        if not self.options.prefetch:
-            await self.flush()  # the headers reach the client before the first chunk does
-            if self.outcome is not None:
-                return
+        record, put = self.recorder.fresh.append, outbox.putter()
+        size = 0  # of what is in the outbox
         source = await self._opener.open(self.request)
         try:
             async for chunk in source:
                 if isinstance(chunk, str):
-                    take(chunk)
+                    record(chunk)
                     if on_chunk is not None:
                         await_it = on_chunk(chunk)
                         if await_it is not None and isawaitable(await_it):
                             await await_it
-                    is_due = outbox.put(encode(chunk), 1)
+                    put(chunk)
+                    size += len(chunk) + FRAME_SIZE
                 else:
-                    is_due = outbox.put(frame_of(chunk), 0)
-                if is_due:
-                    await self.pause()
+                    event = frame_of(chunk)
+                    outbox.put_event(event)
+                    size += len(event)
+                now = monotonic()
+                if now >= outbox.due or size >= MAX_SIZE:
+                    if outbox.due:
+                        await self.pause()
+                    else:  # it was empty before
+                        outbox.due = now + MAX_WAIT
+                        size = 0
                 if self.outcome is not None:  # the line is lost, or the source ignored its stop
                     break
         except Exception as error:
@@ -66,40 +77,47 @@ class Response(Ending[LineT]):
             self.bound_cleanup()
             await close(source)
 
-    async def flush(self) -> None:
-        """Send what is ready; the first time also the headers. Settles the outcome on failure."""
-        body, text_chunks = self.outbox.take()
+    def flush(self) -> Awaitable[None]:
+        """Send what is ready; the first time also the headers. A failure ends the stream."""
+        body, text_chunks = self._take_ready()
+        if body and self.started:
+            message = {"type": "http.response.body", "body": body, "more_body": True}
+            return self.line.transmit(message, text_chunks, or_stop=True)
+        return self._flush_first(body, text_chunks)
+
+    async def _flush_first(self, body: bytes, text_chunks: int) -> None:
         if not body and (self.started or self.options.prefetch):
             self.line.text_chunks += text_chunks  # the framing made nothing of them
             return
-        try:
-            if not self.started:
-                await self._start()
+        await self._start(or_stop=True)
+        if not self.line_lost:
+            # Some servers hold the headers back until the body begins, if only with nothing.
             message = {"type": "http.response.body", "body": body, "more_body": True}
-            await self.line.transmit(message, text_chunks=text_chunks)
-        except OSError:
-            self.lose_line(Outcome.DISCONNECTED)
-        except Exception as error:  # noqa: BLE001 - settled, and raised to the server at the end
-            self.lose_line(Outcome.FAILED, error)
+            await self.line.transmit(message, text_chunks, or_stop=True)
 
     async def conclude(self) -> None:
         """Say the last words and close the body, if anybody is there to hear them."""
-        if self.line_lost or (not self.started and self.error is not None and not self.outbox):
+        failed_early = self.options.prefetch and not self.started and self.error is not None
+        if self.line_lost or (failed_early and not self.outbox):
             return
-        body, text_chunks = self.outbox.take()
-        body += self.last_words()
+        body, text_chunks = self._take_ready()
+        words = self.last_words()
         if not self.started:
             await self._start()
-        await self.send_last(body, text_chunks)
+        await self.send_last(body + words, text_chunks)
 
-    async def _start(self) -> None:
+    def _take_ready(self) -> tuple[bytes, int]:
+        """Take what is ready, through recorder and framing: its bytes, and its text chunks."""
+        self.recorder.note()
+        return self.outbox.take()
+
+    async def _start(self, *, or_stop: bool = False) -> None:
         self.started = True
         options = self.options
         headers = list(options.headers)  # middleware may change the list
-        await self.line.transmit({
-            "type": "http.response.start", "status": options.status, "headers": headers,
-        })  # fmt: skip
-        self.line.open = True
+        message = {"type": "http.response.start", "status": options.status, "headers": headers}
+        await self.line.transmit(message, or_stop=or_stop)
+        self.line.open = not self.line_lost
 
 
 def frame_of(chunk: Chunk) -> bytes:

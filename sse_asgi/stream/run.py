@@ -1,5 +1,6 @@
 """Choosing how a stream lives: by the event loop that it finds itself in."""
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from sse_asgi.stream.asgi import ASGIApp, Receive, Scope, Send
@@ -15,32 +16,22 @@ if TYPE_CHECKING:
     from sse_asgi.stream.passage_trio import TrioPassage
 
 
-async def respond(
+# Whatever a source awaits passes through each coroutine from there to the server's, twice. So
+# what would only await another hands out its awaitable instead, here and wherever it says so.
+
+
+def respond(
     opener: SourceOpener, options: Options, request: Request, receive: Receive, send: Send
-) -> None:
-    """Answer one request with a stream, open to a shutdown as long as it lives."""
-    response = _response_type()(opener, options, request, receive, send)
-    shutdown = options.shutdown
-    if shutdown is None:
-        await response.run()
-        return
-    shutdown.enter(response)
-    try:
-        await response.run()
-    finally:
-        shutdown.leave(response)
+) -> Awaitable[None]:
+    """Answer one request with a stream."""
+    return _response_type()(opener, options, request, receive, send).run()
 
 
-async def accompany(
+def accompany(
     app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
-) -> None:
+) -> Awaitable[None]:
     """Let another app answer one request, and take care of its event stream, if it is one."""
-    passage = _passage_type()(app, options, scope, receive, send)
-    try:
-        await passage.run()
-    finally:
-        if options.shutdown is not None:
-            options.shutdown.leave(passage)
+    return _passage_type()(app, options, scope, receive, send).run()
 
 
 def _response_type() -> type[AsyncioResponse] | type["TrioResponse"]:

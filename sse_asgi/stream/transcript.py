@@ -57,41 +57,51 @@ MAX_PARTS: Final = 256
 
 
 class Recorder:
-    """Counts the text chunks of one stream as they pass, and keeps their text if asked to."""
+    """Counts the text chunks of one stream as they pass, and keeps their text if asked to.
 
-    __slots__ = ("_first", "_joined", "_parts", "_started", "chunks", "sent_chunks", "started_at")
+    Attributes:
+        fresh: Takes the chunks: whoever steps a source appends to it, and calls `note` now and
+            then, before the chunks are sent.
+        sent_chunks: How many of them were handed to the server; for the transcript.
+    """
+
+    __slots__ = ("_chunks", "_first", "_joined", "_started", "_started_at", "fresh", "sent_chunks")
 
     def __init__(self, *, record: bool) -> None:
-        self.chunks = 0
+        self.fresh: list[str] = []
         self.sent_chunks = 0
-        self.started_at = datetime.now(UTC)
-        self._started = time.monotonic()
+        self._joined: list[str] | None = [] if record else None
+        self._chunks = 0  # that are not fresh any more
         self._first: float | None = None
-        # Small strings are joined in time: each of them takes fifty bytes more than its text.
-        self._parts: list[str] | None = [] if record else None
-        self._joined: list[str] = []
+        self._started_at = time.time()
+        self._started = time.monotonic()
 
     def take(self, chunk: str) -> None:
         """Record one text chunk."""
-        self.chunks += 1
-        if self._first is None:
+        self.fresh.append(chunk)
+        self.note()
+
+    def note(self) -> None:
+        """Note the time if these are the first chunks, and make many into few."""
+        if self._first is None and self.fresh:
             self._first = time.monotonic()
-        parts = self._parts
-        if parts is not None:
-            parts.append(chunk)
-            if len(parts) == MAX_PARTS:
-                self._joined.append("".join(parts))
-                parts.clear()
+        # Small strings are joined in time: each of them takes fifty bytes more than its text.
+        if len(self.fresh) >= MAX_PARTS:
+            self._chunks += len(self.fresh)
+            if self._joined is not None:
+                self._joined.append("".join(self.fresh))
+            self.fresh.clear()
 
     def transcript(self, outcome: Outcome, error: BaseException | None) -> Transcript:
         """Return the record as it stands now."""
+        self.note()
         return Transcript(
-            text="".join((*self._joined, *(self._parts or ()))),
+            text="" if self._joined is None else "".join((*self._joined, *self.fresh)),
             outcome=outcome,
-            chunks=self.chunks,
+            chunks=self._chunks + len(self.fresh),
             sent_chunks=self.sent_chunks,
             error=error,
-            started_at=self.started_at,
+            started_at=datetime.fromtimestamp(self._started_at, UTC),
             time_to_first_chunk=None if self._first is None else self._first - self._started,
             duration=time.monotonic() - self._started,
         )

@@ -24,7 +24,9 @@ class Framing(Protocol):
     def encoder(self) -> Callable[[str], bytes]:
         """Return a fresh function for one stream: a chunk in, whole encoded events out.
 
-        It is called once for each chunk, in order, and may keep state from call to call.
+        It is called once for each chunk, in order, and may keep state from call to call. If it has
+        a method `encode_all`, that is called instead, with the chunks that leave together: a list
+        of them in, and out what calls for each, joined, would give. It must not raise.
         """
         ...
 
@@ -70,34 +72,7 @@ class TextFraming:
 
     def encoder(self) -> Callable[[str], bytes]:
         """Return a function that encodes the chunks of one stream, in order."""
-        done = self.done
-        after_cr = False  # the text so far ends with CR
-
-        def encode_any(chunk: str) -> bytes:
-            nonlocal after_cr
-            # The LF of a CRLF that the source cut: its CR has already been sent as a newline.
-            text = chunk[1:] if after_cr and chunk.startswith("\n") else chunk
-            if chunk:
-                after_cr = chunk.endswith("\r")
-            return self._encode_text(text)
-
-        def encode(chunk: str) -> bytes:
-            # This runs once per token, so what most chunks need is spelled out here.
-            if after_cr or chunk == done or "\n" in chunk or "\r" in chunk:
-                return encode_any(chunk)
-            try:
-                return b"data: %b\n\n" % chunk.encode()
-            except UnicodeEncodeError:
-                return encode_any(chunk)
-
-        return encode
-
-    def _encode_text(self, text: str) -> bytes:
-        # Compared as it will arrive: U+FFFD in place of a surrogate may make a marker of a chunk.
-        if "\n" in text or well_formed(text) != self.done:
-            return encode_data(text)
-        middle = len(text) // 2
-        return encode_data(text[:middle]) + encode_data(text[middle:])
+        return _TextEncoder(self.done)
 
     def end(self) -> bytes:
         """Return the event whose data is `done`, or `b""`."""
@@ -145,7 +120,7 @@ class JSONFraming:
 
     def encoder(self) -> Callable[[str], bytes]:
         """Return a function that encodes the chunks of one stream, in order."""
-        return _encode_json
+        return _ENCODE_JSON
 
     def end(self) -> bytes:
         """Return the event whose data is `done`, or `b""`."""
@@ -164,6 +139,65 @@ class JSONFraming:
             return None if event.data == done else _decode_json(event.data)
 
         return decode
+
+
+class _TextEncoder:
+    """Encodes the chunks of one stream as `TextFraming` has it."""
+
+    __slots__ = ("_after_cr", "_done")
+
+    def __init__(self, done: str | None) -> None:
+        self._done = done
+        self._after_cr = False  # the text so far ends with CR
+
+    def __call__(self, chunk: str) -> bytes:
+        # The LF of a CRLF that the source cut: its CR has already been sent as a newline.
+        text = chunk[1:] if self._after_cr and chunk.startswith("\n") else chunk
+        if chunk:
+            self._after_cr = chunk.endswith("\r")
+        # Compared as it will arrive: U+FFFD in place of a surrogate may make a marker of a chunk.
+        if "\n" in text or well_formed(text) != self._done:
+            return encode_data(text)
+        middle = len(text) // 2
+        return encode_data(text[:middle]) + encode_data(text[middle:])
+
+    def encode_all(self, chunks: list[str]) -> bytes:
+        # Nearly always they can be joined first and looked at, and encoded, as one.
+        frames = "\n\ndata: ".join(chunks)
+        if (
+            self._after_cr
+            or frames.count("\n") != 2 * len(chunks) - 2
+            or "\r" in frames
+            or self._done in chunks
+        ):
+            return b"".join(map(self, chunks))
+        try:
+            return b"data: %b\n\n" % frames.encode()
+        except UnicodeEncodeError:
+            return b"".join(map(self, chunks))
+
+
+class _JSONEncoder:
+    """Encodes chunks as `JSONFraming` has it; it remembers nothing, so one serves all streams."""
+
+    __slots__ = ()
+
+    def __call__(self, chunk: str) -> bytes:
+        try:
+            return b"data: %b\n\n" % encode_basestring(chunk).encode()
+        except UnicodeEncodeError:
+            parts = _BETWEEN_SURROGATES.split(chunk)
+            return b"".join(encode_data(encode_basestring_ascii(part)) for part in parts)
+
+    def encode_all(self, chunks: list[str]) -> bytes:
+        frames = "\n\ndata: ".join(map(encode_basestring, chunks))
+        try:
+            return b"data: %b\n\n" % frames.encode()
+        except UnicodeEncodeError:
+            return b"".join(map(self, chunks))
+
+
+_ENCODE_JSON = _JSONEncoder()
 
 
 def check_framing(value: object) -> Framing:
@@ -201,14 +235,6 @@ def _check_done(done: object) -> None:
 
 def _encode_end(done: str | None) -> bytes:
     return b"" if done is None else encode_data(done)
-
-
-def _encode_json(chunk: str) -> bytes:
-    try:
-        return b"data: %b\n\n" % encode_basestring(chunk).encode()
-    except UnicodeEncodeError:
-        parts = _BETWEEN_SURROGATES.split(chunk)
-        return b"".join(encode_data(encode_basestring_ascii(part)) for part in parts)
 
 
 def _decode_json(data: str) -> str:

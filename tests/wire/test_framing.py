@@ -2,6 +2,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -67,6 +68,20 @@ def test_text_arrives_up_to_newline_normalisation(chunks: list[str], done: str |
 @example(["\ud83d\ud83d\ude00\ude00"], "[DONE]")
 def test_json_text_arrives_exactly(chunks: list[str], done: str | None):
     assert_arrives(JSONFraming(done), chunks, "".join(chunks))
+
+
+@settings(deadline=None)
+@given(st.lists(CHUNKS.filter(len)), st.sampled_from(["[DONE]", None]), st.booleans())
+@example([["a", "[DONE]"], ["b"]], "[DONE]", False)
+@example([["a\r"], ["\n", "b"]], "[DONE]", False)
+@example([["a", "\ud83d"], ["\ude00"]], "[DONE]", True)
+def test_chunks_are_encoded_together_as_one_by_one(
+    batches: list[list[str]], done: str | None, is_json: bool
+):
+    framing = JSONFraming(done) if is_json else TextFraming(done)
+    encoder: Any = framing.encoder()
+    together = b"".join(encoder.encode_all(batch) for batch in batches)
+    assert together == encoded(framing, [chunk for batch in batches for chunk in batch])
 
 
 MARKERS = st.text(
