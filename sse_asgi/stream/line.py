@@ -9,9 +9,10 @@ So a message costs two time stamps, and no timer, lock or task of its own.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from sse_asgi.stream.asgi import Message, Send
+from sse_asgi.stream.steps import DONE, Steps, go_on
 from sse_asgi.stream.transcript import Outcome
 
 KEEP_ALIVE: Final = b": keep-alive\n"
@@ -85,10 +86,26 @@ class Line:
         except Exception as error:
             if not or_stop:
                 raise
-            gone = isinstance(error, OSError)
-            self._lost(Outcome.DISCONNECTED if gone else Outcome.FAILED, None if gone else error)
+            self._send_failed(error)
         finally:
             self._sending_since = None
+
+    def begin(self, message: Message, text_chunks: int) -> Steps | None:
+        """Hand one message to the server; return the rest of that, to be driven, if it blocks.
+
+        It is `transmit` with `or_stop`, without a coroutine for what nearly never blocks.
+        """
+        if self._beside is not None or self._given_up:
+            return self.transmit(message, text_chunks, or_stop=True).__await__()
+        self.text_chunks += text_chunks
+        try:
+            sending = self._send(message).__await__()
+            waiter = next(sending, DONE)
+        except Exception as error:  # noqa: BLE001 - it ends the stream
+            self._send_failed(error)
+            return None
+        self._last_sent = self._loop.time()
+        return None if waiter is DONE else self._finish(sending, waiter).__await__()
 
     def give_up(self) -> None:
         """Hand over no further message."""
@@ -110,6 +127,22 @@ class Line:
         for sending in self._all_beside:  # two, if one waits for a keep-alive that blocks
             sending.cancel()
         self._beside, self._all_beside = None, ()
+
+    async def _finish(self, sending: Steps, waiter: Any) -> None:  # noqa: ANN401 - a future
+        self._sending_since = self._last_sent
+        try:
+            await go_on(sending, waiter)
+            self._last_sent = self._loop.time()
+        except Exception as error:  # noqa: BLE001 - it ends the stream
+            self._send_failed(error)
+        finally:
+            self._sending_since = None
+
+    def _send_failed(self, error: Exception) -> None:
+        if isinstance(error, OSError):
+            self._lost(Outcome.DISCONNECTED, None)
+        else:
+            self._lost(Outcome.FAILED, error)
 
     async def _turn(self) -> None:
         """Wait until nothing is being sent beside."""

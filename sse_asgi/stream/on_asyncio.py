@@ -11,25 +11,24 @@ import contextlib
 import contextvars
 import time
 import types
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Coroutine
+from time import monotonic
 from typing import Any, Final
 
 from sse_asgi.stream.asgi import Receive, Send
 from sse_asgi.stream.ending_asyncio import AsyncioEnding
 from sse_asgi.stream.line import Line
 from sse_asgi.stream.options import Options
+from sse_asgi.stream.outbox import MAX_WAIT
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
+from sse_asgi.stream.steps import DONE, Steps, begin, go_on, one_turn, rest_of, wake
 from sse_asgi.stream.watch import watch
 
 THREADS_TURN: Final = 0.000_05
 """Seconds for which a source that never awaits leaves the interpreter to other threads."""
 
-_DONE: Final = object()
-"""What `next` says of a coroutine that has not suspended: without the cost of an exception."""
-
-_Steps = Generator[Any, None, None]
 _Work = Coroutine[Any, Any, None]
 
 
@@ -68,7 +67,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         # never awaits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
         try:
-            await _yield()
+            await one_turn()
         except asyncio.CancelledError as error:
             if self.outcome is not None or self._deferred:
                 raise
@@ -79,11 +78,10 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
 
     async def conclude(self) -> None:
         """Conclude; if that takes a while, look after the stream meanwhile."""
-        concluding = super().conclude().__await__()
-        blocked = next(concluding, _DONE)
-        if blocked is not _DONE:
+        concluding, waiter = begin(super().conclude())
+        if waiter is not DONE:
             self._attend()
-            await _resume(concluding, blocked)
+            await go_on(concluding, waiter)
 
     def _attend(self) -> None:
         """Look after what may happen while the stream waits; it has not waited before."""
@@ -92,7 +90,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             self.start_watching()
 
     @types.coroutine
-    def _drive(self, work: _Work) -> _Steps:
+    def _drive(self, work: _Work) -> Steps:
         """Run the work in this task; whenever it suspends, send first what is ready."""
         outbox = self.outbox
         try:
@@ -102,12 +100,12 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             while True:
                 if (outbox.chunks or outbox.frames or must_start) and not self.line_lost:
                     must_start = False
-                    sending = self.flush().__await__()
-                    blocked = next(sending, _DONE)
-                    if blocked is not _DONE:
-                        yield from self._wait_for_slow_client(sending, blocked)
+                    rest = self._begin_flush()
+                    if rest is not None:
+                        yield from self._wait_for_slow_client(rest)
                 try:
                     yield waiter
+                    outbox.due = monotonic() + MAX_WAIT
                 except BaseException as error:  # noqa: BLE001 - a cancellation: it is the work's
                     waiter = work.throw(error)
                     if self.abandoned:
@@ -118,7 +116,22 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         except StopIteration:
             return
 
-    def _wait_for_slow_client(self, sending: _Steps, waiter: Any) -> _Steps:  # noqa: ANN401
+    def _begin_flush(self) -> Steps | None:
+        """Begin to send what is ready, and return the rest of that if it blocks.
+
+        It is what `flush` does, without the coroutines: this is what most chunks cost.
+        """
+        if self.started:
+            recorder = self.recorder
+            if len(recorder.fresh) >= recorder.enough:
+                recorder.note()
+            body, text_chunks = self.outbox.take()
+            message = {"type": "http.response.body", "body": body, "more_body": True}
+            return self.line.begin(message, text_chunks)
+        sending, waiter = begin(self.flush())
+        return None if waiter is DONE else rest_of(sending, waiter)
+
+    def _wait_for_slow_client(self, sending: Steps) -> Steps:
         """Drive a send that blocks, while the work stands at an await that is not yet passed on.
 
         A cancellation that comes meanwhile is either our own stop, or meant for the work: its
@@ -127,20 +140,21 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         """
         cancelled: tuple[Any, ...] | None = None
         try:
+            waiter = next(sending)
             while True:
                 try:
                     yield from self._until_done(waiter)
                 except asyncio.CancelledError as error:
                     cancelled = error.args
                     if not self.line_lost:
-                        self.line.go_on_beside(_resume(sending, waiter))
+                        self.line.go_on_beside(go_on(sending, waiter))
                         break
                     if waiter is None:
                         waiter = sending.throw(error)
                     else:
                         waiter.cancel()
                 else:
-                    waiter = _wake(sending, waiter)
+                    waiter = wake(sending, waiter)
         except (StopIteration, asyncio.CancelledError):
             pass  # sent, or given up
         if cancelled is not None:
@@ -151,7 +165,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         self.host.uncancel()
         self.host.cancel(*message)
 
-    def _until_done(self, waiter: Any) -> _Steps:  # noqa: ANN401 - a future of any kind, or None
+    def _until_done(self, waiter: Any) -> Steps:  # noqa: ANN401 - a future of any kind, or None
         """Wait like a task does, but keep a cancellation from the future that is waited for."""
         if waiter is None:
             yield
@@ -159,45 +173,12 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         done = self.loop.create_future()
         context = contextvars.copy_context()
 
-        def wake(_: object) -> None:
+        def note(_: object) -> None:
             if not done.done():
                 done.set_result(None)
 
-        waiter.add_done_callback(wake, context=context)
+        waiter.add_done_callback(note, context=context)
         yield from done
-
-
-@types.coroutine
-def _yield() -> _Steps:
-    yield
-
-
-@types.coroutine
-def _resume(work: _Steps, waiter: Any) -> _Steps:  # noqa: ANN401 - what the work waits for
-    """Go on with work that has begun elsewhere."""
-    try:
-        while True:
-            try:
-                yield waiter
-            except BaseException as error:  # noqa: BLE001 - it is the work's
-                waiter = work.throw(error)
-            else:
-                waiter = work.send(None)
-    except StopIteration:
-        return
-
-
-def _wake(work: _Steps, waiter: Any) -> Any:  # noqa: ANN401 - what the work waits for
-    """Step the work as a task does: what the future raised is thrown into it.
-
-    A server's own kind of future may yield itself again where it is only stepped.
-    """
-    if waiter is not None:
-        try:
-            waiter.result()
-        except BaseException as error:  # noqa: BLE001 - it is the work's
-            return work.throw(error)
-    return work.send(None)
 
 
 def _abandon(work: _Work) -> None:

@@ -5,6 +5,7 @@ up to the point where it waits.
 """
 
 from collections.abc import Callable
+from time import monotonic
 
 import anyio
 
@@ -12,7 +13,7 @@ from sse_asgi.stream.asgi import Receive, Send
 from sse_asgi.stream.ending_trio import TrioEnding
 from sse_asgi.stream.line_trio import TrioLine
 from sse_asgi.stream.options import Options
-from sse_asgi.stream.outbox import Outbox
+from sse_asgi.stream.outbox import MAX_WAIT, Outbox
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
@@ -33,13 +34,18 @@ class _NotingOutbox(Outbox):
 
         def put_and_note(chunk: str) -> None:
             put(chunk)
-            self.filled.set()
+            self.note()
 
         return put_and_note
 
     def put_event(self, event: bytes) -> None:
         super().put_event(event)
         if event:
+            self.note()
+
+    def note(self) -> None:
+        if not self.filled.is_set():
+            self.due = monotonic() + MAX_WAIT
             self.filled.set()
 
 
@@ -91,6 +97,7 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         try:
             await self.flush()
             await anyio.lowlevel.checkpoint()
+            self.outbox.due = monotonic() + MAX_WAIT
         except anyio.get_cancelled_exc_class():
             if self.outcome is not None or self._deferred:
                 raise

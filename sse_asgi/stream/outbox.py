@@ -4,6 +4,7 @@ Text is framed when it leaves, not when it comes: to frame what is ready as one 
 """
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 MAX_SIZE: Final = 16_384
@@ -19,8 +20,8 @@ MAX_WAIT: Final = 0.001
 class Outbox:
     """Chunks and events on their way to `send`.
 
-    Bounded by whoever adds to it, who sets `due` if it is not set, and has everything sent before
-    more is added once that has passed, or once `MAX_SIZE` characters are in it.
+    Bounded by whoever adds to it, who has everything sent before more is added once `due` has
+    passed, or once `MAX_SIZE` characters are in it.
 
     Args:
         encode: The encoder of the stream's framing.
@@ -28,8 +29,7 @@ class Outbox:
     Attributes:
         chunks: The text chunks that wait to be framed.
         frames: What waits and has been framed.
-        due: When the oldest has waited for `MAX_WAIT`, on the clock of `time.monotonic`; 0 while
-            nobody has set it.
+        due: `MAX_WAIT` after the source went on, on the clock of `time.monotonic`.
     """
 
     __slots__ = ("_encode", "_encode_all", "_framed", "chunks", "due", "frames")
@@ -37,17 +37,17 @@ class Outbox:
     def __init__(self, encode: Callable[[str], bytes]) -> None:
         self.chunks: list[str] = []
         self.frames: list[bytes] = []
-        self.due = 0.0
+        self.due = monotonic() + MAX_WAIT
         self._framed = 0  # text chunks in the frames
         self._encode = encode
-        self._encode_all: Callable[[list[str]], bytes] | None = getattr(encode, "encode_all", None)
+        self._encode_all: Callable[[list[str]], bytes] = getattr(encode, "encode_all", _nothing)
 
     def __bool__(self) -> bool:
         return bool(self.chunks or self.frames)
 
     def putter(self) -> Callable[[str], None]:
         """Return what adds a chunk of text: as it is called for each, at best `list.append`."""
-        return self._put_frame_of if self._encode_all is None else self.chunks.append
+        return self.chunks.append if hasattr(self._encode, "encode_all") else self._put_frame_of
 
     def put_event(self, event: bytes) -> None:
         """Add an encoded event that is no text, or nothing."""
@@ -57,22 +57,30 @@ class Outbox:
 
     def take(self) -> tuple[bytes, int]:
         """Empty it: everything as bytes, and how many text chunks that is."""
+        chunks = self.chunks
+        if chunks and not self.frames:  # text alone, as nearly always
+            body, text_chunks = self._encode_all(chunks), len(chunks)
+            chunks.clear()
+            return body, text_chunks
         self._frame_chunks()
         frames, text_chunks = self.frames, self._framed
         self.frames = []
         self._framed = 0
-        self.due = 0.0
         return frames[0] if len(frames) == 1 else b"".join(frames), text_chunks
 
     def _frame_chunks(self) -> None:
-        if self.chunks and self._encode_all is not None:
+        if self.chunks:
             self.frames.append(self._encode_all(self.chunks))
             self._framed += len(self.chunks)
             self.chunks.clear()
 
     def _put_frame_of(self, chunk: str) -> None:
-        # A user's encoder may raise. Here that fails the stream like the source would.
+        # A user's encoder may raise. Here that fails the stream, as if the source had.
         frame = self._encode(chunk)
         self._framed += 1
         if frame:
             self.frames.append(frame)
+
+
+def _nothing(chunks: list[str]) -> bytes:  # noqa: ARG001 - where none is framed late, none waits
+    return b""

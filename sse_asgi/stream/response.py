@@ -6,12 +6,11 @@ second. When one follows the other depends on the event loop: `on_asyncio` and `
 """
 
 from abc import abstractmethod
-from collections.abc import Awaitable
 from inspect import isawaitable
 from time import monotonic
 
 from sse_asgi.stream.ending import Ending, LineT
-from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, MAX_WAIT, Outbox
+from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.source import Chunk, SourceOpener, close
 from sse_asgi.stream.transcript import Outcome
@@ -45,7 +44,7 @@ class Response(Ending[LineT]):
         """Step the source from its opening to its end; everything a source is runs in here."""
         on_chunk, outbox = self.options.on_chunk, self.outbox
         record, put = self.recorder.fresh.append, outbox.putter()
-        size = 0  # of what is in the outbox
+        size = 0  # of what came since the last pause; there may be less in the outbox
         source = await self._opener.open(self.request)
         try:
             async for chunk in source:
@@ -61,13 +60,9 @@ class Response(Ending[LineT]):
                     event = frame_of(chunk)
                     outbox.put_event(event)
                     size += len(event)
-                now = monotonic()
-                if now >= outbox.due or size >= MAX_SIZE:
-                    if outbox.due:
-                        await self.pause()
-                    else:  # it was empty before
-                        outbox.due = now + MAX_WAIT
-                        size = 0
+                if monotonic() >= outbox.due or size >= MAX_SIZE:
+                    size = 0
+                    await self.pause()
                 if self.outcome is not None:  # the line is lost, or the source ignored its stop
                     break
         except Exception as error:
@@ -77,19 +72,14 @@ class Response(Ending[LineT]):
             self.bound_cleanup()
             await close(source)
 
-    def flush(self) -> Awaitable[None]:
+    async def flush(self) -> None:
         """Send what is ready; the first time also the headers. A failure ends the stream."""
-        body, text_chunks = self._take_ready()
-        if body and self.started:
-            message = {"type": "http.response.body", "body": body, "more_body": True}
-            return self.line.transmit(message, text_chunks, or_stop=True)
-        return self._flush_first(body, text_chunks)
-
-    async def _flush_first(self, body: bytes, text_chunks: int) -> None:
+        body, text_chunks = self.take_ready()
         if not body and (self.started or self.options.prefetch):
             self.line.text_chunks += text_chunks  # the framing made nothing of them
             return
-        await self._start(or_stop=True)
+        if not self.started:
+            await self._start(or_stop=True)
         if not self.line_lost:
             # Some servers hold the headers back until the body begins, if only with nothing.
             message = {"type": "http.response.body", "body": body, "more_body": True}
@@ -100,13 +90,13 @@ class Response(Ending[LineT]):
         failed_early = self.options.prefetch and not self.started and self.error is not None
         if self.line_lost or (failed_early and not self.outbox):
             return
-        body, text_chunks = self._take_ready()
+        body, text_chunks = self.take_ready()
         words = self.last_words()
         if not self.started:
             await self._start()
         await self.send_last(body + words, text_chunks)
 
-    def _take_ready(self) -> tuple[bytes, int]:
+    def take_ready(self) -> tuple[bytes, int]:
         """Take what is ready, through recorder and framing: its bytes, and its text chunks."""
         self.recorder.note()
         return self.outbox.take()

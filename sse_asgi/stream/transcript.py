@@ -60,15 +60,18 @@ class Recorder:
     """Counts the text chunks of one stream as they pass, and keeps their text if asked to.
 
     Attributes:
-        fresh: Takes the chunks: whoever steps a source appends to it, and calls `note` now and
-            then, before the chunks are sent.
+        fresh: Takes the chunks: whoever steps a source appends to it. Before they are sent, and
+            if there are enough, `note` is to be called.
+        enough: How many chunks are enough.
         sent_chunks: How many of them were handed to the server; for the transcript.
     """
 
-    __slots__ = ("_chunks", "_first", "_joined", "_started", "_started_at", "fresh", "sent_chunks")
+    __slots__ = ("_chunks", "_first", "_joined", "_started", "_started_at", "enough", "fresh",
+                 "sent_chunks")  # fmt: skip
 
     def __init__(self, *, record: bool) -> None:
         self.fresh: list[str] = []
+        self.enough = 1  # the first is awaited
         self.sent_chunks = 0
         self._joined: list[str] | None = [] if record else None
         self._chunks = 0  # that are not fresh any more
@@ -85,6 +88,7 @@ class Recorder:
         """Note the time if these are the first chunks, and make many into few."""
         if self._first is None and self.fresh:
             self._first = time.monotonic()
+            self.enough = MAX_PARTS
         # Small strings are joined in time: each of them takes fifty bytes more than its text.
         if len(self.fresh) >= MAX_PARTS:
             self._chunks += len(self.fresh)

@@ -164,17 +164,14 @@ class _TextEncoder:
     def encode_all(self, chunks: list[str]) -> bytes:
         # Nearly always they can be joined first and looked at, and encoded, as one.
         frames = "\n\ndata: ".join(chunks)
-        if (
-            self._after_cr
-            or frames.count("\n") != 2 * len(chunks) - 2
-            or "\r" in frames
-            or self._done in chunks
-        ):
-            return b"".join(map(self, chunks))
-        try:
-            return b"data: %b\n\n" % frames.encode()
-        except UnicodeEncodeError:
-            return b"".join(map(self, chunks))
+        newlines = 2 * len(chunks) - 2
+        plain = not self._after_cr and "\r" not in frames and frames.count("\n") == newlines
+        if plain and self._done not in chunks:
+            try:
+                return f"data: {frames}\n\n".encode()
+            except UnicodeEncodeError:
+                pass
+        return b"".join(map(self, chunks))
 
 
 class _JSONEncoder:
@@ -192,7 +189,7 @@ class _JSONEncoder:
     def encode_all(self, chunks: list[str]) -> bytes:
         frames = "\n\ndata: ".join(map(encode_basestring, chunks))
         try:
-            return b"data: %b\n\n" % frames.encode()
+            return f"data: {frames}\n\n".encode()
         except UnicodeEncodeError:
             return b"".join(map(self, chunks))
 

@@ -606,7 +606,8 @@ class TestNothingIsLeft:
             run_module.AsyncioResponse.__init__ = response
         await turns()
         assert made
-        assert all(handle.cancelled() or handle.when() < loop.time() for handle in made)
+        timers = [each for each in made if hasattr(each, "when")]  # uvloop: one that is due is none
+        assert all(each.cancelled() or each.when() < loop.time() for each in timers)
 
 
 class TestSeveralLoops:
