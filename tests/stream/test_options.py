@@ -150,7 +150,7 @@ def test_a_name_that_http_does_not_allow_is_refused(name):
 def test_a_value_with_control_characters_is_refused(value):
     with pytest.raises(ValueError, match="x-name") as caught:
         make_headers({"x-name": value})
-    assert repr(value) in str(caught.value)
+    assert "has the control character '\\" in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["\u20ac", "\U0001f642", "\ud800"])
