@@ -56,19 +56,26 @@ async def connect(
         RuntimeError: The app ended without a response, or did not end within 10 s of the
             disconnect.
     """
-    fields = {"host": "testserver"}
-    body = b""
-    if json is not None:
-        body = jsonlib.dumps(json).encode()
-        fields |= {"content-type": "application/json", "content-length": str(len(body))}
-    fields |= {name.lower(): value for name, value in (headers or {}).items()}
+    body = b"" if json is None else jsonlib.dumps(json).encode()
     connection = Connection(body)
+    async with _running(app, _scope(path, method, _fields(body, headers or {})), connection):
+        await connection.started()
+        yield connection
+
+
+@asynccontextmanager
+async def _running(
+    app: ASGIApp, scope: Scope, connection: "Connection"
+) -> AsyncGenerator[None, None]:
+    """Run the app beside the block; at the block's end leave, and wait for the app.
+
+    What the block raises comes out as itself, not in the task group's exception group.
+    """
     error: BaseException | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(connection.run, app, _scope(path, method, fields))
+        tasks.start_soon(connection.run, app, scope)
         try:
-            await connection.started()
-            yield connection
+            yield
         except (anyio.get_cancelled_exc_class(), GeneratorExit):
             raise
         except BaseException as caught:  # noqa: BLE001 - raised below, outside of the group
@@ -224,6 +231,13 @@ async def collect_text(
     if collector.has_end_marker:
         raise collector.incomplete("the stream ended without its end marker")
     return collector.text
+
+
+def _fields(body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+    fields = {"host": "testserver"}
+    if body:
+        fields |= {"content-type": "application/json", "content-length": str(len(body))}
+    return fields | {name.lower(): value for name, value in headers.items()}
 
 
 def _scope(path: str, method: str, headers: Mapping[str, str]) -> Scope:
