@@ -219,6 +219,28 @@ async def test_errors_are_told_as_the_page_says():
 
 
 @pytest.mark.anyio
+async def test_a_page_of_another_origin_may_read_and_a_preflight_starts_nothing():
+    app = documents.run(HOW_TO / "cors.md")["app"]
+    origin = {"origin": "https://app.example.com"}
+    asks = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
+    async with connect(app, "/answer", method="OPTIONS", headers=origin | asks) as preflight:
+        assert preflight.status == 200
+        assert preflight.headers["access-control-allow-origin"] == origin["origin"]
+        assert "POST" in preflight.headers["access-control-allow-methods"]
+        assert await preflight.read() == b"OK"
+    body = {"prompt": "a"}
+    events, answer = await receive_all(app, "/answer", method="POST", headers=origin, json=body)
+    assert [event.data for event in events] == ["a", "Hello", "[DONE]"]
+    assert answer.headers["access-control-allow-origin"] == origin["origin"]
+    async with connect(app, "/answer", method="OPTIONS") as refused:
+        assert refused.status == 405
+        assert "POST" in refused.headers["allow"]
+
+
+@pytest.mark.anyio
 async def test_sync_sources_stream():
     names = documents.run(HOW_TO / "sync-sources.md")
     assert await text_of(names["stream"]) == "one two three "
