@@ -51,6 +51,14 @@ async def text_of(app, path="/", **request):
     return "".join(event.data for event in events[:-1])
 
 
+async def body_of(app, path):
+    async with connect(app, path) as connection:
+        parts = []
+        while part := await connection.read():
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
 # Blocks
 
 
@@ -238,6 +246,16 @@ async def test_a_page_of_another_origin_may_read_and_a_preflight_starts_nothing(
     async with connect(app, "/answer", method="OPTIONS") as refused:
         assert refused.status == 405
         assert "POST" in refused.headers["allow"]
+
+
+@pytest.mark.anyio
+async def test_what_has_moved_sends_what_it_sent_before_and_frames_are_framed_twice():
+    page = HOW_TO / "migrate.md"
+    names = documents.run(page)
+    assert await body_of(names["app"], "/after") == await body_of(names["app"], "/before")
+    (shown,) = documents.blocks_of(page, "text")
+    assert (await body_of(names["app"], "/wrong")).startswith(shown.text)
+    assert await body_of(names["moved"], "/after") == await body_of(names["moved"], "/before")
 
 
 @pytest.mark.anyio
