@@ -82,6 +82,17 @@ def test_the_command_line_pages_have_every_command_and_option():
                 assert f"`{option}" in text or option in {"-h", "--help"}, f"{name} {option}"
 
 
+def test_every_finding_of_the_doctor_is_explained_and_weighed():
+    code = "".join(path.read_text() for path in (ROOT / "sse_asgi/cli/doctor").rglob("*.py"))
+    findings = set(re.findall(r"""Finding\(\s*"([\w-]+)",""", code)) | {"crlf", "cr"}
+    rows = documents.tables_in(REFERENCE / "cli-listen-doctor.md")[-1]
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row[0])} == findings
+    _, _, weighed = (HOW_TO / "diagnose.md").read_text().partition("## What to heed")
+    weighed = weighed.partition("\n## ")[0]
+    assert len(findings) > 25
+    assert {name for name in findings if f"`{name}`" not in weighed} == set()
+
+
 # Explanation, decisions, changelog, site
 
 
