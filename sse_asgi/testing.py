@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 import anyio
 
+from sse_asgi.errors import StreamRefusedError
 from sse_asgi.stream.asgi import ASGIApp, Message, Scope
 from sse_asgi.stream.request import Headers
 from sse_asgi.wire.decoder import EventStreamDecoder
@@ -223,7 +224,10 @@ async def collect_text(
         IncompleteStreamError: The stream ended without its end marker; it carries the partial text.
         StreamFailedError: The app sent an event of type "error"; it carries the partial text.
         FramingError: The app uses another framing.
+        StreamRefusedError: The response has another content type than text/event-stream. No content
+            type at all is let pass, unless the status is an error.
     """
+    _check_type(connection)
     collector = TextCollector(framing)
     async for event in connection:
         if collector.add(event):
@@ -231,6 +235,22 @@ async def collect_text(
     if collector.has_end_marker:
         raise collector.incomplete("the stream ended without its end marker")
     return collector.text
+
+
+def _check_type(connection: Connection) -> None:
+    value = connection.headers.get("content-type", "")
+    content_type = value.partition(";")[0].strip().lower()
+    status = connection.status
+    if content_type == "text/event-stream" or (not content_type and status < 400):
+        return
+    found = f"the content type {content_type}" if content_type else "no content type"
+    raise StreamRefusedError(
+        f"the app answered with status {status} and {found}, which is no event stream: check the "
+        "path, the method, the headers and the body of the request, or look at what it says, with "
+        "connection.read()",
+        status=status,
+        content_type=content_type,
+    )
 
 
 def _fields(body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
