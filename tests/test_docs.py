@@ -259,6 +259,26 @@ async def test_what_has_moved_sends_what_it_sent_before_and_frames_are_framed_tw
 
 
 @pytest.mark.anyio
+async def test_each_endpoint_is_read_by_the_framing_of_its_middleware(capsys, caplog):
+    names = documents.run(HOW_TO / "existing-endpoints.md")
+    for path in ("/text", "/json"):
+        await body_of(names["both"], f"{path}?prompt=a+b")
+        assert capsys.readouterr().out == "completed a b \n"
+    json_alone = names["Starlette"](routes=[names["Route"]("/", names["json_endpoint"])])
+    wrong = names["EventStreamMiddleware"](json_alone, on_complete=names["save"])
+    assert await body_of(wrong, "/?prompt=a") == 'data: "a "\n\n'
+    assert capsys.readouterr().out == 'completed "a "\n'
+    wrong = names["EventStreamMiddleware"](
+        names["Starlette"](routes=[names["Route"]("/", names["endpoint"])]),
+        on_complete=names["save"],
+        framing=sse_asgi.JSONFraming(),
+    )
+    assert await body_of(wrong, "/?prompt=a") == "data: a \n\n"
+    assert capsys.readouterr().out == "completed \n"
+    assert "not transcribed further: FramingError" in caplog.text
+
+
+@pytest.mark.anyio
 async def test_sync_sources_stream():
     names = documents.run(HOW_TO / "sync-sources.md")
     assert await text_of(names["stream"]) == "one two three "
