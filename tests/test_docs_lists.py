@@ -1,6 +1,7 @@
 """The lists in the documentation are complete, and its pages have the form they should have."""
 
 import argparse
+import importlib
 import inspect
 import re
 import tomllib
@@ -45,7 +46,7 @@ def test_the_options_page_has_every_option_of_shutdown():
 
 def test_the_reference_has_every_public_name():
     text = "".join((REFERENCE / name).read_text() for name in ("api.md", "errors.md"))
-    documented = set(re.findall(r"^::: sse_asgi\.(?:errors\.)?(\w+)$", text, re.MULTILINE))
+    documented = set(re.findall(r"^::: sse_asgi\.(?:live\.)?(\w+)$", text, re.MULTILINE))
     errors = {name for name, value in vars(sse_asgi.errors).items() if inspect.isclass(value)}
     assert set(sse_asgi.__all__) | errors == documented
 
@@ -53,6 +54,18 @@ def test_the_reference_has_every_public_name():
 def test_the_errors_page_has_the_tree_of_errors():
     (tree,) = documents.blocks_of(REFERENCE / "errors.md", "text")
     assert tree.text.strip() in (inspect.getdoc(sse_asgi.errors) or "")
+
+
+def test_every_error_is_imported_as_the_errors_page_says():
+    rows = documents.tables_in(REFERENCE / "errors.md")[0]
+    said = {name.strip("`"): module.strip("`") for name, module, _ in rows}
+    assert len(said) == len(rows)
+    found = {name: getattr(importlib.import_module(module), name) for name, module in said.items()}
+    assert found == {
+        name: value for name, value in vars(sse_asgi.errors).items() if inspect.isclass(value)
+    }
+    exported = {name: [*importlib.import_module(module).__all__] for name, module in said.items()}
+    assert [name for name in found if name not in exported[name]] == []
 
 
 def test_the_errors_page_has_every_message_that_is_logged():
