@@ -3,10 +3,12 @@
 import dataclasses
 import inspect
 import math
+import re
 
 import pytest
 
 from sse_asgi import EventStream, TextFraming
+from sse_asgi import EventStreamMiddleware as Middleware
 from sse_asgi.stream.options import DEFAULT_HEADERS, Options, make_headers
 
 NAN = math.nan
@@ -90,6 +92,33 @@ def test_defaults_of_the_app_and_of_the_options_agree():
     for name, parameter in inspect.signature(EventStream).parameters.items():
         if name not in ("source", "framing", "headers"):
             assert parameter.default == defaults[name], name
+
+
+# What the two cannot say in the same words: a stream of ours has a source, the other an app.
+WORDED_APART = {"framing", "on_chunk", "on_complete", "cleanup_timeout"}
+
+
+def documented(kind):
+    """Return what a class says of each of its arguments."""
+    section = inspect.getdoc(kind).partition("Args:\n")[2].partition("\n\nRaises:")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", section, re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
+def test_the_app_and_the_middleware_take_the_same_options_in_the_same_way():
+    app, middleware = (inspect.signature(kind).parameters for kind in (EventStream, Middleware))
+    shared = [name for name in middleware if name != "app"]
+    assert [name for name in app if name in middleware] == shared
+    assert [app[name] for name in shared] == [middleware[name] for name in shared]
+
+
+def test_the_app_and_the_middleware_document_the_same_options_in_the_same_words():
+    app, middleware = documented(EventStream), documented(Middleware)
+    assert [*app] == [*inspect.signature(EventStream).parameters]
+    assert [*middleware] == [*inspect.signature(Middleware).parameters]
+    assert {name for name in app.keys() & middleware if app[name] != middleware[name]} == (
+        WORDED_APART
+    )
 
 
 def test_default_headers():
