@@ -279,6 +279,33 @@ async def test_each_endpoint_is_read_by_the_framing_of_its_middleware(capsys, ca
 
 
 @pytest.mark.anyio
+async def test_a_repeated_question_follows_the_answer_that_exists():
+    names = documents.run(HOW_TO / "start-and-follow.md")
+    app, question = names["app"], {"method": "POST", "json": {"prompt": "a b c"}}
+    async with connect(app, "/answers/1", **question) as first:
+        seen = [await anext(first) for _ in range(2)]
+    headers = {"last-event-id": seen[-1].last_event_id}
+    rest, _ = await receive_all(app, "/answers/1", headers=headers, **question)
+    assert [event.data for event in [*seen, *rest]] == ["a ", "b ", "c ", "[DONE]"]
+    assert await names["words"]("1") == ["a ", "b ", "c ", "[DONE]"]
+    events, _ = await receive_all(app, "/live/1")
+    assert [event.data for event in events] == ["a ", "b ", "c ", "[DONE]"]
+    await names["live"].aclose()
+
+
+def test_the_client_of_a_chat_gets_the_whole_answer(tmp_path):
+    require("starlette")
+    page = HOW_TO / "start-and-follow.md"
+    server_side, client_side, _ = documents.blocks_of(page, "python")
+    (tmp_path / "chat.py").write_text(server_side.text)
+    names = {}
+    exec(client_side.code(), names)
+    kind = SERVERS["uvicorn-httptools"]
+    with serve(kind, directory=tmp_path, app="chat:app", ready=says_that_it_runs) as server:
+        assert asyncio.run(names["chat"](server.url, "a b c")) == "a b c "
+
+
+@pytest.mark.anyio
 async def test_sync_sources_stream():
     names = documents.run(HOW_TO / "sync-sources.md")
     assert await text_of(names["stream"]) == "one two three "
