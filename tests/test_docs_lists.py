@@ -145,6 +145,14 @@ def test_the_changelog_begins_with_this_version(project):
     assert newest[2] == "unreleased" or re.fullmatch(r"\d{4}-\d\d-\d\d", newest[2])
 
 
+def test_the_first_page_leads_to_every_other():
+    links = set(re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "index.md").read_text()))
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    decisions = {page for page in pages if page.startswith("decisions/")}
+    assert links - decisions == pages - decisions - {"index.md"}
+    assert links & decisions
+
+
 def test_the_site_shows_every_page():
     listed = re.findall(r"- (\S+\.md)$", (ROOT / ".mkdocs.yml").read_text(), re.MULTILINE)
     existing = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}

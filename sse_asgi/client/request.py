@@ -214,9 +214,7 @@ def _make_fields(headers: HeadersInput | None) -> Fields:
 
 def _no_headers(what: str) -> TypeError:
     # Values may be credentials, which must not end in a log: here and below only names are shown.
-    return TypeError(
-        f"headers must be a mapping, or pairs of a name and a value, both str, not {what}"
-    )
+    return TypeError(f"headers must be a mapping, or pairs of name and value, both str, not {what}")
 
 
 def _make_field(pair: object) -> tuple[bytes, bytes]:
