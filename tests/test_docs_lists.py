@@ -36,6 +36,14 @@ def test_the_options_page_has_every_option_and_its_default():
         assert shared or value == eval(default.strip("`"), vars(sse_asgi)), name
 
 
+def test_the_options_page_says_which_options_the_middleware_does_not_take():
+    app = inspect.signature(sse_asgi.EventStream).parameters
+    middleware = inspect.signature(sse_asgi.EventStreamMiddleware).parameters
+    text = (REFERENCE / "options.md").read_text()
+    (said,) = re.findall(r"takes them but for (.*?), which are", text, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", said)) == {*app} - {*middleware} - {"source"}
+
+
 def test_the_options_page_has_every_option_of_shutdown():
     parameters = inspect.signature(sse_asgi.Shutdown).parameters
     rows = documents.tables_in(REFERENCE / "options.md")[-1]
