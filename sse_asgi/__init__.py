@@ -9,6 +9,9 @@ from sse_asgi.errors import (
     RequestTooLargeError,
     SourceSpentError,
     SSEError,
+    StreamFailedError,
+    StreamLostError,
+    StreamRefusedError,
 )
 from sse_asgi.middleware import EventStreamMiddleware
 from sse_asgi.stream.request import Request
@@ -36,6 +39,9 @@ __all__ = [
     "ServerSentEvent",
     "Shutdown",
     "SourceSpentError",
+    "StreamFailedError",
+    "StreamLostError",
+    "StreamRefusedError",
     "TextFraming",
     "Transcript",
 ]

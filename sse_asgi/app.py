@@ -22,8 +22,9 @@ class EventStream:
     """Serve a source of strings as an event stream: a raw ASGI application.
 
     Mount it, return it or serve it: in any ASGI framework, on any ASGI server, under asyncio
-    or trio. It answers every path and method of HTTP (HEAD without its body), completes the
-    lifespan protocol and refuses WebSockets.
+    or trio. It answers every path and method of HTTP with the stream, OPTIONS too (HEAD without its
+    body, and without calling the source): what should be refused, routing refuses before. It
+    completes the lifespan protocol and refuses WebSockets.
 
     Args:
         source: An async iterable of chunks; or a sync one, which gets a thread of its own; or

@@ -30,12 +30,13 @@ class EventStreamMiddleware:
         on_complete: Called with the `Transcript` after the last byte, sync or async: exactly
             once for every event stream, shielded from cancellation.
         heartbeat: Seconds of silence after which a comment shows that the stream is alive;
-            `None` for never.
+            `None` for never. Proxies cut silent connections after 30 to 60 s.
         send_timeout: Seconds that a client may take to accept one message; `None` for ever.
         cleanup_timeout: Seconds that the app may take to end once it is stopped.
         record: Keep the text for the transcript. Turn it off for endless streams.
         shutdown: What happens when the server stops; `None` for nothing.
         describe_error: Given what failed the stream, returns what the client may know of it.
+            Without it the client is told that the stream failed, and no more.
 
     Raises:
         TypeError: An argument has a wrong type.

@@ -1,7 +1,10 @@
 """EventStreamResponse: an event stream as a response of Starlette and FastAPI."""
 
+import inspect
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Final
 
 try:
     from starlette.background import BackgroundTask
@@ -16,6 +19,9 @@ from sse_asgi.app import EventStream
 from sse_asgi.stream.asgi import Receive, Scope, Send
 from sse_asgi.stream.source import Source
 
+_OPTIONS: Final = list(inspect.signature(EventStream).parameters)[1:]
+_ABSENT: Final[Any] = object()
+
 
 class EventStreamResponse(Response):
     """Return a source as an event stream from an endpoint of Starlette or FastAPI.
@@ -24,8 +30,8 @@ class EventStreamResponse(Response):
     OpenAPI document where it is the endpoint's `response_class`. A callable source is called
     with a `Request` of sse_asgi when the response starts. If the endpoint has read the request's
     body, or declares it as a parameter, that `Request` has none: let the source close over what
-    it needs instead, as in `EventStreamResponse(answer(body.prompt))`. Return the response; an
-    endpoint that yields is FastAPI's own kind of stream.
+    it needs instead, as in `EventStreamResponse(answer(body.prompt))`. Return the response. An
+    endpoint that yields is refused: FastAPI would step it and, at a disconnect, not close it.
 
     Args:
         source: What `EventStream` takes as its source.
@@ -42,12 +48,15 @@ class EventStreamResponse(Response):
 
     def __init__(
         self,
-        source: Source,
+        source: Source = _ABSENT,
         *,
         status_code: int = 200,
         background: BackgroundTask | None = None,
         **options: Any,  # noqa: ANN401 - EventStream checks each of them
     ) -> None:
+        _check_names(options)
+        if source is _ABSENT:
+            raise TypeError("EventStreamResponse needs a source: pass an iterable of strings")
         options.setdefault("status", status_code)
         self._stream = EventStream(source, **options)
         # What Starlette's own constructor sets. Whoever has the response may still change the
@@ -65,3 +74,23 @@ class EventStreamResponse(Response):
         await self._stream(scope, receive, send)
         if self.background is not None:
             await self.background()
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
+    # What users of other responses write, and what FastAPI passes for an endpoint that yields.
+    if "content" in options:
+        raise TypeError(
+            "EventStreamResponse has no option content: pass the source first, by position. If it "
+            "is the response_class of a FastAPI endpoint that yields, move the yields to a "
+            "function of their own, and return EventStreamResponse(function())"
+        )
+    if "media_type" in options:
+        raise TypeError(
+            f"EventStreamResponse has no option media_type, as {options['media_type']!r}: it is "
+            "text/event-stream always; leave it out, or set the header 'content-type'"
+        )
+    for name in options:
+        if name not in _OPTIONS:
+            near = ["heartbeat"] if name == "ping" else get_close_matches(name, _OPTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_OPTIONS)}"
+            raise TypeError(f"EventStreamResponse has no option {name}; {hint}")

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 import anyio
 
+from sse_asgi.errors import StreamRefusedError
 from sse_asgi.stream.asgi import ASGIApp, Message, Scope
 from sse_asgi.stream.request import Headers
 from sse_asgi.wire.decoder import EventStreamDecoder
@@ -56,19 +57,26 @@ async def connect(
         RuntimeError: The app ended without a response, or did not end within 10 s of the
             disconnect.
     """
-    fields = {"host": "testserver"}
-    body = b""
-    if json is not None:
-        body = jsonlib.dumps(json).encode()
-        fields |= {"content-type": "application/json", "content-length": str(len(body))}
-    fields |= {name.lower(): value for name, value in (headers or {}).items()}
+    body = b"" if json is None else jsonlib.dumps(json).encode()
     connection = Connection(body)
+    async with _running(app, _scope(path, method, _fields(body, headers or {})), connection):
+        await connection.started()
+        yield connection
+
+
+@asynccontextmanager
+async def _running(
+    app: ASGIApp, scope: Scope, connection: "Connection"
+) -> AsyncGenerator[None, None]:
+    """Run the app beside the block; at the block's end leave, and wait for the app.
+
+    What the block raises comes out as itself, not in the task group's exception group.
+    """
     error: BaseException | None = None
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(connection.run, app, _scope(path, method, fields))
+        tasks.start_soon(connection.run, app, scope)
         try:
-            await connection.started()
-            yield connection
+            yield
         except (anyio.get_cancelled_exc_class(), GeneratorExit):
             raise
         except BaseException as caught:  # noqa: BLE001 - raised below, outside of the group
@@ -216,7 +224,10 @@ async def collect_text(
         IncompleteStreamError: The stream ended without its end marker; it carries the partial text.
         StreamFailedError: The app sent an event of type "error"; it carries the partial text.
         FramingError: The app uses another framing.
+        StreamRefusedError: The response has another content type than text/event-stream. No content
+            type at all is let pass, unless the status is an error.
     """
+    _check_type(connection)
     collector = TextCollector(framing)
     async for event in connection:
         if collector.add(event):
@@ -224,6 +235,29 @@ async def collect_text(
     if collector.has_end_marker:
         raise collector.incomplete("the stream ended without its end marker")
     return collector.text
+
+
+def _check_type(connection: Connection) -> None:
+    value = connection.headers.get("content-type", "")
+    content_type = value.partition(";")[0].strip().lower()
+    status = connection.status
+    if content_type == "text/event-stream" or (not content_type and status < 400):
+        return
+    found = f"the content type {content_type}" if content_type else "no content type"
+    raise StreamRefusedError(
+        f"the app answered with status {status} and {found}, which is no event stream: check the "
+        "path, the method, the headers and the body of the request, or look at what it says, with "
+        "connection.read()",
+        status=status,
+        content_type=content_type,
+    )
+
+
+def _fields(body: bytes, headers: Mapping[str, str]) -> dict[str, str]:
+    fields = {"host": "testserver"}
+    if body:
+        fields |= {"content-type": "application/json", "content-length": str(len(body))}
+    return fields | {name.lower(): value for name, value in headers.items()}
 
 
 def _scope(path: str, method: str, headers: Mapping[str, str]) -> Scope:

@@ -51,6 +51,14 @@ async def text_of(app, path="/", **request):
     return "".join(event.data for event in events[:-1])
 
 
+async def body_of(app, path):
+    async with connect(app, path) as connection:
+        parts = []
+        while part := await connection.read():
+            parts.append(part)
+    return b"".join(parts).decode()
+
+
 # Blocks
 
 
@@ -216,6 +224,86 @@ async def test_errors_are_told_as_the_page_says():
     assert isinstance(connection.error, names["QuotaExceededError"])
     async with connect(names["app"], "/answer/") as refused:
         assert refused.status == 429
+
+
+@pytest.mark.anyio
+async def test_a_page_of_another_origin_may_read_and_a_preflight_starts_nothing():
+    app = documents.run(HOW_TO / "cors.md")["app"]
+    origin = {"origin": "https://app.example.com"}
+    asks = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "content-type",
+    }
+    async with connect(app, "/answer", method="OPTIONS", headers=origin | asks) as preflight:
+        assert preflight.status == 200
+        assert preflight.headers["access-control-allow-origin"] == origin["origin"]
+        assert "POST" in preflight.headers["access-control-allow-methods"]
+        assert await preflight.read() == b"OK"
+    body = {"prompt": "a"}
+    events, answer = await receive_all(app, "/answer", method="POST", headers=origin, json=body)
+    assert [event.data for event in events] == ["a", "Hello", "[DONE]"]
+    assert answer.headers["access-control-allow-origin"] == origin["origin"]
+    async with connect(app, "/answer", method="OPTIONS") as refused:
+        assert refused.status == 405
+        assert "POST" in refused.headers["allow"]
+
+
+@pytest.mark.anyio
+async def test_what_has_moved_sends_what_it_sent_before_and_frames_are_framed_twice():
+    page = HOW_TO / "migrate.md"
+    names = documents.run(page)
+    assert await body_of(names["app"], "/after") == await body_of(names["app"], "/before")
+    (shown,) = documents.blocks_of(page, "text")
+    assert (await body_of(names["app"], "/wrong")).startswith(shown.text)
+    for app in (names["moved"], names["api"]):
+        assert await body_of(app, "/after") == await body_of(app, "/before")
+
+
+@pytest.mark.anyio
+async def test_each_endpoint_is_read_by_the_framing_of_its_middleware(capsys, caplog):
+    names = documents.run(HOW_TO / "existing-endpoints.md")
+    for path in ("/text", "/json"):
+        await body_of(names["both"], f"{path}?prompt=a+b")
+        assert capsys.readouterr().out == "completed a b \n"
+    json_alone = names["Starlette"](routes=[names["Route"]("/", names["json_endpoint"])])
+    wrong = names["EventStreamMiddleware"](json_alone, on_complete=names["save"])
+    assert await body_of(wrong, "/?prompt=a") == 'data: "a "\n\n'
+    assert capsys.readouterr().out == 'completed "a "\n'
+    wrong = names["EventStreamMiddleware"](
+        names["Starlette"](routes=[names["Route"]("/", names["endpoint"])]),
+        on_complete=names["save"],
+        framing=sse_asgi.JSONFraming(),
+    )
+    assert await body_of(wrong, "/?prompt=a") == "data: a \n\n"
+    assert capsys.readouterr().out == "completed \n"
+    assert "not transcribed further: FramingError" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_repeated_question_follows_the_answer_that_exists():
+    names = documents.run(HOW_TO / "start-and-follow.md")
+    app, question = names["app"], {"method": "POST", "json": {"prompt": "a b c"}}
+    async with connect(app, "/answers/1", **question) as first:
+        seen = [await anext(first) for _ in range(2)]
+    headers = {"last-event-id": seen[-1].last_event_id}
+    rest, _ = await receive_all(app, "/answers/1", headers=headers, **question)
+    assert [event.data for event in [*seen, *rest]] == ["a ", "b ", "c ", "[DONE]"]
+    assert await names["words"]("1") == ["a ", "b ", "c ", "[DONE]"]
+    events, _ = await receive_all(app, "/live/1")
+    assert [event.data for event in events] == ["a ", "b ", "c ", "[DONE]"]
+    await names["live"].aclose()
+
+
+def test_the_client_of_a_chat_gets_the_whole_answer(tmp_path):
+    require("starlette")
+    page = HOW_TO / "start-and-follow.md"
+    server_side, client_side, _ = documents.blocks_of(page, "python")
+    (tmp_path / "chat.py").write_text(server_side.text)
+    names = {}
+    exec(client_side.code(), names)
+    kind = SERVERS["uvicorn-httptools"]
+    with serve(kind, directory=tmp_path, app="chat:app", ready=says_that_it_runs) as server:
+        assert asyncio.run(names["chat"](server.url, "a b c")) == "a b c "
 
 
 @pytest.mark.anyio

@@ -1,6 +1,7 @@
 """The lists in the documentation are complete, and its pages have the form they should have."""
 
 import argparse
+import importlib
 import inspect
 import re
 import tomllib
@@ -35,6 +36,14 @@ def test_the_options_page_has_every_option_and_its_default():
         assert shared or value == eval(default.strip("`"), vars(sse_asgi)), name
 
 
+def test_the_options_page_says_which_options_the_middleware_does_not_take():
+    app = inspect.signature(sse_asgi.EventStream).parameters
+    middleware = inspect.signature(sse_asgi.EventStreamMiddleware).parameters
+    text = (REFERENCE / "options.md").read_text()
+    (said,) = re.findall(r"takes them but for (.*?), which are", text, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", said)) == {*app} - {*middleware} - {"source"}
+
+
 def test_the_options_page_has_every_option_of_shutdown():
     parameters = inspect.signature(sse_asgi.Shutdown).parameters
     rows = documents.tables_in(REFERENCE / "options.md")[-1]
@@ -45,7 +54,7 @@ def test_the_options_page_has_every_option_of_shutdown():
 
 def test_the_reference_has_every_public_name():
     text = "".join((REFERENCE / name).read_text() for name in ("api.md", "errors.md"))
-    documented = set(re.findall(r"^::: sse_asgi\.(?:errors\.)?(\w+)$", text, re.MULTILINE))
+    documented = set(re.findall(r"^::: sse_asgi\.(?:live\.)?(\w+)$", text, re.MULTILINE))
     errors = {name for name, value in vars(sse_asgi.errors).items() if inspect.isclass(value)}
     assert set(sse_asgi.__all__) | errors == documented
 
@@ -53,6 +62,18 @@ def test_the_reference_has_every_public_name():
 def test_the_errors_page_has_the_tree_of_errors():
     (tree,) = documents.blocks_of(REFERENCE / "errors.md", "text")
     assert tree.text.strip() in (inspect.getdoc(sse_asgi.errors) or "")
+
+
+def test_every_error_is_imported_as_the_errors_page_says():
+    rows = documents.tables_in(REFERENCE / "errors.md")[0]
+    said = {name.strip("`"): module.strip("`") for name, module, _ in rows}
+    assert len(said) == len(rows)
+    found = {name: getattr(importlib.import_module(module), name) for name, module in said.items()}
+    assert found == {
+        name: value for name, value in vars(sse_asgi.errors).items() if inspect.isclass(value)
+    }
+    exported = {name: [*importlib.import_module(module).__all__] for name, module in said.items()}
+    assert [name for name in found if name not in exported[name]] == []
 
 
 def test_the_errors_page_has_every_message_that_is_logged():
@@ -80,6 +101,17 @@ def test_the_command_line_pages_have_every_command_and_option():
         for action in parser._actions:
             for option in action.option_strings:
                 assert f"`{option}" in text or option in {"-h", "--help"}, f"{name} {option}"
+
+
+def test_every_finding_of_the_doctor_is_explained_and_weighed():
+    code = "".join(path.read_text() for path in (ROOT / "sse_asgi/cli/doctor").rglob("*.py"))
+    findings = set(re.findall(r"""Finding\(\s*"([\w-]+)",""", code)) | {"crlf", "cr"}
+    rows = documents.tables_in(REFERENCE / "cli-listen-doctor.md")[-1]
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row[0])} == findings
+    _, _, weighed = (HOW_TO / "diagnose.md").read_text().partition("## What to heed")
+    weighed = weighed.partition("\n## ")[0]
+    assert len(findings) > 25
+    assert {name for name in findings if f"`{name}`" not in weighed} == set()
 
 
 # Explanation, decisions, changelog, site
@@ -119,6 +151,14 @@ def test_the_changelog_begins_with_this_version(project):
     newest = re.search(r"^## (\S+) - (\S+)$", (DOCS / "changelog.md").read_text(), re.MULTILINE)
     assert newest[1] == project["version"]
     assert newest[2] == "unreleased" or re.fullmatch(r"\d{4}-\d\d-\d\d", newest[2])
+
+
+def test_the_first_page_leads_to_every_other():
+    links = set(re.findall(r"\]\(([\w/-]+\.md)\)", (DOCS / "index.md").read_text()))
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    decisions = {page for page in pages if page.startswith("decisions/")}
+    assert links - decisions == pages - decisions - {"index.md"}
+    assert links & decisions
 
 
 def test_the_site_shows_every_page():

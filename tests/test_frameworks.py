@@ -207,7 +207,7 @@ def test_server_that_is_told_to_stop_ends_the_stream_cleanly_and_exits(name, poo
 
 @pytest.mark.parametrize("page", PAGES)
 def test_how_to_shows_the_example_that_is_tested(page):
-    (block,) = blocks_of(ROOT / "docs" / "how-to" / f"{page}.md")
+    block, *_ = blocks_of(ROOT / "docs" / "how-to" / f"{page}.md")
     assert block.text == (EXAMPLES / PAGES[page]).read_text()
 
 

@@ -190,6 +190,49 @@ async def test_wrong_options_are_refused(options):
         EventStreamResponse(words("a"), **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"media_type": "text/event-stream"},
+            r"no option media_type, as 'text/event-stream': .*; leave it out",
+        ),
+        ({"ping": 15}, r"no option ping; did you mean heartbeat\?"),
+        ({"hartbeat": 15}, r"no option hartbeat; did you mean heartbeat\?"),
+        ({"sep": "x"}, "no option sep; there are framing, on_chunk, .*describe_error$"),
+        ({"content": ["a"]}, "no option content: pass the source first"),
+    ],
+)
+async def test_options_of_other_responses_are_refused_with_a_remedy(options, message):
+    with pytest.raises(TypeError, match=message):
+        EventStreamResponse(words("a"), **options)
+
+
+async def test_a_response_without_a_source_is_refused():
+    with pytest.raises(TypeError, match="needs a source: pass an iterable of strings"):
+        EventStreamResponse()
+    with pytest.raises(TypeError, match="no option content: pass the source first"):
+        EventStreamResponse(content=["a"])
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_an_endpoint_of_fastapi_that_yields_is_told_to_return(is_async):
+    app = FastAPI()
+
+    async def endpoint():
+        yield "a"
+
+    def sync_endpoint():
+        yield "a"
+
+    app.get("/", response_class=EventStreamResponse)(endpoint if is_async else sync_endpoint)
+    async with connect(app) as connection:
+        assert connection.status == 500
+        await connection.read()
+    assert isinstance(connection.error, TypeError)
+    assert str(connection.error).endswith("return EventStreamResponse(function())")
+
+
 async def test_response_serves_one_request():
     response = EventStreamResponse(words("a"))
     app = starlette(lambda request: response)

@@ -94,5 +94,5 @@ def _json(text: str) -> bytes:
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise argparse.ArgumentTypeError(f"{text[:60]!r} is no JSON: {error}") from error
+        raise argparse.ArgumentTypeError(f"the body is no JSON: {error}") from error
     return text.encode()

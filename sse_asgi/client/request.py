@@ -188,7 +188,7 @@ def _make_content(json: object, content: object) -> bytes | None:
     if isinstance(content, str):
         return content.encode()
     raise TypeError(
-        f"content must be str or bytes, not {shown(content)} ({type(content).__name__}): "
+        f"content must be str or bytes, not of type {type(content).__name__}: "
         "it is sent anew with every connection"
     )
 
@@ -198,11 +198,9 @@ def _encode_json(value: object) -> bytes:
         text = jsonlib.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         return text.encode()
     except TypeError as error:
-        raise TypeError(f"json must be what JSON can carry, not {shown(value)}: {error}") from error
+        raise TypeError(f"json must be what JSON can carry: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"json must be what JSON can carry, not {shown(value)}: {error}"
-        ) from error
+        raise ValueError(f"json must be what JSON can carry: {error}") from error
 
 
 def _make_fields(headers: HeadersInput | None) -> Fields:
@@ -210,21 +208,21 @@ def _make_fields(headers: HeadersInput | None) -> Fields:
     if isinstance(pairs, Mapping):
         pairs = cast("Mapping[object, object]", pairs).items()
     if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
-        raise _no_headers(pairs)
+        raise _no_headers(f"of type {type(pairs).__name__}")
     return [_make_field(pair) for pair in cast("Iterable[object]", pairs)]
 
 
-def _no_headers(value: object) -> TypeError:
-    return TypeError(
-        f"headers must be a mapping, or pairs of a name and a value, both str, not {shown(value)} "
-        f"({type(value).__name__})"
-    )
+def _no_headers(what: str) -> TypeError:
+    # Values may be credentials, which must not end in a log: here and below only names are shown.
+    return TypeError(f"headers must be a mapping, or pairs of name and value, both str, not {what}")
 
 
 def _make_field(pair: object) -> tuple[bytes, bytes]:
     name, value = _two(pair)
-    if not isinstance(name, str) or not isinstance(value, str):
-        raise _no_headers(pair)
+    if not isinstance(name, str):
+        raise _no_headers(f"an item of type {type(pair).__name__}")
+    if not isinstance(value, str):
+        raise _no_headers(f"{shown(name)} with a value of type {type(value).__name__}")
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"headers: {shown(name)} is no name of a header: letters, digits and - will do"
@@ -233,11 +231,12 @@ def _make_field(pair: object) -> tuple[bytes, bytes]:
         content = value.encode().strip(b" \t")
     except UnicodeEncodeError:
         raise ValueError(
-            f"the header {name} must not have a lone surrogate, as {shown(value)} has"
+            f"the header {name} must not have a lone surrogate in its value: remove it"
         ) from None
-    if _UNFIT.search(content):
+    if unfit := _UNFIT.search(content):
         raise ValueError(
-            f"the header {name} must not have control characters, as {shown(value)} has"
+            f"the header {name} must not have control characters in its value, such as "
+            f"{unfit[0].decode()!r}: remove them"
         )
     return name.lower().encode(), content
 

@@ -17,6 +17,13 @@ _NAME = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _ESSENCE = re.compile(rf"[ \t\r\n]*({_NAME}/{_NAME})[ \t\r\n]*(?:;.*)?", re.DOTALL)
 _PART = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 
+_REMEDIES = {
+    **dict.fromkeys((401, 403, 407), "check the credentials in the headers"),
+    **dict.fromkeys((404, 410), "check the path"),
+    **dict.fromkeys((400, 405, 413, 415, 422), "check the method and the body"),
+    **dict.fromkeys((429, 503), "try again later"),
+}
+
 
 class Verdict(Enum):
     """What to do with a response."""
@@ -62,20 +69,20 @@ def media_type(headers: "HeaderFields") -> str:
 
 def explain(status: int, content_type: str, url: str) -> str:
     """Say why a response is refused for its status or content type, and what may help."""
-    if status != 200:
-        return f"{url} answered with status {status}: an event stream has 200{_hint(status)}"
-    if not content_type:
-        return f"{url} has no content type: have the server send {EVENT_STREAM}"
-    return f"{url} has the content type {content_type}: have the server send {EVENT_STREAM}"
+    found = f"the content type {content_type}" if content_type else "no content type"
+    return (
+        f"{url} answered with status {status} and {found}; an event stream has 200 and "
+        f"{EVENT_STREAM}: {_remedy(status, content_type)}"
+    )
 
 
-def _hint(status: int) -> str:
-    if status in (401, 403, 407):
-        return "; check the credentials in the headers"
-    if status in (404, 410):
-        return "; check the path"
-    if status in (405, 415, 422):
-        return "; check the method and the body"
+def _remedy(status: int, content_type: str) -> str:
+    if status == 200 and content_type == "text/html":
+        return "this is a page; check the path, and the credentials in the headers"
+    if status == 200 and content_type == "application/json":
+        return "check the path, and that the request asks for a stream"
+    if status == 200:
+        return f"have the server send content-type: {EVENT_STREAM}"
     if 300 <= status < 400:
-        return "; a redirect must name a location"
-    return ""
+        return "a redirect must name a location"
+    return _REMEDIES.get(status, "see the server's log")

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from sse_asgi.client.http import may_pass, reason
 from sse_asgi.client.response import TEMPORARY_STATUSES, Verdict, explain, judge, media_type
 from sse_asgi.client.url import shown_url
-from sse_asgi.errors import StreamLostError, StreamRefusedError, shown
+from sse_asgi.errors import StreamLostError, StreamRefusedError
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
@@ -102,9 +102,9 @@ def _body(response: SyncResponse | Iterable[bytes]) -> Iterable[bytes]:
 def _check_type(response: object) -> None:
     if not _is_readable(response):
         raise TypeError(
-            "response must be a response of httpx or httpx2, or an iterable of bytes, not "
-            f"{shown(response)} ({type(response).__name__}): give what client.stream(...) opens, "
-            "or the body's bytes in a list"
+            "response must be a response of httpx or httpx2, or an iterable of bytes, not of type "
+            f"{type(response).__name__}: give what client.stream(...) opens, or the body's bytes "
+            "in a list"
         )
 
 

@@ -132,7 +132,7 @@ class OpenAIEndpoint:
             return _read_choice(choices[0]) if choices else ("", False)
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
             raise EndpointError(
-                f"{self._shown} sent what is no completion chunk: {data[:80]!r}"
+                f"{self._shown} sent what is no completion chunk: is it OpenAI-compatible?"
             ) from error
 
 

@@ -96,7 +96,7 @@ def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...
     """
     pairs: Iterable[object] = () if headers is None else headers
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
-        raise _wrong_type("headers", headers, "a mapping, or pairs of name and value")
+        raise _wrong_headers(headers)
     if isinstance(headers, Mapping):
         pairs = cast("Mapping[object, object]", headers).items()
     own: list[tuple[bytes, bytes]] = []
@@ -112,25 +112,27 @@ def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...
 
 def _check_pair(pair: object) -> tuple[bytes, bytes]:
     if not isinstance(pair, (tuple, list)):
-        raise _wrong_type("headers", pair, "a mapping, or pairs of name and value")
+        raise _wrong_headers(pair)
     fields = cast("Sequence[object]", pair)
     name, value = fields if len(fields) == 2 else (None, None)
-    if not isinstance(name, str) or not isinstance(value, str):
-        raise _wrong_type("headers", pair, "made of strings")
+    if not isinstance(name, str):
+        raise _wrong_headers(pair)
+    if not isinstance(value, str):
+        kind = type(value).__qualname__
+        raise TypeError(f"headers: the value of {name!r} must be a str, not of type {kind}")
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"headers: {name!r} is no header name; use letters, digits and hyphens")
     if name.lower() in ("content-length", "transfer-encoding"):
         raise ValueError(f"headers: {name!r} is set by the server; leave it out")
-    if _CONTROL.search(value):
+    if control := _CONTROL.search(value):
         raise ValueError(
-            f"headers: the value of {name!r} has CR, LF, NUL or another control "
-            f"character: {value!r}; leave it out"
+            f"headers: the value of {name!r} has the control character {control[0]!r}; leave it out"
         )
     try:
         return name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
     except UnicodeEncodeError:
         raise ValueError(
-            f"headers: the value of {name!r} is not Latin-1: {value!r}; percent-encode it"
+            f"headers: the value of {name!r} has characters outside Latin-1; percent-encode it"
         ) from None
 
 
@@ -147,6 +149,12 @@ def _check_int(name: str, value: object, *, lowest: int, highest: int | None = N
     if value < lowest or (highest is not None and value > highest):
         bounds = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
         raise ValueError(f"{name} must be {bounds}, not {value!r}")
+
+
+def _wrong_headers(value: Any) -> TypeError:  # noqa: ANN401 - whatever the user passed
+    # Values of headers may be secrets, which must not end in a log: they are never shown.
+    kind = type(value).__qualname__
+    return TypeError(f"headers must be a mapping, or pairs of strings, not of type {kind}")
 
 
 def _wrong_type(name: str, value: Any, expected: str) -> TypeError:  # noqa: ANN401 - what it is

@@ -250,7 +250,7 @@ def _checked_bytes(data: object) -> bytes:
     if isinstance(data, memoryview):
         return data.tobytes()
     raise TypeError(
-        f"feed takes bytes, not {shown(data)} ({type(data).__name__}): "
+        f"feed takes bytes, not what is of type {type(data).__name__}: "
         "give it the response's body as it came, before any decoding"
     )
 

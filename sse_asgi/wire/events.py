@@ -71,8 +71,8 @@ class ServerSentEvent:
 
     def __post_init__(self) -> None:
         _check_text("data", self.data, remedy="encode it first, with json.dumps for instance")
-        _check_text("event", self.event, remedy="give the event type's name")
-        _check_text("id", self.id, remedy="convert it with str()")
+        _check_name("event", self.event, remedy="give the event type's name")
+        _check_name("id", self.id, remedy="convert it with str()")
         _check_text("comment", self.comment, remedy="convert it with str()")
         _check_characters("event", self.event, {"\r": "CR", "\n": "LF"})
         _check_characters("id", self.id, {"\r": "CR", "\n": "LF", "\0": "NUL"})
@@ -102,6 +102,14 @@ class ServerSentEvent:
 
 
 def _check_text(field: str, value: object, *, remedy: str) -> None:
+    # Named by its type alone: the message may be logged, and the text of users must not be.
+    if value is not None and not isinstance(value, str):
+        raise InvalidEventError(
+            f"{field} must be a str or None, not of type {type(value).__name__}: {remedy}"
+        )
+
+
+def _check_name(field: str, value: object, *, remedy: str) -> None:
     if value is not None and not isinstance(value, str):
         raise InvalidEventError(
             f"{field} must be a str or None, not {shown(value)} ({type(value).__name__}): {remedy}"

@@ -221,6 +221,30 @@ def test_a_preflight_that_fails(examine):
     assert "405" in only(examine(answer, options=options), "cors-preflight")["evidence"]
 
 
+@pytest.mark.parametrize(
+    ("allowed", "missing"),
+    [
+        ({}, ["authorization", "content-type"]),
+        ({"access-control-allow-headers": "Content-Type"}, ["authorization"]),
+        ({"access-control-allow-headers": "*"}, ["authorization"]),  # Fetch: no wildcard covers it
+        ({"access-control-allow-headers": "authorization, content-type"}, []),
+    ],
+)
+def test_a_preflight_that_does_not_allow_a_header(examine, allowed, missing):
+    def answer(request):
+        if request.method == "OPTIONS":
+            return status(204, headers={"access-control-allow-origin": "*", **allowed})
+        return with_headers(access_control_allow_origin="*")
+
+    sent = ["--json-body", "{}", "-H", "Authorization: Bearer x"]
+    report = examine(answer, options=["--origin", "https://example.com", *sent])
+    if missing:
+        evidence = only(report, "cors-preflight")["evidence"]
+        assert evidence.endswith(", ".join(f"the header {name} is not allowed" for name in missing))
+    else:
+        assert codes(report) == []
+
+
 # Delivery
 
 

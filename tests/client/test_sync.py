@@ -86,6 +86,35 @@ def test_a_response_that_is_no_event_stream(open_stream, answer):
     assert caught.value.status == answer.status
 
 
+@pytest.mark.parametrize("read", [collect_text, iter_events])
+@pytest.mark.parametrize(
+    ("number", "content_type", "remedy"),
+    [
+        (200, "text/html", "this is a page; check the path, and the credentials"),
+        (200, "application/json", "check the path, and that the request asks for a stream"),
+        (200, "text/plain", "have the server send content-type: text/event-stream"),
+        (302, "text/html", "a redirect must name a location"),
+        (401, "application/json", "check the credentials in the headers"),
+        (404, "text/html", "check the path"),
+        (422, "application/json", "check the method and the body"),
+        (429, "application/json", "try again later"),
+        (500, None, "see the server's log"),
+    ],
+)
+def test_a_refusal_names_status_content_type_and_remedy(
+    open_stream, read, number, content_type, remedy
+):
+    with (
+        open_stream(status(number, content_type=content_type)) as response,
+        pytest.raises(StreamRefusedError) as caught,
+    ):
+        read(response)
+    message = str(caught.value)
+    found = f"the content type {content_type}" if content_type else "no content type"
+    assert f"{response.url} answered with status {number} and {found}; an event str" in message
+    assert f"has 200 and text/event-stream: {remedy}" in message
+
+
 def test_an_event_over_the_limit(open_stream):
     with (
         open_stream(stream(b"data: %b\n\n" % (b"x" * 100))) as response,

@@ -70,6 +70,7 @@ class _Doctor:
             resumed_records=read_records(resumed.arrivals) if resumed else (),
             plain=await self._ask_plain(first),
             preflight=await self._preflight(first),
+            asked_headers=self._unsafe_headers(),
             alpn=await anyio.to_thread.run_sync(_ask_alpn, first.url, abandon_on_cancel=True),
         )
 
@@ -113,9 +114,7 @@ class _Doctor:
 
     async def _preflight(self, first: Exchange) -> Exchange | None:
         settings = self._settings
-        unsafe = sorted(
-            {name.lower() for name, value in settings.headers if _is_unsafe(name, value)}
-        )
+        unsafe = self._unsafe_headers()
         if not settings.origin or (settings.method in ("GET", "HEAD", "POST") and not unsafe):
             return None
         headers = [("Origin", settings.origin), ("Access-Control-Request-Method", settings.method)]
@@ -123,6 +122,10 @@ class _Doctor:
             headers.append(("Access-Control-Request-Headers", ",".join(unsafe)))
         request = EventStreamRequest(first.url, method="OPTIONS", headers=headers)
         return await Probe(self._client, request, self._second_look()).run()
+
+    def _unsafe_headers(self) -> list[str]:
+        fields = self._settings.headers
+        return sorted({name.lower() for name, value in fields if _is_unsafe(name, value)})
 
 
 def _has_event(exchange: Exchange) -> bool:

@@ -104,6 +104,7 @@ class Examination:
         resumed: A connection with the first event's id as `Last-Event-ID`.
         plain: A connection that asked for no compression.
         preflight: The answer to a CORS preflight.
+        asked_headers: The header fields that the preflight asked for, in lower case.
         alpn: The protocol that the server chose when it was offered HTTP/2.
     """
 
@@ -118,6 +119,7 @@ class Examination:
     resumed_records: Sequence[Record] = ()
     plain: Exchange | None = None
     preflight: Exchange | None = None
+    asked_headers: Sequence[str] = ()
     alpn: str = ""
 
     @property

@@ -174,10 +174,7 @@ def preflight(examination: Examination) -> Finding | None:
     origin, answer = examination.origin, examination.preflight
     if not origin or answer is None:
         return None
-    ok = 200 <= answer.status < 300 and _allows(answer, origin)
-    missing = [] if ok else [f"status {answer.status or '(none)'}"]
-    if ok and not _permits(answer, "access-control-allow-methods", examination.first.method):
-        missing.append(f"the method {examination.first.method} is not allowed")
+    missing = _missing(examination, answer, origin)
     if not missing:
         return None
     return Finding(
@@ -192,11 +189,26 @@ def _allows(exchange: Exchange, origin: str) -> bool:
     return exchange.get("access-control-allow-origin").strip() in ("*", origin.rstrip("/"))
 
 
-def _permits(exchange: Exchange, field: str, value: str) -> bool:
-    if value in ("GET", "HEAD", "POST"):
-        return True
-    allowed = [each.strip().lower() for each in exchange.get(field).split(",")]
-    return "*" in allowed or value.lower() in allowed
+def _missing(examination: Examination, answer: Exchange, origin: str) -> list[str]:
+    """What a preflight's answer lacks, by "CORS-preflight fetch" of the Fetch standard."""
+    if not 200 <= answer.status < 300:
+        return [f"status {answer.status or '(none)'}"]
+    missing = [] if _allows(answer, origin) else [f"pages of {origin} are not allowed"]
+    method = examination.first.method
+    methods = _listed(answer, "access-control-allow-methods")
+    if method not in ("GET", "HEAD", "POST") and not {"*", method.lower()} & methods:
+        missing.append(f"the method {method} is not allowed")
+    headers = _listed(answer, "access-control-allow-headers")
+    refused = [
+        name
+        for name in examination.asked_headers
+        if name not in headers and ("*" not in headers or name == "authorization")
+    ]
+    return missing + [f"the header {name} is not allowed" for name in refused]
+
+
+def _listed(exchange: Exchange, field: str) -> set[str]:
+    return {each.strip().lower() for each in exchange.get(field).split(",")}
 
 
 def _is_nginx(exchange: Exchange) -> bool:
