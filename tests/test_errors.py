@@ -2,7 +2,13 @@
 
 import pytest
 
-from sse_asgi import EventStream, EventStreamDecoder, InvalidEventError, ServerSentEvent
+from sse_asgi import (
+    EventStream,
+    EventStreamDecoder,
+    InvalidEventError,
+    JSONFraming,
+    ServerSentEvent,
+)
 from sse_asgi.client import EventSource, collect_text, iter_events
 
 SECRET = "the patient's name"
@@ -28,6 +34,7 @@ def test_an_events_text_of_a_wrong_type_is_named_by_its_type(field, value):
 
 PASSES_ON = {
     "a chunk": lambda: EventStreamDecoder().feed(SECRET),
+    "an event's data": lambda: collect_text([f"data: {SECRET}\n\n".encode()], JSONFraming()),
     "a response's text": lambda: collect_text(SECRET),
     "a response's body": lambda: iter_events(SECRET.encode()),
     "a request's text": lambda: EventSource(URL, content=[SECRET]),

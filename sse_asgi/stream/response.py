@@ -6,6 +6,7 @@ second. When one follows the other depends on the event loop: `on_asyncio` and `
 """
 
 from abc import abstractmethod
+from collections.abc import AsyncIterable, Iterable, Mapping
 from inspect import isawaitable
 from time import monotonic
 
@@ -118,5 +119,15 @@ def frame_of(chunk: Chunk) -> bytes:
         return chunk.encode()
     raise TypeError(
         f"the source yielded {type(chunk).__qualname__}; "
-        "a chunk is a str, a ServerSentEvent or None"
+        f"a chunk is a str, a ServerSentEvent or None{_remedy(chunk)}"
     )
+
+
+def _remedy(chunk: object) -> str:
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return ": yield text, not frames; the framing encodes it"
+    if isinstance(chunk, (Mapping, list, tuple)):
+        return ": encode it with json.dumps, or name its fields in a ServerSentEvent"
+    if isinstance(chunk, (AsyncIterable, Iterable)):
+        return ": yield what it holds, one by one"
+    return ""

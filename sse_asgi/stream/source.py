@@ -1,7 +1,7 @@
 """Every kind of source becomes one async iterator, stepped and closed in one place."""
 
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any, cast
 
 from sse_asgi.errors import SourceSpentError
@@ -72,11 +72,25 @@ def is_iterable(value: object) -> bool:
     """Tell whether this is an iterable of chunks.
 
     Raises:
-        TypeError: It is one string, which would be streamed letter by letter.
+        TypeError: It is one string, which would be streamed letter by letter; or something that
+            can be iterated, but that nobody means to stream.
     """
     if isinstance(value, (str, bytes, bytearray, memoryview, ServerSentEvent)):
         raise TypeError(f"the source is {_a(value)}, not an iterable of strings; wrap it: [value]")
-    return isinstance(value, (AsyncIterable, Iterable))
+    if isinstance(value, AsyncIterable):
+        return True
+    if not isinstance(value, Iterable):
+        return False
+    if isinstance(value, Mapping):
+        raise TypeError(
+            f"the source is {_a(value)}, of which the keys alone would be streamed; pass its "
+            "values(), or encode it: [json.dumps(value)]"
+        )
+    if isinstance(value, (set, frozenset)):
+        raise TypeError(f"the source is {_a(value)}, which has no order; pass a list of its chunks")
+    if isinstance(value, type):  # an Enum's members can be iterated
+        raise TypeError(f"the source is the class {value.__qualname__}; pass a list of its chunks")
+    return True
 
 
 def _check_callable(source: object) -> None:
@@ -85,10 +99,26 @@ def _check_callable(source: object) -> None:
         raise TypeError("the source is a coroutine; pass the async function itself, not its call")
     if not callable(source):
         raise TypeError(f"the source is {_a(source)}; {_REMEDY}")
-    check_takes_one(source, f"the source {source!r}", "a Request")
+    if isinstance(source, type) and not _makes_iterables(source):
+        raise TypeError(
+            f"the source is the class {source.__qualname__}, whose instances are no iterables of "
+            f"strings; {_REMEDY}"
+        )
+    # Not its repr: that of a partial shows its arguments, which may be the text of users.
+    name: str = getattr(source, "__qualname__", type(source).__qualname__)
+    check_takes_one(
+        source, f"the source {name}", "a Request", otherwise=", or pass what it returns"
+    )
 
 
-def check_takes_one(function: Callable[..., object], name: str, argument: str) -> None:
+def _makes_iterables(kind: type) -> bool:
+    refused = (str, bytes, bytearray, memoryview, ServerSentEvent, Mapping, set, frozenset)
+    return issubclass(kind, (AsyncIterable, Iterable)) and not issubclass(kind, refused)
+
+
+def check_takes_one(
+    function: Callable[..., object], name: str, argument: str, *, otherwise: str = ""
+) -> None:
     """Check that a function of the user's can be called with one argument.
 
     Raises:
@@ -101,7 +131,10 @@ def check_takes_one(function: Callable[..., object], name: str, argument: str) -
     try:
         signature.bind(None)
     except TypeError as error:
-        raise TypeError(f"{name} cannot be called with one argument, {argument}: {error}") from None
+        raise TypeError(
+            f"{name} cannot be called with one argument, {argument}: {error}; give it a parameter "
+            f"for that{otherwise}"
+        ) from None
 
 
 def _a(value: Any) -> str:  # noqa: ANN401 - whatever the user passed

@@ -238,8 +238,8 @@ def _decode_json(data: str) -> str:
     text = _read_string(data)
     if text is None:
         raise FramingError(
-            f"an event's data must be a JSON string, not {shown(data)}: the server uses another "
-            "framing or end marker; give the client the same framing"
+            "an event's data must be a JSON string and is none: the server uses another framing "
+            "or end marker; give the client the same framing"
         )
     return text
 

@@ -139,6 +139,20 @@ class TestOnTheWire:
         assert peer.text == "a"
         assert error_message(peer) == GENERIC
 
+    @pytest.mark.parametrize(
+        ("chunk", "remedy"),
+        [
+            (b"data: a\n\n", "None: yield text, not frames; the framing encodes it"),
+            ({"a": 1}, "None: encode it with json.dumps, or name its fields in a ServerSentEvent"),
+            (["a"], "None: encode it with json.dumps, or name its fields in a ServerSentEvent"),
+            (iter("ab"), "None: yield what it holds, one by one"),
+            (7, "a chunk is a str, a ServerSentEvent or None"),
+        ],
+    )
+    async def test_what_is_no_chunk_is_told_with_a_remedy(self, chunk, remedy):
+        peer, _ = await run([chunk])
+        assert str(peer.raised).endswith(remedy)
+
     async def test_a_subclass_of_str_is_text(self):
         class Word(str):
             __slots__ = ()

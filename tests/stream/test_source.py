@@ -1,6 +1,9 @@
 """Every kind of source is an async iterator; what is none is refused and named."""
 
 import functools
+import re
+from enum import Enum
+from types import MappingProxyType
 
 import anyio
 import pytest
@@ -163,6 +166,48 @@ def test_what_is_no_iterable_and_no_callable_is_refused(value):
         EventStream(value)
 
 
+class Colour(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"a": "b"}, r"of type dict, of which the keys .*values\(\)"),
+        (MappingProxyType({"a": "b"}), r"of type mappingproxy, of which the keys"),
+        ({"a"}, "of type set, which has no order; pass a list"),
+        (frozenset("a"), "of type frozenset, which has no order"),
+        (Colour, "the class Colour; pass a list"),
+    ],
+)
+@pytest.mark.anyio
+async def test_an_iterable_that_nobody_means_to_stream_is_refused(value, message):
+    with pytest.raises(TypeError, match=message):
+        EventStream(value)
+    peer, transcript = await run(lambda request: value)
+    assert transcript.outcome is Outcome.FAILED
+    assert re.search(message, str(peer.raised))
+
+
+@pytest.mark.parametrize("kind", [str, dict, set, int, object, Method, Callable, ServerSentEvent])
+def test_a_class_whose_instances_are_no_sources_is_refused(kind):
+    with pytest.raises(TypeError, match=f"the class {kind.__name__}, whose instances .*; pass"):
+        EventStream(kind)
+
+
+@pytest.mark.anyio
+async def test_the_values_of_a_dict_are_streamed_in_order():
+    _, transcript = await run({"a": "one ", "b": "two"}.values())
+    assert transcript.text == "one two"
+
+
+def test_what_a_callable_was_given_is_not_shown():
+    with pytest.raises(TypeError) as caught:
+        EventStream(functools.partial(generator, "the patient's name"))
+    assert str(caught.value).startswith("the source partial cannot be called with one argument")
+    assert "patient" not in str(caught.value)
+
+
 def test_a_coroutine_is_refused_and_closed():
     async def answer():
         return WORDS
@@ -185,7 +230,8 @@ def test_a_coroutine_is_refused_and_closed():
 )
 def test_a_callable_of_the_wrong_arity_is_refused(wrong):
     with pytest.raises(
-        TypeError, match=r"the source .*(lambda|partial|answer).* one argument, a Request"
+        TypeError,
+        match=r"the source .*(lambda|partial|answer).* one argument, a Request.*what it returns$",
     ):
         EventStream(wrong)
 
