@@ -218,21 +218,21 @@ def burst_messages() -> float:
 CHECKS = (
     Check(
         "burst, CPU to raw loop",
-        {(3, 11): 1.75, (3, 12): 1.5, (3, 13): 1.7},
+        {(3, 11): 0.82, (3, 12): 0.85, (3, 13): 0.9},
         partial(cpu_ratio, burst, streams=30, together=False),
     ),
     Check(
         "paced, CPU to raw loop",
-        {(3, 11): 2.05, (3, 12): 1.75, (3, 13): 1.82},
+        {(3, 11): 1.75, (3, 12): 1.68, (3, 13): 1.6},
         partial(cpu_ratio, paced, streams=50, together=True),
     ),
     Check(
         "opening, CPU to raw loop",
-        {(3, 11): 19.5, (3, 12): 15.2, (3, 13): 15.2},
+        {(3, 11): 11.2, (3, 12): 8.9, (3, 13): 9.3},
         partial(cpu_ratio, short, streams=300, together=False),
     ),
-    Check("idle stream, memory to raw loop", {(3, 11): 3.22}, memory_ratio),
-    Check("burst of 50 chunks, messages", {(3, 11): 3}, burst_messages),
+    Check("idle stream, memory to raw loop", {(3, 11): 2.53}, memory_ratio),
+    Check("burst of 50 chunks, messages", {(3, 11): 2}, burst_messages),
 )
 
 
