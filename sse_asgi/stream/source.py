@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from types import AsyncGeneratorType
 from typing import Any, cast
 
 from sse_asgi.errors import SourceSpentError
@@ -23,12 +24,14 @@ class SourceOpener:
         TypeError: It is neither an iterable of chunks nor a callable for one request.
     """
 
-    __slots__ = ("_source", "_spent")
+    __slots__ = ("_is_callable", "_is_iterator", "_source", "_spent")
 
     def __init__(self, source: Source) -> None:
-        if not is_iterable(source):
+        self._source: Source = source
+        self._is_callable = not is_iterable(source)
+        if self._is_callable:
             _check_callable(source)
-        self._source = source
+        self._is_iterator = isinstance(source, AsyncIterator) or hasattr(source, "__next__")
         self._spent = False
 
     def claim(self) -> None:
@@ -42,13 +45,15 @@ class SourceOpener:
                 f"the source is {_a(self._source)} and has served its one response; pass the "
                 "function that makes it, so that each request gets its own"
             )
-        self._spent = isinstance(self._source, AsyncIterator) or hasattr(self._source, "__next__")
+        self._spent = self._is_iterator
 
     async def open(self, request: Request) -> AsyncIterator[Chunk]:
         """Return the iterator of chunks for this request; a callable is called now."""
         chunks: Any = self._source
-        if not is_iterable(chunks):
+        if self._is_callable:
             chunks = chunks(request)
+            if isinstance(chunks, AsyncGeneratorType):  # as nearly always
+                return cast("AsyncIterator[Chunk]", chunks)
             if inspect.isawaitable(chunks):
                 chunks = await chunks
             if not is_iterable(chunks):
