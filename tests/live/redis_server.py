@@ -7,19 +7,23 @@ import tempfile
 import time
 from typing import Self
 
-from tests.conftest import require
-
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
+def _required() -> str:
+    from tests.conftest import require  # needs pytest, which the benchmarks do without
+
+    return require("redis-server")
+
+
 class RedisServer:
     """A server that can be killed, paused and started again on the same port."""
 
-    def __init__(self) -> None:
-        self.program = require("redis-server")
+    def __init__(self, program: str | None = None) -> None:
+        self.program = program or _required()
         self.port = free_port()
         self.directory = tempfile.TemporaryDirectory(prefix="sse_asgi-redis-")
         self.process: subprocess.Popen[bytes] | None = None
