@@ -16,7 +16,9 @@ the number is the event's *position*, and everything else follows from it:
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
+
+from sse_asgi.errors import LogError
 
 INTERRUPTED: Final = "interrupted"
 """The outcome of a generation whose producer died, as its readers wrote it into the log."""
@@ -75,6 +77,22 @@ class Batch:
         return self.after + len(self.events)
 
 
+class Append(NamedTuple):
+    """Events that a producer adds to its generation.
+
+    Attributes:
+        key: The generation.
+        token: Its producer.
+        prev: The position that they follow.
+        events: The events, in order; at least one.
+    """
+
+    key: str
+    token: str
+    prev: int
+    events: Sequence[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """What the log answers a producer.
@@ -128,11 +146,7 @@ class Log(Protocol):
 
     @property
     def local(self) -> bool:
-        """Whether the log is in this process's memory.
-
-        Its `append` never waits then, and each viewer follows by itself. Otherwise the
-        viewers of a process share one `follow`.
-        """
+        """Whether the log is in this process's memory, so that its `append` never waits."""
         ...
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
@@ -150,14 +164,15 @@ class Log(Protocol):
         """
         ...
 
-    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-        """Store the events at the positions after `prev`.
+    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        """Store events at the positions that they name, of many generations in one exchange.
 
-        Events that are there already are left alone. If the log's tail is before `prev`,
+        Events that are there already are left alone. If a generation's tail is before `prev`,
         nothing is stored and the tail returned.
 
-        Raises:
-            LeaseLostError: If the producer holds no lease.
+        Returns:
+            An answer to each: an `Ack`; a `LeaseLostError` where the producer holds no lease;
+            a `LogUnavailableError` where it alone has failed, and may be repeated.
         """
         ...
 

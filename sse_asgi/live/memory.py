@@ -7,8 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from sse_asgi.errors import FencedError, LeaseLostError
-from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease
+from sse_asgi.errors import FencedError, LeaseLostError, LogError
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
 
 _BATCH = 512
 
@@ -99,10 +99,9 @@ class MemoryLog:
             return True
         return known.token == token
 
-    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-        """Store the events at the positions after `prev`."""
-        generation = self._running(key, token)
-        return Ack(generation.extend(prev, events), generation.stop)
+    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        """Store events at the positions that they name."""
+        return [self._append(*each) for each in appends]
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
         """Return the tail of a running generation; begin it if it was dropped."""
@@ -195,11 +194,11 @@ class MemoryLog:
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
 
-    def _running(self, key: str, token: str) -> _Generation:
+    def _append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack | LogError:
         generation = self._generations.get(key)
         if generation is None or generation.token != token or generation.ending is not None:
-            raise LeaseLostError(f"no producer with this token runs generation {key!r}")
-        return generation
+            return LeaseLostError(f"no producer with this token runs generation {key!r}")
+        return Ack(generation.extend(prev, events), generation.stop)
 
     def _lease(self, key: str, token: str) -> Lease:
         generation = self._generations.get(key)

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 
-from sse_asgi.errors import LogUnavailableError, UnknownGenerationError, shown
+from sse_asgi.errors import UnknownGenerationError, shown
+from sse_asgi.live.feed import Feed
 from sse_asgi.live.frames import StoredEvents, encode_batch, has_seen_all, last_words, tag_of
 from sse_asgi.live.log import LOST, Batch, Ending, Head, Log
 from sse_asgi.live.producer import Producer
@@ -64,22 +65,15 @@ class Viewing:
         """Look a generation up; None if there is none.
 
         Raises:
-            LogUnavailableError: The log is out of reach, and the generation runs elsewhere.
+            LogUnavailableError: The log is out of reach, and the generation does not run here.
         """
         if not _ID.fullmatch(key):
             return None
         producer = self._producers.get(key)
-        try:
-            head = await self._log.look(key)
-        except LogUnavailableError:
-            if producer is None:
-                raise
-            head = None
-        if head is None and producer is not None:
-            # The log has lost it; its producer, which is here, is about to bring it back.
-            writer = producer.writer
-            return Head(writer.token, writer.meta, writer.acked, None)
-        return head
+        if producer is not None and producer.feed.ending is None:
+            # While it runs the producer is the truth, also if the log has lost it.
+            return Head(producer.feed.token, producer.writer.meta, producer.feed.last, None)
+        return await self._log.look(key)
 
     async def find(self, key: str, *, owner: str | None) -> Head:
         """Look a generation up for somebody.
@@ -95,11 +89,25 @@ class Viewing:
             )
         return head
 
-    def batches(self, key: str, head: Head, after: int) -> AsyncGenerator[Batch, None]:
-        """Yield the batches after a position, up to the end, in the cheapest way."""
-        if self._log.local:
-            return self._log.follow(key, head.token, after)
-        return self._tails.view(key, head.token, after, last=head.last)
+    async def batches(self, key: str, head: Head, after: int) -> AsyncGenerator[Batch, None]:
+        """Yield the batches after a position, up to the end."""
+        feed = self._feed(key, head)
+        feed.viewers += 1
+        try:
+            while (batch := await feed.next(after)) is not None:
+                after = batch.last
+                yield batch
+                if batch.ending is not None:
+                    return
+        finally:
+            feed.leave()
+
+    def _feed(self, key: str, head: Head) -> Feed:
+        """Return what is shared by the viewers of this process: the producer's, if it is here."""
+        producer = self._producers.get(key)
+        if producer is not None and producer.feed.token == head.token:
+            return producer.feed
+        return self._tails.open(key, head.token, head.last)
 
     async def frames(
         self, key: str, head: Head, after: int, *, first: bytes = b""

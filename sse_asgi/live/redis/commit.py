@@ -5,16 +5,16 @@ so that a busy process pays one round trip for many, and an idle one waits for n
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from sse_asgi.errors import LogUnavailableError
+from sse_asgi.live.redis.connection import FAILURES
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
+    from sse_asgi.live.redis.connection import Command, Connection, Connections
     from sse_asgi.live.redis.scripts import Script
 
 _PIPELINE_CALLS = 1000
@@ -31,11 +31,12 @@ class Commits:
     """Runs scripts in shared pipelines, over one connection.
 
     Args:
-        client: Gives the redis client, when the first call needs it.
+        connections: Makes it, when the first call needs it.
     """
 
-    def __init__(self, client: "Callable[[], Redis]") -> None:
-        self._client = client
+    def __init__(self, connections: "Connections") -> None:
+        self._connections = connections
+        self._connection: Connection | None = None
         self._waiting: list[_Call] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -54,9 +55,12 @@ class Commits:
         return await reply
 
     async def aclose(self) -> None:
-        """Finish what waits, or give it up if the server does not answer in time."""
+        """Finish what waits, or give it up if the server does not answer in time; close."""
         while self._task is not None:
             await asyncio.wait([self._task])
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def _drain(self) -> None:
         try:
@@ -70,7 +74,7 @@ class Commits:
     async def _exchange(self, calls: Sequence[_Call]) -> None:
         try:
             replies = await self._send(calls)
-        except (RedisError, OSError, TimeoutError) as error:
+        except FAILURES as error:
             replies = [error] * len(calls)
         except BaseException as error:
             _settle(calls, [LogUnavailableError(repr(error))] * len(calls))
@@ -94,12 +98,14 @@ class Commits:
                 replies[place] = reply
         return replies
 
-    async def _pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        pipeline: Any = self._client().pipeline(transaction=False)  # redis-py types it by halves
-        for command in commands:
-            pipeline.execute_command(*command)
-        replies: list[Any] = await pipeline.execute(raise_on_error=False)
-        return replies
+    async def _pipeline(self, commands: "Sequence[Command]") -> list[Any]:
+        if self._connection is None:
+            self._connection = await self._connections.open()
+        try:
+            return await self._connection.exchange(commands)
+        except BaseException:
+            self._connection = None
+            raise
 
 
 def _settle(calls: Sequence[_Call], replies: Sequence[Any]) -> None:

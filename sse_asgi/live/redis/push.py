@@ -7,17 +7,14 @@ subscription, after each loss of the connection, and when its queue runs over.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from redis.exceptions import RedisError
+from sse_asgi.live.redis.connection import FAILURES
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from sse_asgi.live.redis.connection import Connection, Connections
 
 _logger = logging.getLogger("sse_asgi")
-_LOST = (RedisError, OSError, TimeoutError)
 _QUEUE = 512
 _BACKOFF = 0.5
 
@@ -98,20 +95,20 @@ class Channel:
 class Pushes:
     """Listens to any number of channels over one connection, from the first one on.
 
-    Only the tasks in here wait for redis-py. A cancellation there may close the connection,
-    which is everybody's; and one that comes while a write ends is lost (`asyncio.wait_for` of
-    Python 3.11). So those who listen, and are cancelled at any time, only leave notes here.
+    Only the tasks in here wait for the connection: those who listen may be cancelled at any
+    time, and only leave notes here.
 
     Args:
-        client: Gives the redis client.
+        connections: Makes it.
         silence: Seconds without a message after which the server has to answer a ping.
     """
 
-    def __init__(self, client: "Callable[[], Redis]", *, silence: float) -> None:
-        self._client = client
+    def __init__(self, connections: "Connections", *, silence: float) -> None:
+        self._connections = connections
         self._silence = silence
         self._channels: dict[bytes, set[Channel]] = {}
         self._changed = asyncio.Event()
+        self._heard = False
         self._task: asyncio.Task[None] | None = None
 
     def listen(self, name: str) -> Channel:
@@ -138,13 +135,14 @@ class Pushes:
     async def aclose(self) -> None:
         """Close the connection."""
         if self._task is not None:
-            await _end(self._task)
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        while not _is_cancelled():
+        while True:
             try:
                 await self._session()
-            except _LOST as error:
+            except FAILURES as error:
                 _logger.warning("lost the redis push connection: %s", type(error).__name__)
             for listeners in self._channels.values():
                 for channel in listeners:
@@ -152,72 +150,57 @@ class Pushes:
             await asyncio.sleep(_BACKOFF)
 
     async def _session(self) -> None:
-        client: Any = self._client()  # redis-py types pub/sub by halves
-        pubsub = client.pubsub()
-        subscribing: asyncio.Task[None] | None = None
+        """Connect, and listen until the connection fails or falls silent."""
+        connection = await self._connections.open()
+        self._changed.set()
+        work = (self._receive(connection), self._subscribe(connection))
+        tasks = [asyncio.create_task(each, name="sse_asgi redis push") for each in work]
         try:
-            await pubsub.connect()
-            self._changed.set()
-            subscribing = asyncio.create_task(
-                self._subscribe(pubsub), name="sse_asgi redis subscriptions"
-            )
-            await self._receive(pubsub, subscribing)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if subscribing is not None:
-                await _end(subscribing)
-            with suppress(*_LOST):
-                await pubsub.aclose()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await connection.close()
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
-    async def _subscribe(self, pubsub: Any) -> None:  # noqa: ANN401 - as above
-        """Keep the subscriptions as the listeners want them; many changes make one command."""
+    async def _subscribe(self, connection: "Connection") -> None:
+        """Keep the subscriptions as the listeners want them; many changes make one command.
+
+        Raises:
+            TimeoutError: The server has been silent, and did not answer a ping.
+        """
         held: set[bytes] = set()
-        while not _is_cancelled():
-            await self._changed.wait()
+        self._heard = True
+        while True:
+            try:
+                async with asyncio.timeout(self._silence):
+                    await self._changed.wait()
+            except TimeoutError:
+                if not self._heard:
+                    raise
+                self._heard = False
+                await connection.send("PING")
+                continue
             self._changed.clear()
             wanted = set(self._channels)
             if added := wanted - held:
-                await pubsub.subscribe(*added)
+                await connection.send("SUBSCRIBE", *added)
             if dropped := held - wanted:
-                await pubsub.unsubscribe(*dropped)
+                await connection.send("UNSUBSCRIBE", *dropped)
             held = wanted
 
-    async def _receive(
-        self,
-        pubsub: Any,  # noqa: ANN401 - as above
-        subscribing: "asyncio.Task[None]",
-    ) -> None:
-        """Hand messages out until the connection fails or falls silent."""
-        asked = False
-        while not (_is_cancelled() or subscribing.done()):
-            message = await pubsub.get_message(timeout=self._silence)
-            if message is not None:
-                asked = False
-                self._hand_out(message)
-            elif asked:
-                raise TimeoutError("no answer to a ping")
-            else:
-                await pubsub.ping()
-                asked = True
-
-    def _hand_out(self, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        for channel in self._channels.get(message["channel"], ()):
-            if kind == "message":
-                channel.deliver(message["data"])
-            elif kind == "subscribe":
-                channel.lose()
-
-
-def _is_cancelled() -> bool:
-    """Tell whether this task was cancelled, even if it was not told."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    """Cancel a task until it ends, and look away from how it does."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)
-    if not task.cancelled():
-        task.exception()
+    async def _receive(self, connection: "Connection") -> None:
+        """Hand messages out."""
+        read, channels = connection.read, self._channels
+        while True:
+            kind, name, *data = await read()
+            self._heard = True
+            if kind == b"message":
+                for channel in channels.get(name, ()):
+                    channel.deliver(data[0])
+            elif kind == b"subscribe":
+                for channel in channels.get(name, ()):
+                    channel.lose()

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from sse_asgi.errors import FencedError, LeaseLostError, shown
-from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease
+from sse_asgi.errors import FencedError, LeaseLostError, LogError, LogUnavailableError, shown
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.absence import Absence
 from sse_asgi.live.redis.follow import Follower
@@ -22,6 +22,7 @@ from sse_asgi.live.redis.wire import pack
 _TOLD = 1
 _UNOWNED = 2
 _PAUSE = 0.25
+_APPENDS = 256  # in one call of the script, which holds up the server
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -75,16 +76,22 @@ class RedisLog:
         )
         return created == 1
 
-    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-        """Store the events at the positions after `prev`, and push them."""
-        reply = await self._run(
-            scripts.APPEND,
-            key,
-            ("log", "own"),
-            f"{token} {prev} {prev + len(events)}",
-            pack(events),
-        )
-        return _ack(key, reply)
+    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        """Store events at the positions that they name, and push them."""
+        answers: list[Ack | LogError] = []
+        for start in range(0, len(appends), _APPENDS):
+            answers += await self._append(appends[start : start + _APPENDS])
+        return answers
+
+    async def _append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        session = self._session()
+        keys: list[str] = []
+        arguments: list[str | bytes] = []
+        for key, token, prev, events in appends:
+            keys += session.keys(key, "log", "own")
+            arguments += (f"{token} {prev} {prev + len(events)}", pack(events))
+        replies = await session.run(scripts.APPEND, keys, *arguments)
+        return [_answer(each.key, reply) for each, reply in zip(appends, replies, strict=True)]
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
         """Take a generation back after its lease, or the log, was lost."""
@@ -193,8 +200,17 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _ack(key: str, reply: int) -> Ack:
+    answer = _answer(key, reply)
+    if isinstance(answer, LogError):
+        raise answer
+    return answer
+
+
+def _answer(key: str, reply: int | bytes) -> Ack | LogError:
+    if isinstance(reply, bytes):
+        return LogUnavailableError(f"redis: {reply.decode(errors='replace')}")
     if reply < 0:
-        raise LeaseLostError(f"the log knows no producer with this token for {key!r}")
+        return LeaseLostError(f"the log knows no producer with this token for {key!r}")
     return Ack(reply >> 1, bool(reply & 1))
 
 
