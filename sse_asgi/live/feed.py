@@ -65,25 +65,20 @@ class Feed:
     async def next(self, after: int) -> Batch | None:
         """Return what follows a position, as soon as there is something; None: it was closed."""
         while after >= self.last and self.ending is None:
-            await self.change()
+            await self.changed()
         return self.batch(after)
 
     def batch(self, after: int) -> Batch:
         """Return what is there after a position, which is not before `first`."""
-        stop = min(self.last, after + BATCH)
-        events = self.events[after - self.first : stop - self.first]
+        start = after - self.first
+        events = self.events[start : min(self.last - self.first, start + BATCH)]
         return Batch(after, events, self.ending if after + len(events) >= self.last else None)
 
-    async def change(self) -> None:
-        """Wait until there is more, or the ending."""
+    def changed(self) -> "asyncio.Future[None]":
+        """Return what is done when there is more, or the ending."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
-            raise
+        return waiter
 
     def wake(self) -> None:
         """Let all who wait look again."""
@@ -95,5 +90,7 @@ class Feed:
     def leave(self) -> None:
         """Note that a viewer has left."""
         self.viewers -= 1
+        if len(self._waiting) > 2 * self.viewers + 8:  # those who leave while they wait
+            self._waiting = [waiter for waiter in self._waiting if not waiter.done()]
         if not self.viewers and self._on_empty is not None:
             self._on_empty()

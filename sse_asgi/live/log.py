@@ -16,7 +16,7 @@ the number is the event's *position*, and everything else follows from it:
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from sse_asgi.errors import LogError
 
@@ -57,8 +57,7 @@ class Head:
     ending: Ending | None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Consecutive events of a generation.
 
     Attributes:
@@ -93,8 +92,7 @@ class Append(NamedTuple):
     events: Sequence[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """What the log answers a producer.
 
     Attributes:
@@ -142,11 +140,6 @@ class Log(Protocol):
 
         `math.inf` for a log that lives and dies with its process: nobody beats then.
         """
-        ...
-
-    @property
-    def local(self) -> bool:
-        """Whether the log is in this process's memory, so that its `append` never waits."""
         ...
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
@@ -247,4 +240,13 @@ class Log(Protocol):
 
     async def aclose(self) -> None:
         """Close connections and tasks. The log may be used again, also in another loop."""
+        ...
+
+
+@runtime_checkable
+class LocalLog(Log, Protocol):
+    """A log in this process's memory. It never waits, so a chunk costs no task."""
+
+    def append_now(self, append: Append) -> Ack | LogError:
+        """Do at once what `append` does."""
         ...

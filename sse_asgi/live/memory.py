@@ -78,7 +78,6 @@ class MemoryLog:
     """
 
     lease = math.inf
-    local = True
 
     def __init__(self, *, max_events: int = 1_000_000, max_bytes: int = 128 * 1024 * 1024) -> None:
         self._max_events = max_events
@@ -101,7 +100,15 @@ class MemoryLog:
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
         """Store events at the positions that they name."""
-        return [self._append(*each) for each in appends]
+        return [self.append_now(each) for each in appends]
+
+    def append_now(self, append: Append) -> Ack | LogError:
+        """Store events at the positions that they name."""
+        key, token, prev, events = append
+        generation = self._generations.get(key)
+        if generation is None or generation.token != token or generation.ending is not None:
+            return LeaseLostError(f"no producer with this token runs generation {key!r}")
+        return Ack(generation.extend(prev, events), generation.stop)
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
         """Return the tail of a running generation; begin it if it was dropped."""
@@ -193,12 +200,6 @@ class MemoryLog:
 
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
-
-    def _append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack | LogError:
-        generation = self._generations.get(key)
-        if generation is None or generation.token != token or generation.ending is not None:
-            return LeaseLostError(f"no producer with this token runs generation {key!r}")
-        return Ack(generation.extend(prev, events), generation.stop)
 
     def _lease(self, key: str, token: str) -> Lease:
         generation = self._generations.get(key)

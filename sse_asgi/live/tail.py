@@ -50,7 +50,7 @@ class Tail(Feed):
             elif after < self.last or self.ending is not None:
                 return self.batch(after)
             else:
-                await self.change()
+                await self.changed()
         return None
 
     def close(self) -> "asyncio.Task[None]":

@@ -94,7 +94,11 @@ class Viewing:
         feed = self._feed(key, head)
         feed.viewers += 1
         try:
-            while (batch := await feed.next(after)) is not None:
+            while True:
+                ready = feed.first <= after < feed.last
+                batch = feed.batch(after) if ready else await feed.next(after)
+                if batch is None:
+                    return
                 after = batch.last
                 yield batch
                 if batch.ending is not None:

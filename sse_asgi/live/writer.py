@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from sse_asgi.errors import GenerationTooLargeError, LeaseLostError, LogError, LogUnavailableError
 from sse_asgi.live.appends import Appends
 from sse_asgi.live.feed import Feed
-from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, Log
+from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, Log
 
 _EVENTS = 512
 _BYTES = 65_536
@@ -65,7 +65,7 @@ class Writer:
         self.meta = meta
         self.size = 0
         self._log = log
-        self._local = log.local
+        self._append_now = log.append_now if isinstance(log, LocalLog) else None
         self._appends = appends
         self._keep = keep
         self._max_events = max_events
@@ -106,9 +106,10 @@ class Writer:
         if self._busy or self._lost:
             return self._room() if prev - self.feed.last > _BACKLOG else None
         self._busy = True
-        if self._local:  # it never waits, so that a chunk costs no task
-            return self._appends.exchange((self,))
-        self._appends.add(self)
+        if self._append_now is not None:
+            self.settle(self._append_now(self.next()))
+        else:
+            self._appends.add(self)
         return None
 
     def next(self) -> Append:
@@ -129,7 +130,8 @@ class Writer:
         self._busy = False
         if isinstance(answer, Ack):
             self._acknowledge(answer)
-            self._go_on()
+            if self.feed.last < len(self._events):
+                self._go_on()
         elif isinstance(answer, LeaseLostError):
             self._start_repair(self._try(self._attach))
         elif isinstance(answer, LogUnavailableError):

@@ -44,14 +44,19 @@ class Meter:
         self.noting = False
 
     def source(self, rate: float, phase: float) -> Callable[[], AsyncIterator[str]]:
-        """Return a source that yields for ever, at a rate; each chunk carries its moment."""
+        """Return a source that yields for ever, at a rate; each chunk carries its moment.
+
+        It keeps to its schedule. Were it to wait from chunk to chunk, all sources would soon
+        yield at the same moments: those that were late together would stay together.
+        """
 
         async def paced() -> AsyncIterator[str]:
-            await asyncio.sleep(phase)
+            due = time.monotonic() + phase
             while True:
+                await asyncio.sleep(due - time.monotonic())
+                due += 1 / rate
                 self.chunks += 1
                 yield str(time.monotonic_ns())
-                await asyncio.sleep(1 / rate)
 
         return paced
 

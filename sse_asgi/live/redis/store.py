@@ -45,8 +45,6 @@ class RedisLog:
         ValueError: If `prefix` or a number is not of that form.
     """
 
-    local = False
-
     def __init__(self, url: str, *, prefix: str, lease: float = 30.0, timeout: float = 5.0) -> None:
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(
