@@ -78,6 +78,7 @@ class Appends:
             appenders = self._due[:TOGETHER]
             del self._due[:TOGETHER]
             await self.exchange(appenders)
+            await asyncio.sleep(0)  # viewers see these before the next are gathered
 
     def _ended(self, _: "asyncio.Task[None]") -> None:
         self._task = None

@@ -1,22 +1,25 @@
-"""A connection of redis-py, without the layers above it: commands go out, replies come in.
+"""A connection to a Redis server: commands go out as they are, replies come in by callback.
 
-Only the standing tasks of `commit` and `push` wait here. A cancellation closes the connection.
+redis-py makes it, so that whatever its URLs can say works: TLS, users, sockets. Then this takes
+the connection over. A pipeline costs less than redis-py's way to read one reply, and nobody's
+cancellation can hit a read that is everybody's.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
+
+from sse_asgi.live.redis.replies import ProtocolError, open_reader
 
 Command = Sequence[str | bytes | int]
 
 FAILURES: Final = (RedisError, OSError, TimeoutError)
-"""What a connection raises when it is lost."""
+"""What says that the server cannot be reached."""
 
 
 class Connections:
@@ -28,12 +31,12 @@ class Connections:
     """
 
     def __init__(self, url: str, *, timeout: float) -> None:
-        self._timeout = timeout
+        self.timeout = timeout
         pool: Any = ConnectionPool  # redis-py types it by halves
         self._pool = pool.from_url(
             url,
             retry=Retry(NoBackoff(), 0),
-            socket_timeout=None,  # one timeout serves a whole pipeline
+            socket_timeout=timeout,
             socket_connect_timeout=timeout,
             protocol=2,
             decode_responses=False,
@@ -41,63 +44,84 @@ class Connections:
             client_name="sse_asgi",
         )
 
-    async def open(self) -> "Connection":
-        """Return a new connection."""
-        opened = Connection(self._pool.make_connection(), timeout=self._timeout)
-        await opened.open()
-        return opened
+    async def open(
+        self, receive: Callable[[Any], None], lose: Callable[[Exception], None]
+    ) -> "Connection":
+        """Connect.
 
+        Args:
+            receive: Called with each reply; an error reply is a `ReplyError`.
+            lose: Called once when the connection is lost, not when it was closed.
 
-class Connection:
-    """One connection.
-
-    Args:
-        connection: redis-py's.
-        timeout: Seconds for which the server may leave something unanswered.
-    """
-
-    def __init__(self, connection: Any, *, timeout: float) -> None:  # noqa: ANN401 - untyped
-        self._connection = connection
-        self._timeout = timeout
-        self.read = connection.read_response
-
-    async def open(self) -> None:
-        """Connect, and introduce ourselves."""
+        Raises:
+            RedisError, OSError, TimeoutError: It cannot be made.
+        """
+        made = self._pool.make_connection()
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._connection.connect()
+            async with asyncio.timeout(self.timeout):
+                await made.connect()
         except BaseException:
-            await self.drop()
+            await made.disconnect(nowait=True)
             raise
+        return Connection(made, receive, lose)
 
-    async def send(self, *command: str | bytes | int) -> None:
-        """Send a command, whose replies somebody else reads."""
-        async with asyncio.timeout(self._timeout):
-            await self._connection.send_command(*command, check_health=False)
 
-    async def exchange(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one write, and return their replies; errors are among these."""
-        connection = self._connection
-        replies: list[Any] = []
+class Connection(asyncio.Protocol):
+    """One connection, taken over from redis-py."""
+
+    def __init__(
+        self,
+        made: Any,  # noqa: ANN401 - redis-py types it by halves
+        receive: Callable[[Any], None],
+        lose: Callable[[Exception], None],
+    ) -> None:
+        self._receive = receive
+        self._lose: Callable[[Exception], None] | None = lose
+        self._reader = open_reader()
+        self._closed = asyncio.get_running_loop().create_future()
+        # What redis-py keeps it would close, once it is collected.
+        self._writer: asyncio.StreamWriter = made._writer  # noqa: SLF001 - nothing public gives it
+        made._reader = made._writer = None  # noqa: SLF001 - as above
+        self._transport = self._writer.transport
+        self._transport.set_protocol(self)
+
+    def send(self, commands: Sequence[Command]) -> None:
+        """Send commands, in one write."""
+        self._transport.write(b"".join([part for each in commands for part in _pack(each)]))
+
+    def close(self, error: Exception | None = None) -> None:
+        """Close it; with an error it counts as lost."""
+        lose, self._lose = self._lose, None
+        self._transport.abort() if error else self._transport.close()
+        if error is not None and lose is not None:
+            lose(error)
+
+    async def wait_closed(self) -> None:
+        """Wait until it is closed."""
+        await self._closed
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what the server sends."""
+        receive, reader = self._receive, self._reader
         try:
-            async with asyncio.timeout(self._timeout):
-                packed = connection.pack_commands(commands)
-                await connection.send_packed_command(packed, check_health=False)
-                for _ in commands:
-                    try:
-                        replies.append(await connection.read_response())
-                    except ResponseError as error:
-                        replies.append(error)
-        except BaseException:
-            await self.drop()  # what it still holds would be taken for later replies
-            raise
-        return replies
+            reader.feed(data)
+            while (reply := reader.gets()) is not False:
+                receive(reply)
+        except ProtocolError as error:
+            self.close(ConnectionError(f"no reply of a Redis server: {error}"))
 
-    async def drop(self) -> None:
-        """Close it, and wait for nobody."""
-        await self._connection.disconnect(nowait=True)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Say that it is lost, unless it was closed."""
+        self._closed.set_result(None)
+        self.close(exc or ConnectionError("the server closed the connection"))
 
-    async def close(self) -> None:
-        """Close it, and wait until it is closed."""
-        with suppress(*FAILURES):
-            await self._connection.disconnect()
+
+def _pack(command: Command) -> list[bytes]:
+    parts = [b"*%d\r\n" % len(command)]
+    for argument in command:
+        if isinstance(argument, str):
+            encoded = argument.encode()
+        else:
+            encoded = argument if isinstance(argument, bytes) else b"%d" % argument
+        parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
+    return parts

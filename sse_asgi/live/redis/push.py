@@ -7,7 +7,7 @@ subscription, after each loss of the connection, and when its queue runs over.
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sse_asgi.live.redis.connection import FAILURES
 
@@ -109,6 +109,7 @@ class Pushes:
         self._channels: dict[bytes, set[Channel]] = {}
         self._changed = asyncio.Event()
         self._heard = False
+        self._error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
     def listen(self, name: str) -> Channel:
@@ -151,29 +152,24 @@ class Pushes:
 
     async def _session(self) -> None:
         """Connect, and listen until the connection fails or falls silent."""
-        connection = await self._connections.open()
-        self._changed.set()
-        work = (self._receive(connection), self._subscribe(connection))
-        tasks = [asyncio.create_task(each, name="sse_asgi redis push") for each in work]
+        connection = await self._connections.open(self._hand_out, self._lose)
         try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await self._subscribe(connection)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await connection.close()
-        for task in tasks:
-            if not task.cancelled():
-                task.result()
+            connection.close()
+            await connection.wait_closed()
 
     async def _subscribe(self, connection: "Connection") -> None:
         """Keep the subscriptions as the listeners want them; many changes make one command.
 
         Raises:
+            OSError: The connection is lost.
             TimeoutError: The server has been silent, and did not answer a ping.
         """
         held: set[bytes] = set()
+        self._error = None
         self._heard = True
+        self._changed.set()
         while True:
             try:
                 async with asyncio.timeout(self._silence):
@@ -182,25 +178,29 @@ class Pushes:
                 if not self._heard:
                     raise
                 self._heard = False
-                await connection.send("PING")
+                connection.send([("PING",)])
                 continue
             self._changed.clear()
+            if self._error is not None:
+                raise self._error
             wanted = set(self._channels)
             if added := wanted - held:
-                await connection.send("SUBSCRIBE", *added)
+                connection.send([("SUBSCRIBE", *added)])
             if dropped := held - wanted:
-                await connection.send("UNSUBSCRIBE", *dropped)
+                connection.send([("UNSUBSCRIBE", *dropped)])
             held = wanted
 
-    async def _receive(self, connection: "Connection") -> None:
-        """Hand messages out."""
-        read, channels = connection.read, self._channels
-        while True:
-            kind, name, *data = await read()
-            self._heard = True
+    def _lose(self, error: Exception) -> None:
+        self._error = error
+        self._changed.set()
+
+    def _hand_out(self, message: Any) -> None:  # noqa: ANN401 - whatever a reply may be
+        self._heard = True
+        if not isinstance(message, list):
+            return
+        kind, name = message[:2]
+        for channel in self._channels.get(name, ()):
             if kind == b"message":
-                for channel in channels.get(name, ()):
-                    channel.deliver(data[0])
+                channel.deliver(message[2])
             elif kind == b"subscribe":
-                for channel in channels.get(name, ()):
-                    channel.lose()
+                channel.lose()

@@ -145,17 +145,27 @@ return tonumber(last)
 """
 )
 
-# KEYS log own see; ARGV token lease
+# KEYS log own see, for each generation; ARGV lease, and the token of each.
+# Replies to each: nothing if unknown, or the tail, whether to stop, and how many follow.
 BEAT = Script("""
-local own = redis.call('HMGET', KEYS[2], 'o', 'n', 'c', 't')
-if own[1] ~= ARGV[1] then return {0} end
-if redis.call('PEXPIRE', KEYS[1], own[4]) == 0 then
-  redis.call('DEL', KEYS[2])
-  return {0}
+local now = redis.call('TIME')[1]
+local function beat(log, owner, followers, token)
+  local own = redis.call('HMGET', owner, 'o', 'n', 'c', 't')
+  if own[1] ~= token then return {} end
+  if redis.call('PEXPIRE', log, own[4]) == 0 then
+    redis.call('DEL', owner)
+    return {}
+  end
+  redis.call('PEXPIRE', owner, ARGV[1])
+  redis.call('ZREMRANGEBYSCORE', followers, '-inf', now)
+  return {tonumber(own[2]), own[3] and 1 or 0, redis.call('ZCARD', followers)}
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', redis.call('TIME')[1])
-return {1, tonumber(own[2]), own[3] and 1 or 0, redis.call('ZCARD', KEYS[3])}
+local replies = {}
+for i = 1, #KEYS, 3 do
+  local done, reply = pcall(beat, KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[(i + 2) / 3 + 1])
+  replies[#replies + 1] = done and reply or {}
+end
+return replies
 """)
 
 # KEYS log own; ARGV key. 0: nothing runs, 1: told its producer, 2: its producer is missing

@@ -59,6 +59,7 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._slot = f"{{{settings.prefix}:"
         connections = Connections(settings.url, timeout=settings.timeout)
         self.pushes = Pushes(connections, silence=settings.silence)
         self._commits = Commits(connections)
@@ -106,8 +107,12 @@ class Session:
 
     def keys(self, key: str, *names: str) -> list[str]:
         """Return the names of a generation's keys, all in one hash slot."""
-        slot = f"{{{self.settings.prefix}:{key}}}:"
+        slot = self.slot(key)
         return [slot + name for name in names]
+
+    def slot(self, key: str) -> str:
+        """Return what the names of a generation's keys begin with."""
+        return f"{self._slot}{key}}}:"
 
     async def aclose(self) -> None:
         """Close both connections, once what waits is done."""

@@ -22,7 +22,8 @@ from sse_asgi.live.redis.wire import pack
 _TOLD = 1
 _UNOWNED = 2
 _PAUSE = 0.25
-_APPENDS = 256  # in one call of the script, which holds up the server
+_APPENDS = 256  # in one call of a script, which holds up the server
+_BEATS = 50
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -86,7 +87,8 @@ class RedisLog:
         keys: list[str] = []
         arguments: list[str | bytes] = []
         for key, token, prev, events in appends:
-            keys += session.keys(key, "log", "own")
+            slot = session.slot(key)
+            keys += (slot + "log", slot + "own")
             arguments += (f"{token} {prev} {prev + len(events)}", pack(events))
         replies = await session.run(scripts.APPEND, keys, *arguments)
         return [_answer(each.key, reply) for each, reply in zip(appends, replies, strict=True)]
@@ -101,15 +103,16 @@ class RedisLog:
         return tail
 
     async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
-        """Renew the leases of all these generations, in one pipeline."""
-        lease = _milliseconds(self.lease)
-        replies = await asyncio.gather(
-            *(
-                self._run(scripts.BEAT, key, ("log", "own", "see"), token, lease)
-                for key, token in tokens.items()
-            )
-        )
-        return dict(zip(tokens, map(_lease, replies), strict=True))
+        """Renew the leases of all these generations, some at a time."""
+        session, lease = self._session(), _milliseconds(self.lease)
+        keys, leases = list(tokens), {}
+        for start in range(0, len(keys), _BEATS):
+            some = keys[start : start + _BEATS]
+            names = [name for key in some for name in session.keys(key, "log", "own", "see")]
+            owners = [tokens[key] for key in some]
+            replies = await session.run(scripts.BEAT, names, lease, *owners)
+            leases.update(zip(some, map(_lease, replies), strict=True))
+        return leases
 
     async def finish(
         self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
@@ -213,7 +216,7 @@ def _answer(key: str, reply: int | bytes) -> Ack | LogError:
 
 
 def _lease(reply: Sequence[int]) -> Lease:
-    if not reply[0]:
+    if not reply:
         return Lease(held=False)
-    _, tail, stop, followers = reply
+    tail, stop, followers = reply
     return Lease(held=True, tail=tail, stop=bool(stop), followers=followers)

@@ -1,0 +1,89 @@
+"""Reading replies (RESP2): hiredis if it is there, or else the same in Python."""
+
+from typing import Any, Protocol
+
+
+class ReplyError(Exception):
+    """The server answered with an error."""
+
+
+class ProtocolError(Exception):
+    """What came is no reply."""
+
+
+class Reader(Protocol):
+    """Cuts what comes into replies."""
+
+    def feed(self, data: bytes) -> None:
+        """Add what came."""
+
+    def gets(self) -> Any:  # noqa: ANN401 - whatever a reply may be
+        """Return the next reply, or False if it is not complete."""
+
+
+def open_reader() -> Reader:
+    """Return a reader for one connection."""
+    try:
+        import hiredis  # noqa: PLC0415 - some platforms have none
+    except ImportError:
+        return PythonReader()
+    reader: Reader = hiredis.Reader(protocolError=ProtocolError, replyError=ReplyError)
+    return reader
+
+
+class _IncompleteError(Exception):
+    """There is more to come."""
+
+
+class PythonReader:
+    """Reads replies without hiredis."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._at = 0
+
+    def feed(self, data: bytes) -> None:
+        """Add what came."""
+        del self._buffer[: self._at]
+        self._at = 0
+        self._buffer += data
+
+    def gets(self) -> Any:  # noqa: ANN401 - whatever a reply may be
+        """Return the next reply, or False if it is not complete."""
+        start = self._at
+        try:
+            return self._read()
+        except _IncompleteError:
+            self._at = start
+            return False
+
+    def _read(self) -> Any:  # noqa: ANN401 - as above
+        line = self._line()
+        kind, rest = line[:1], line[1:]
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            return None if rest == b"-1" else self._string(int(rest))
+        if kind == b"*":
+            return None if rest == b"-1" else [self._read() for _ in range(int(rest))]
+        if kind == b"+":
+            return rest
+        if kind == b"-":
+            return ReplyError(rest.decode(errors="replace"))
+        raise ProtocolError(f"a line that begins with {kind!r}")
+
+    def _line(self) -> bytes:
+        end = self._buffer.find(b"\r\n", self._at)
+        if end < 0:
+            raise _IncompleteError
+        line = bytes(self._buffer[self._at : end])
+        self._at = end + 2
+        return line
+
+    def _string(self, length: int) -> bytes:
+        end = self._at + length
+        if end + 2 > len(self._buffer):
+            raise _IncompleteError
+        string = bytes(self._buffer[self._at : end])
+        self._at = end + 2
+        return string
