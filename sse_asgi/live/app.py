@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from sse_asgi.errors import LogError, UnknownGenerationError
 from sse_asgi.live.answers import Answers, Authorize
 from sse_asgi.live.appends import Appends
-from sse_asgi.live.frames import position_of
+from sse_asgi.live.frames import encoder, position_of
 from sse_asgi.live.generation import Generation
 from sse_asgi.live.leases import Leases
 from sse_asgi.live.log import Head, Log
@@ -200,7 +200,7 @@ class Live:
         head = await self._viewing.find(id, owner=owner)
         decoder = EventStreamDecoder(max_event_size=2 * self._max_bytes)
         after = position_of(last_event_id, head.token)
-        async with aclosing(self._viewing.frames(id, head, after)) as frames:
+        async with aclosing(self._viewing.read(id, head, after, encoder(head.token))) as frames:
             async for frame in frames:
                 for event in decoder.feed(frame.encode()):
                     yield event

@@ -30,6 +30,7 @@ class Feed:
         first: The position before the oldest of them.
         last: The position of the newest event that viewers may see.
         ending: How the generation ended; None while it runs.
+        closed: Whether nothing more comes here, and viewers are let go without an ending.
         viewers: How many read here.
     """
 
@@ -41,8 +42,10 @@ class Feed:
         self.first = first
         self.last = first
         self.ending: Ending | None = None
+        self.closed = False
         self.viewers = 0
         self._on_empty = on_empty
+        self._loop = asyncio.get_running_loop()
         self._waiting: list[asyncio.Future[None]] = []
 
     @property
@@ -62,11 +65,9 @@ class Feed:
             self.ending = ending
             self.wake()
 
-    async def next(self, after: int) -> Batch | None:
-        """Return what follows a position, as soon as there is something; None: it was closed."""
-        while after >= self.last and self.ending is None:
-            await self.changed()
-        return self.batch(after)
+    async def fetch(self, after: int) -> Batch:
+        """Return what follows a position before `first`."""
+        raise NotImplementedError
 
     def batch(self, after: int) -> Batch:
         """Return what is there after a position, which is not before `first`."""
@@ -76,7 +77,7 @@ class Feed:
 
     def changed(self) -> "asyncio.Future[None]":
         """Return what is done when there is more, or the ending."""
-        waiter = asyncio.get_running_loop().create_future()
+        waiter = self._loop.create_future()
         self._waiting.append(waiter)
         return waiter
 

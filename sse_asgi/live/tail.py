@@ -34,33 +34,19 @@ class Tail(Feed):
         super().__init__(token, first=after, on_empty=lambda: tails.close(self))
         self.key = key
         self._log = log
-        self._closed = False
         self._task = asyncio.create_task(self._follow(), name="sse_asgi live tail")
 
     def __len__(self) -> int:
         return len(self.events)
 
-    async def next(self, after: int) -> Batch | None:
-        """Return what follows a position, from the log if it is not here any more."""
-        while not self._closed:
-            if after < self.first:
-                batch = await self._read(after)
-                if batch.events or batch.ending is not None:
-                    return batch
-            elif after < self.last or self.ending is not None:
-                return self.batch(after)
-            else:
-                await self.changed()
-        return None
-
     def close(self) -> "asyncio.Task[None]":
         """Stop following, and let its viewers go; return the task that does so."""
-        self._closed = True
+        self.closed = True
         self._task.cancel()
         self.wake()
         return self._task
 
-    async def _read(self, after: int) -> Batch:
+    async def fetch(self, after: int) -> Batch:
         """Read what has left the tail; the viewer waits if the log is out of reach."""
         began = time.monotonic()
         while True:

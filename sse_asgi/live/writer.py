@@ -42,6 +42,7 @@ class Writer:
     Attributes:
         key: The generation.
         feed: Where viewers read; its `last` is the position that the log has acknowledged.
+        token: The producer's token.
         meta: What the log knows of it.
         size: Bytes of all events.
     """
@@ -62,6 +63,7 @@ class Writer:
     ) -> None:
         self.key = key
         self.feed = feed
+        self.token = feed.token
         self.meta = meta
         self.size = 0
         self._log = log
@@ -78,11 +80,6 @@ class Writer:
         self._failing_since: float | None = None
         self._repair: asyncio.Task[None] | None = None
         self._progress: asyncio.Event | None = None
-
-    @property
-    def token(self) -> str:
-        """The producer's token."""
-        return self.feed.token
 
     @property
     def last(self) -> int:
@@ -106,8 +103,8 @@ class Writer:
         if self._busy or self._lost:
             return self._room() if prev - self.feed.last > _BACKLOG else None
         self._busy = True
-        if self._append_now is not None:
-            self.settle(self._append_now(self.next()))
+        if self._append_now is not None and prev == self.feed.last:
+            self.settle(self._append_now(Append(self.key, self.token, prev, events)))
         else:
             self._appends.add(self)
         return None

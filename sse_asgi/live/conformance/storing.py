@@ -16,7 +16,7 @@ from sse_asgi.live.conformance.expect import (
     until,
     with_logs,
 )
-from sse_asgi.live.log import LOST, Batch, Ending, Head, Log
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Log
 
 
 async def creates_once(open_log: OpenLog) -> None:
@@ -102,6 +102,34 @@ async def repeats_change_nothing(open_log: OpenLog) -> None:
             expect((await log.finish("g", "t", 4, [b"end"], DONE)).tail, 5)
         found, ending = await collect(log.follow("g", "t", 0))
         expect((found, ending), (b"e1|e2|e3|e4|end", DONE))
+
+    await with_logs(open_log, 1, body)
+
+
+async def appends_together(open_log: OpenLog) -> None:
+    """What many generations have goes in one exchange, and each gets its own answer."""
+
+    async def body(log: Log) -> None:
+        for key in ("g", "h", "i"):
+            await log.create(key, "t", "", keep=KEEP)
+        answers = await log.append(
+            [
+                Append("g", "t", 0, numbered(1, 2)),
+                Append("h", "stranger", 0, [b"x"]),
+                Append("none", "t", 0, [b"x"]),
+                Append("i", "t", 7, [b"x"]),
+                Append("h", "t", 0, numbered(1, 1)),
+            ]
+        )
+        expect(
+            [type(answer) for answer in answers], [Ack, LeaseLostError, LeaseLostError, Ack, Ack]
+        )
+        tails = [answer.tail for answer in answers if isinstance(answer, Ack)]
+        expect(tails, [2, 0, 1])
+        expect((await log.read("g", "t", 0)).events, numbered(1, 2))
+        expect((await log.read("h", "t", 0)).events, numbered(1, 1))
+        many = [Append("g", "t", 2, numbered(3, 3))] * 600
+        expect({getattr(each, "tail", None) for each in await log.append(many)}, {3})
 
     await with_logs(open_log, 1, body)
 

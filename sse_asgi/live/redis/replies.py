@@ -1,6 +1,14 @@
 """Reading replies (RESP2): hiredis if it is there, or else the same in Python."""
 
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Protocol
+
+_hiredis: ModuleType | None
+try:
+    _hiredis = import_module("hiredis")
+except ImportError:  # some platforms have none
+    _hiredis = None
 
 
 class ReplyError(Exception):
@@ -23,11 +31,9 @@ class Reader(Protocol):
 
 def open_reader() -> Reader:
     """Return a reader for one connection."""
-    try:
-        import hiredis  # noqa: PLC0415 - some platforms have none
-    except ImportError:
+    if _hiredis is None:
         return PythonReader()
-    reader: Reader = hiredis.Reader(protocolError=ProtocolError, replyError=ReplyError)
+    reader: Reader = _hiredis.Reader(protocolError=ProtocolError, replyError=ReplyError)
     return reader
 
 

@@ -105,7 +105,8 @@ class RedisLog:
     async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
         """Renew the leases of all these generations, some at a time."""
         session, lease = self._session(), _milliseconds(self.lease)
-        keys, leases = list(tokens), {}
+        keys = list(tokens)
+        leases: dict[str, Lease] = {}
         for start in range(0, len(keys), _BEATS):
             some = keys[start : start + _BEATS]
             names = [name for key in some for name in session.keys(key, "log", "own", "see")]
