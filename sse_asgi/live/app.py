@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sse_asgi.errors import LogError, UnknownGenerationError
+from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.answers import Answers, Authorize
 from sse_asgi.live.appends import Appends
 from sse_asgi.live.frames import encoder, position_of
@@ -273,12 +273,6 @@ class Live:
     def _run(self, key: str, producer: Producer, meta: str) -> None:
         """Run a producer in tasks of its own, and forget it when it is done."""
 
-        def stop() -> None:
-            producer.stop(Outcome.STOPPED)
-
-        def lose(error: LogError) -> None:
-            producer.stop(Outcome.FAILED, error)
-
         def forget(task: asyncio.Task[Transcript]) -> None:
             if self._running.get(key) is task:
                 del self._running[key], self._producers[key]
@@ -294,8 +288,8 @@ class Live:
             keep=self._keep,
             max_events=self._max_events,
             max_bytes=self._max_bytes,
-            on_stop=stop,
-            on_lost=lose,
+            on_stop=lambda: producer.stop(Outcome.STOPPED),
+            on_lost=lambda error: producer.stop(Outcome.FAILED, error),
         )
         self._producers[key] = producer
         self._running[key] = producer.start(writer)

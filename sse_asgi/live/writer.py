@@ -58,8 +58,8 @@ class Writer:
         keep: float,
         max_events: int,
         max_bytes: int,
-        on_stop: Callable[[], None],
-        on_lost: Callable[[LogError], None],
+        on_stop: Callable[[], object],
+        on_lost: Callable[[LogError], object],
     ) -> None:
         self.key = key
         self.feed = feed

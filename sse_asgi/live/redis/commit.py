@@ -108,6 +108,8 @@ class Commits:
             self._timer = self._loop.call_at(self._deadline, self._look_at_clock)
 
     def _receive(self, reply: Any) -> None:  # noqa: ANN401 - as above
+        if not self._flight:
+            return  # a server's last word before it closes the connection
         call = self._flight.popleft()
         if isinstance(reply, ReplyError):
             if str(reply).startswith("NOSCRIPT") and not call.by_text:

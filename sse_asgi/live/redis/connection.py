@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
     def close(self, error: Exception | None = None) -> None:
         """Close it; with an error it counts as lost."""
         lose, self._lose = self._lose, None
-        self._transport.abort() if error else self._transport.close()
+        self._transport.abort()  # a server that hangs takes nothing more
         if error is not None and lose is not None:
             lose(error)
 

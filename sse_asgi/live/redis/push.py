@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from sse_asgi.live.redis.connection import FAILURES
+from sse_asgi.live.redis.replies import ReplyError
 
 if TYPE_CHECKING:
     from sse_asgi.live.redis.connection import Connection, Connections
@@ -196,11 +197,12 @@ class Pushes:
 
     def _hand_out(self, message: Any) -> None:  # noqa: ANN401 - whatever a reply may be
         self._heard = True
-        if not isinstance(message, list):
+        if isinstance(message, ReplyError):
+            self._lose(ConnectionError(f"redis: {message}"))
             return
-        kind, name = message[:2]
+        kind, name, *rest = message
         for channel in self._channels.get(name, ()):
             if kind == b"message":
-                channel.deliver(message[2])
+                channel.deliver(rest[0])
             elif kind == b"subscribe":
                 channel.lose()
