@@ -278,6 +278,7 @@ class Live:
                 del self._running[key], self._producers[key]
             if not self._running:
                 self._leases.stop()
+                self._appends.stop()
 
         writer = Writer(
             self._log,

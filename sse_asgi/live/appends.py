@@ -31,7 +31,7 @@ class Appender(Protocol):
 
 
 class Appends:
-    """Appends for whoever asks to.
+    """Appends for whoever asks to, in one task that waits while there is nothing to do.
 
     Args:
         log: Where to.
@@ -41,12 +41,27 @@ class Appends:
         self._log = log
         self._due: list[Appender] = []
         self._task: asyncio.Task[None] | None = None
+        self._more: asyncio.Future[None] | None = None  # what the task waits for
 
     def add(self, appender: Appender) -> None:
         """Take what it has into the next exchange; not again before it is settled."""
         self._due.append(appender)
-        if self._task is None:
+        more, self._more = self._more, None
+        if more is not None and not more.done():
+            more.set_result(None)
+        elif self._task is None or self._task.done():
             self._start()
+
+    def stop(self) -> None:
+        """End the task; the next `add` starts it again."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def aclose(self) -> None:
+        """Stop, and wait for the end of it."""
+        self.stop()
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     async def exchange(self, appenders: Sequence[Appender]) -> None:
         """Append what these have now, and settle it."""
@@ -63,24 +78,23 @@ class Appends:
             for appender, answer in zip(appenders, answers, strict=True):
                 appender.settle(answer)
 
-    async def aclose(self) -> None:
-        """Wait until nothing is under way any more."""
-        while self._task is not None:
-            await asyncio.wait([self._task])
-            await asyncio.sleep(0)  # its callback
-
     def _start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="sse_asgi live appends")
         self._task.add_done_callback(self._ended)
 
     async def _run(self) -> None:
-        while self._due:
-            appenders = self._due[:TOGETHER]
-            del self._due[:TOGETHER]
-            await self.exchange(appenders)
-            await asyncio.sleep(0)  # viewers see these before the next are gathered
+        while True:
+            while self._due:
+                appenders = self._due[:TOGETHER]
+                del self._due[:TOGETHER]
+                await self.exchange(appenders)
+                if self._due:
+                    await asyncio.sleep(0)  # what is ready now goes with the next
+            self._more = asyncio.get_running_loop().create_future()
+            await self._more
 
-    def _ended(self, _: "asyncio.Task[None]") -> None:
-        self._task = None
-        if self._due:  # it was cancelled, or there is more since
-            self._start()
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        if task is self._task:
+            self._task = self._more = None
+            if self._due:  # whoever closes the event loop cancelled it
+                self._start()

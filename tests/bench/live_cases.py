@@ -265,8 +265,10 @@ async def saturated(stage: Stage) -> dict[str, float]:
         server.append((stage.server_cpu() - before) / (SATURATED * BURST) * 1e6)
     async with Other("follow_saturated", stage) as other:
         other.begin()
+        before = stage.server_cpu()
         await produce(live, "f-")
         theirs = await other.figures()
+        theirs["follow_redis"] = (stage.server_cpu() - before) / (SATURATED * BURST) * 1e6
     await live.aclose()
     return {"append_rate": statistics.median(rates),
             "append_redis": statistics.median(server), **theirs}  # fmt: skip

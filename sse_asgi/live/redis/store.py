@@ -77,6 +77,8 @@ class RedisLog:
 
     async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
         """Store events at the positions that they name, and push them."""
+        if len(appends) <= _APPENDS:
+            return await self._append(appends)
         answers: list[Ack | LogError] = []
         for start in range(0, len(appends), _APPENDS):
             answers += await self._append(appends[start : start + _APPENDS])
