@@ -139,8 +139,9 @@ class Viewing:
     def _feed(self, key: str, head: Head) -> Feed:
         """Return what is shared by the viewers of this process: the producer's, if it is here."""
         producer = self._producers.get(key)
-        if producer is not None and producer.feed.token == head.token:
-            return producer.feed
+        feed = None if producer is None else producer.feed
+        if feed is not None and feed.token == head.token and not feed.lost:
+            return feed
         return self._tails.open(key, head.token, head.last)
 
     async def read_transcript(self, key: str, framing: Framing) -> Transcript:

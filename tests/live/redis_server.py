@@ -32,11 +32,15 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def socket(self) -> str:
+        return f"{self.directory.name}/socket"
+
     def start(self) -> None:
         self.process = subprocess.Popen(
             [
                 self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                "--appendonly", "no", "--dir", self.directory.name,
+                "--appendonly", "no", "--dir", self.directory.name, "--unixsocket", self.socket,
             ],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
