@@ -1,4 +1,4 @@
-"""Replies of a Redis server, cut anywhere: both readers give the same."""
+"""Commands and replies: with and without hiredis they are the same, cut anywhere."""
 
 import pytest
 from hypothesis import given
@@ -61,3 +61,13 @@ def test_what_is_no_reply_is_refused():
 def test_without_hiredis_it_is_read_in_python(monkeypatch):
     monkeypatch.setattr(replies, "_hiredis", None)
     assert isinstance(replies.open_reader(), PythonReader)
+
+
+def test_commands_are_packed_alike_with_and_without_hiredis(monkeypatch):
+    command = ("EVALSHA", b"\x00\r\n", 12, "é", "")
+    packed = replies.pack(command)
+    monkeypatch.setattr(replies, "_hiredis", None)
+    assert replies.pack(command) == packed
+    assert read(PythonReader(), [packed]) == [
+        [b"EVALSHA", b"\x00\r\n", b"12", "é".encode(), b""],
+    ]

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sse_asgi.errors import LogUnavailableError
-from sse_asgi.live.redis.connection import FAILURES, Command
-from sse_asgi.live.redis.replies import ReplyError
+from sse_asgi.live.redis.connection import FAILURES
+from sse_asgi.live.redis.replies import Command, ReplyError
 
 if TYPE_CHECKING:
     from sse_asgi.live.redis.connection import Connection, Connections
@@ -25,11 +25,11 @@ class _Call:
 
     __slots__ = ("arguments", "by_text", "reply", "script")
 
-    def __init__(self, script: "Script", arguments: Command) -> None:
+    def __init__(self, script: "Script", arguments: Command, reply: "asyncio.Future[Any]") -> None:
         self.script = script
         self.arguments = arguments
         self.by_text = False
-        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.reply = reply
 
     def command(self) -> Command:
         if self.by_text:
@@ -69,7 +69,7 @@ class Commits:
         Raises:
             LogUnavailableError: If the reply does not arrive, or is an error.
         """
-        call = _Call(script, (len(keys), *keys, *arguments))
+        call = _Call(script, (len(keys), *keys, *arguments), self._loop.create_future())
         self._waiting.append(call)
         self._set_off()
         return await call.reply

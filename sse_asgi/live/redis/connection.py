@@ -14,9 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from sse_asgi.live.redis.replies import ProtocolError, open_reader
-
-Command = Sequence[str | bytes | int]
+from sse_asgi.live.redis.replies import Command, ProtocolError, open_reader, pack
 
 FAILURES: Final = (RedisError, OSError, TimeoutError)
 """What says that the server cannot be reached."""
@@ -87,7 +85,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, commands: Sequence[Command]) -> None:
         """Send commands, in one write."""
-        self._transport.write(b"".join([part for each in commands for part in _pack(each)]))
+        self._transport.write(b"".join(map(pack, commands)))
 
     def close(self, error: Exception | None = None) -> None:
         """Close it; with an error it counts as lost."""
@@ -114,14 +112,3 @@ class Connection(asyncio.Protocol):
         """Say that it is lost, unless it was closed."""
         self._closed.set_result(None)
         self.close(exc or ConnectionError("the server closed the connection"))
-
-
-def _pack(command: Command) -> list[bytes]:
-    parts = [b"*%d\r\n" % len(command)]
-    for argument in command:
-        if isinstance(argument, str):
-            encoded = argument.encode()
-        else:
-            encoded = argument if isinstance(argument, bytes) else b"%d" % argument
-        parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
-    return parts

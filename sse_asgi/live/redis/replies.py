@@ -1,8 +1,11 @@
-"""Reading replies (RESP2): hiredis if it is there, or else the same in Python."""
+"""Commands and replies as bytes (RESP2): hiredis if it is there, or else the same in Python."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
+
+Command = Sequence[str | bytes | int]
 
 _hiredis: ModuleType | None
 try:
@@ -35,6 +38,21 @@ def open_reader() -> Reader:
         return PythonReader()
     reader: Reader = _hiredis.Reader(protocolError=ProtocolError, replyError=ReplyError)
     return reader
+
+
+def pack(command: Command) -> bytes:
+    """Return a command as it is sent."""
+    if _hiredis is not None:
+        packed: bytes = _hiredis.pack_command(tuple(command))
+        return packed
+    parts = [b"*%d\r\n" % len(command)]
+    for argument in command:
+        if isinstance(argument, str):
+            encoded = argument.encode()
+        else:
+            encoded = argument if isinstance(argument, bytes) else b"%d" % argument
+        parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
+    return b"".join(parts)
 
 
 class _IncompleteError(Exception):

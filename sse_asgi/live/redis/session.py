@@ -68,11 +68,12 @@ class Session:
         self, script: scripts.Script, keys: Sequence[str], *arguments: str | bytes | int
     ) -> Any:  # noqa: ANN401 - each script has its own reply
         """Run a script; again, for up to `timeout` seconds, if the server fails."""
-        failing = Absence()
+        failing: Absence | None = None
         while True:
             try:
                 return await self._commits.run(script, keys, *arguments)
             except LogUnavailableError:
+                failing = failing or Absence()
                 if failing.seconds(missing=True) > self.settings.timeout:
                     raise
                 await asyncio.sleep(_PAUSE)
