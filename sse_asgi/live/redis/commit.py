@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import NoScriptError, ResponseError
+
 from sse_asgi.errors import LogUnavailableError
-from sse_asgi.live.redis.connection import FAILURES
-from sse_asgi.live.redis.replies import Command, ReplyError
+from sse_asgi.live.redis.connection import FAILURES, Command
 
 if TYPE_CHECKING:
     from sse_asgi.live.redis.connection import Connection, Connections
@@ -111,8 +112,8 @@ class Commits:
         if not self._flight:
             return  # a server's last word before it closes the connection
         call = self._flight.popleft()
-        if isinstance(reply, ReplyError):
-            if str(reply).startswith("NOSCRIPT") and not call.by_text:
+        if isinstance(reply, ResponseError):
+            if isinstance(reply, NoScriptError) and not call.by_text:
                 call.by_text = True
                 self._waiting.append(call)
             else:

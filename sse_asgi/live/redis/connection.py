@@ -1,23 +1,30 @@
 """A connection to a Redis server: commands go out as they are, replies come in by callback.
 
-redis-py makes it, so that whatever its URLs can say works: TLS, users, sockets. Then this takes
-the connection over. A pipeline costs less than redis-py's way to read one reply, and nobody's
-cancellation can hit a read that is everybody's.
+redis-py makes it, writes and reads; but one task reads for everybody, so that nobody's
+cancellation can hit a read that is everybody's, and a reply costs no task of its own.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import ModuleType
 from typing import Any, Final
 
 from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-from sse_asgi.live.redis.replies import Command, ProtocolError, open_reader, pack
+Command = Sequence[str | bytes | int]
 
 FAILURES: Final = (RedisError, OSError, TimeoutError)
 """What says that the server cannot be reached."""
+
+_hiredis: ModuleType | None
+try:
+    _hiredis = import_module("hiredis")
+except ImportError:  # some platforms have none
+    _hiredis = None
 
 
 class Connections:
@@ -34,7 +41,7 @@ class Connections:
         self._pool = pool.from_url(
             url,
             retry=Retry(NoBackoff(), 0),
-            socket_timeout=timeout,
+            socket_timeout=None,  # whoever sends looks at the clock
             socket_connect_timeout=timeout,
             protocol=2,
             decode_responses=False,
@@ -48,7 +55,7 @@ class Connections:
         """Connect.
 
         Args:
-            receive: Called with each reply; an error reply is a `ReplyError`.
+            receive: Called with each reply; an error reply is a `ResponseError`.
             lose: Called once when the connection is lost, not when it was closed.
 
         Raises:
@@ -64,8 +71,8 @@ class Connections:
         return Connection(made, receive, lose)
 
 
-class Connection(asyncio.Protocol):
-    """One connection, taken over from redis-py."""
+class Connection:
+    """One connection, and the task that reads from it."""
 
     def __init__(
         self,
@@ -73,42 +80,53 @@ class Connection(asyncio.Protocol):
         receive: Callable[[Any], None],
         lose: Callable[[Exception], None],
     ) -> None:
+        self._made = made
         self._receive = receive
         self._lose: Callable[[Exception], None] | None = lose
-        self._reader = open_reader()
-        self._closed = asyncio.get_running_loop().create_future()
-        # What redis-py keeps it would close, once it is collected.
-        self._writer: asyncio.StreamWriter = made._writer  # noqa: SLF001 - nothing public gives it
-        made._reader = made._writer = None  # noqa: SLF001 - as above
-        self._transport = self._writer.transport
-        self._transport.set_protocol(self)
+        self._sending: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.create_task(self._read(), name="sse_asgi redis replies")
 
     def send(self, commands: Sequence[Command]) -> None:
         """Send commands, in one write."""
-        self._transport.write(b"".join(map(pack, commands)))
+        task = asyncio.create_task(self._write(self._pack(commands)))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
 
     def close(self, error: Exception | None = None) -> None:
         """Close it; with an error it counts as lost."""
         lose, self._lose = self._lose, None
-        self._transport.abort()  # a server that hangs takes nothing more
+        self._reading.cancel()
         if error is not None and lose is not None:
             lose(error)
 
     async def wait_closed(self) -> None:
         """Wait until it is closed."""
-        await self._closed
+        await asyncio.wait([self._reading])
 
-    def data_received(self, data: bytes) -> None:
-        """Take in what the server sends."""
-        receive, reader = self._receive, self._reader
+    def _pack(self, commands: Sequence[Command]) -> Any:  # noqa: ANN401 - for redis-py
+        if _hiredis is None:
+            return self._made.pack_commands(commands)
+        return b"".join(_hiredis.pack_command(tuple(command)) for command in commands)
+
+    async def _write(self, packed: Any) -> None:  # noqa: ANN401 - from redis-py
         try:
-            reader.feed(data)
-            while (reply := reader.gets()) is not False:
-                receive(reply)
-        except ProtocolError as error:
-            self.close(ConnectionError(f"no reply of a Redis server: {error}"))
+            await self._made.send_packed_command(packed, check_health=False)
+        except FAILURES as error:
+            self.close(error)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Say that it is lost, unless it was closed."""
-        self._closed.set_result(None)
-        self.close(exc or ConnectionError("the server closed the connection"))
+    async def _read(self) -> None:
+        try:
+            while True:
+                self._receive(await self._next_reply())
+        except FAILURES as error:
+            self.close(error)
+        finally:
+            for sending in tuple(self._sending):  # to a server that takes nothing more
+                sending.cancel()
+            await self._made.disconnect(nowait=True)
+
+    async def _next_reply(self) -> Any:  # noqa: ANN401 - whatever a reply may be
+        try:
+            return await self._made.read_response(disable_decoding=True, disconnect_on_error=False)
+        except ResponseError as error:
+            return error

@@ -9,8 +9,9 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ResponseError
+
 from sse_asgi.live.redis.connection import FAILURES
-from sse_asgi.live.redis.replies import ReplyError
 
 if TYPE_CHECKING:
     from sse_asgi.live.redis.connection import Connection, Connections
@@ -197,7 +198,7 @@ class Pushes:
 
     def _hand_out(self, message: Any) -> None:  # noqa: ANN401 - whatever a reply may be
         self._heard = True
-        if isinstance(message, ReplyError):
+        if isinstance(message, ResponseError):
             self._lose(ConnectionError(f"redis: {message}"))
             return
         kind, name, *rest = message
