@@ -39,7 +39,7 @@ PAGES = {
 }
 DONE = b"data: [DONE]\n\n"
 SECRET = {"authorization": "Bearer secret"}
-GRACE = 0.5  # seconds
+GRACE = 0.2  # seconds
 
 run_numbers = itertools.count()
 
