@@ -13,7 +13,7 @@ import pytest
 
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
-from tests.sources import MANY, digest
+from tests.sources import ENOUGH_TO_BLOCK, MANY, digest
 from tests.together import together
 
 PROMPT = 0.2  # seconds from the client's leaving to the end of the source's clean-up
@@ -258,6 +258,22 @@ def test_send_that_takes_too_long_ends_the_stream(name, pool):
         assert complete["digest"] == server.report.wait(run, "cleaned")["digest"]
         assert server.report.notes(run, "raised") == []
         assert server.noise(log_start) == []
+
+
+def test_client_that_does_not_read_for_a_while_gets_everything(server):
+    log_start, run = len(server.log), new_run("big")
+    with server.open(f"/stream/big?run={run}", receive_buffer=4096) as client:
+        until_stuck(server, client, run)
+        wait_for(
+            lambda: client.read_for(0.05).count(b"data: ") == ENOUGH_TO_BLOCK,
+            within=20.0,
+            what="the client has everything",
+        )
+        client.leave()
+        complete = server.report.wait(run, "complete")
+    assert complete["outcome"] == "disconnected"
+    assert complete["chunks"] == complete["sent_chunks"] == ENOUGH_TO_BLOCK
+    assert server.noise(log_start) == []
 
 
 class Drain(threading.Thread):

@@ -12,13 +12,25 @@ from sse_asgi.errors import (
 )
 from sse_asgi.live.app import Live
 from sse_asgi.live.generation import Generation
-from sse_asgi.live.log import INTERRUPTED, LOST, Ack, Batch, Ending, Head, Lease, Log
+from sse_asgi.live.log import (
+    INTERRUPTED,
+    LOST,
+    Ack,
+    Append,
+    Batch,
+    Ending,
+    Head,
+    Lease,
+    LocalLog,
+    Log,
+)
 from sse_asgi.live.memory import MemoryLog
 
 __all__ = [
     "INTERRUPTED",
     "LOST",
     "Ack",
+    "Append",
     "Batch",
     "Ending",
     "FencedError",
@@ -29,6 +41,7 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "Live",
+    "LocalLog",
     "Log",
     "LogError",
     "LogUnavailableError",

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from sse_asgi.errors import LogUnavailableError
-from sse_asgi.live.frames import first_frame, has_seen_all, position_of
+from sse_asgi.live.frames import StoredEvents, encoder, first_frame, has_seen_all, position_of
 from sse_asgi.live.log import Head
 from sse_asgi.live.viewing import Viewing, owner_of
 from sse_asgi.stream.asgi import Receive, Scope, Send
@@ -103,8 +103,9 @@ class Answers:
             await _answer(send, self._options.status, *headers)
             return
         options = replace(self._options, headers=headers)
-        first = first_frame(head.token, after, self._retry)
-        opener = SourceOpener(self._viewing.frames(key, head, after, first=first))
+        first = StoredEvents(first_frame(head.token, after, self._retry))
+        encode = encoder(head.token)
+        opener = SourceOpener(self._viewing.read(key, head, after, encode, first=first))
         await respond(opener, options, request, receive, send)
 
 

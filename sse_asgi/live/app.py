@@ -8,12 +8,13 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sse_asgi.errors import LogError, UnknownGenerationError
+from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.answers import Answers, Authorize
-from sse_asgi.live.frames import position_of
+from sse_asgi.live.appends import Appends
+from sse_asgi.live.frames import encoder, position_of
 from sse_asgi.live.generation import Generation
 from sse_asgi.live.leases import Leases
-from sse_asgi.live.log import LOST, Ending, Head, Log
+from sse_asgi.live.log import Head, Log
 from sse_asgi.live.memory import MemoryLog
 from sse_asgi.live.opener import LiveSource, open_live
 from sse_asgi.live.producer import Producer
@@ -107,6 +108,7 @@ class Live:
         self._producers: dict[str, Producer] = {}
         self._running: dict[str, asyncio.Task[Transcript]] = {}
         self._leases = Leases(self._log, self._producers)
+        self._appends = Appends(self._log)
         self._tails = Tails(self._log)
         self._viewing = Viewing(self._log, self._producers, self._tails)
         self._answers = Answers(
@@ -154,17 +156,18 @@ class Live:
         options = replace(
             self._source_options, framing=framing, on_chunk=on_chunk, on_complete=on_complete
         )
+        token = secrets.token_urlsafe(12)
         producer = Producer(
             open_live(source),
             options,
+            token,
             linger=linger,
-            on_empty=lambda: self._leases.expire(key),
+            ask_lease=lambda tell: self._leases.ask(key, tell),
         )
-        token = secrets.token_urlsafe(12)
         meta = json.dumps({"owner": owner, "started_at": datetime.now(UTC).isoformat()})
         started = await self._log.create(key, token, meta, keep=self._keep)
         if started:
-            self._run(key, producer, token, meta)
+            self._run(key, producer, meta)
         else:
             await self._viewing.find(key, owner=owner)
         return Generation(
@@ -197,7 +200,7 @@ class Live:
         head = await self._viewing.find(id, owner=owner)
         decoder = EventStreamDecoder(max_event_size=2 * self._max_bytes)
         after = position_of(last_event_id, head.token)
-        async with aclosing(self._viewing.frames(id, head, after)) as frames:
+        async with aclosing(self._viewing.read(id, head, after, encoder(head.token))) as frames:
             async for frame in frames:
                 for event in decoder.feed(frame.encode()):
                     yield event
@@ -237,6 +240,7 @@ class Live:
             while self._running:
                 await asyncio.wait(self._running.values())
             await self._leases.aclose()
+            await self._appends.aclose()
             await self._tails.aclose()
             await self._log.aclose()
         finally:
@@ -262,36 +266,31 @@ class Live:
     async def _stop(self, key: str, head: Head) -> bool:
         """Stop a generation that the caller may stop."""
         producer = self._producers.get(key)
-        if producer is not None and producer.writer.token == head.token:
+        if producer is not None and producer.feed.token == head.token:
             return producer.stop(Outcome.STOPPED)
         return head.ending is None and await self._log.stop(key)
 
-    def _run(self, key: str, producer: Producer, token: str, meta: str) -> None:
+    def _run(self, key: str, producer: Producer, meta: str) -> None:
         """Run a producer in tasks of its own, and forget it when it is done."""
-
-        def stop() -> None:
-            producer.stop(Outcome.STOPPED)
-
-        def lose(error: LogError) -> None:
-            producer.stop(Outcome.FAILED, error)
-            self._tails.end(key, token, Ending(LOST))
 
         def forget(task: asyncio.Task[Transcript]) -> None:
             if self._running.get(key) is task:
                 del self._running[key], self._producers[key]
             if not self._running:
                 self._leases.stop()
+                self._appends.stop()
 
         writer = Writer(
             self._log,
+            self._appends,
             key,
-            token,
+            producer.feed,
             meta,
             keep=self._keep,
             max_events=self._max_events,
             max_bytes=self._max_bytes,
-            on_stop=stop,
-            on_lost=lose,
+            on_stop=lambda: producer.stop(Outcome.STOPPED),
+            on_lost=lambda error: producer.stop(Outcome.FAILED, error),
         )
         self._producers[key] = producer
         self._running[key] = producer.start(writer)

@@ -6,7 +6,7 @@ a cursor of an earlier generation with the same id is recognised, and counts as 
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sse_asgi.live.log import INTERRUPTED, LOST, Batch, Head
@@ -69,18 +69,29 @@ def first_frame(token: str, after: int, retry: int | None) -> bytes:
     return head + b"id: %b:%d\n\n" % (tag_of(token).encode(), after)
 
 
-def encode_batch(tag: bytes, batch: Batch) -> bytes:
-    """Encode a batch for a viewer.
+def encoder(token: str) -> Callable[[Batch], StoredEvents]:
+    """Return what makes of a producer's batches what a viewer is sent."""
+    tag = tag_of(token).encode()
+
+    def encode(batch: Batch) -> StoredEvents:
+        after, events, ending = batch
+        frame = encode_events(tag, after, events)
+        return StoredEvents(frame if ending is None else frame + last_words(tag, batch))
+
+    return encode
+
+
+def encode_events(tag: bytes, after: int, events: Sequence[bytes]) -> bytes:
+    """Encode the events after a position.
 
     The id comes last in its event: the last one counts, should the event have another.
     """
-    after = batch.after
-    if len(batch.events) == 1:
-        return b"%b\nid: %b:%d\n\n" % (batch.events[0], tag, after + 1)
+    if len(events) == 1:
+        return b"%b\nid: %b:%d\n\n" % (events[0], tag, after + 1)
     return b"".join(
         [
             b"%b\nid: %b:%d\n\n" % (event, tag, position)
-            for position, event in enumerate(batch.events, after + 1)
+            for position, event in enumerate(events, after + 1)
         ]
     )
 

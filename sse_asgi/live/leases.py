@@ -4,12 +4,12 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Final
 
 from sse_asgi.errors import LogUnavailableError
-from sse_asgi.live.log import Log
+from sse_asgi.live.log import Lease, Log
 from sse_asgi.live.producer import Producer
 
 BEATS: Final = 6
@@ -53,20 +53,20 @@ class Leases:
         if tasks := [*self._tasks, *self._checks]:
             await asyncio.wait(tasks)
 
-    def expire(self, key: str) -> None:
-        """Find out whether nobody follows a generation, and end it then."""
-        task = asyncio.create_task(self._expire(key), name="sse_asgi live linger")
+    def ask(self, key: str, tell: Callable[[Lease], None]) -> None:
+        """Ask the log now for a lease, to learn who follows, and tell it."""
+        task = asyncio.create_task(self._ask(key, tell), name="sse_asgi live linger")
         self._checks.add(task)
         task.add_done_callback(self._checks.discard)
 
-    async def _expire(self, key: str) -> None:
+    async def _ask(self, key: str, tell: Callable[[Lease], None]) -> None:
         while (producer := self._producers.get(key)) is not None:
             try:
-                leases = await self._log.beat({key: producer.writer.token})
+                leases = await self._log.beat({key: producer.feed.token})
             except LogUnavailableError:
                 await asyncio.sleep(_PAUSE)
             else:
-                producer.expire(leases[key])
+                tell(leases[key])
                 return
 
     async def _beat_on(self) -> None:
@@ -75,7 +75,7 @@ class Leases:
         while True:
             await asyncio.sleep(interval)
             try:
-                await self._beat({key: p.writer.token for key, p in self._producers.items()})
+                await self._beat({key: p.feed.token for key, p in self._producers.items()})
             except LogUnavailableError as error:
                 if time.monotonic() - heard > self._log.lease:
                     self._give_up(error)
@@ -84,13 +84,13 @@ class Leases:
             else:
                 heard = time.monotonic()
 
-    async def _beat(self, tokens: Mapping[str, str], *, left: bool = False) -> None:
+    async def _beat(self, tokens: Mapping[str, str]) -> None:
         if not tokens:
             return
         for key, lease in (await self._log.beat(tokens)).items():
             producer = self._producers.get(key)
-            if producer is not None and producer.writer.token == tokens[key]:
-                producer.heed(lease, left=left)
+            if producer is not None and producer.feed.token == tokens[key]:
+                producer.heed(lease)
 
     def _give_up(self, error: LogUnavailableError) -> None:
         """End the producers: by now the readers in other processes count them as dead."""
@@ -112,4 +112,4 @@ class Leases:
             async for key in keys:
                 producer = self._producers.get(key)
                 if producer is not None:
-                    await self._beat({key: producer.writer.token}, left=True)
+                    await self._ask(key, producer.heed_wake)

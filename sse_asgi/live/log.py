@@ -16,7 +16,9 @@ the number is the event's *position*, and everything else follows from it:
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
+
+from sse_asgi.errors import LogError
 
 INTERRUPTED: Final = "interrupted"
 """The outcome of a generation whose producer died, as its readers wrote it into the log."""
@@ -55,8 +57,7 @@ class Head:
     ending: Ending | None
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Consecutive events of a generation.
 
     Attributes:
@@ -75,8 +76,23 @@ class Batch:
         return self.after + len(self.events)
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Append(NamedTuple):
+    """Events that a producer adds to its generation.
+
+    Attributes:
+        key: The generation.
+        token: Its producer.
+        prev: The position that they follow.
+        events: The events, in order; at least one.
+    """
+
+    key: str
+    token: str
+    prev: int
+    events: Sequence[bytes]
+
+
+class Ack(NamedTuple):
     """What the log answers a producer.
 
     Attributes:
@@ -126,15 +142,6 @@ class Log(Protocol):
         """
         ...
 
-    @property
-    def local(self) -> bool:
-        """Whether the log is in this process's memory.
-
-        Its `append` never waits then, and each viewer follows by itself. Otherwise the
-        viewers of a process share one `follow`.
-        """
-        ...
-
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
         """Begin a generation and hold its lease, unless the key exists.
 
@@ -150,14 +157,15 @@ class Log(Protocol):
         """
         ...
 
-    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-        """Store the events at the positions after `prev`.
+    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        """Store events at the positions that they name, of many generations in one exchange.
 
-        Events that are there already are left alone. If the log's tail is before `prev`,
+        Events that are there already are left alone. If a generation's tail is before `prev`,
         nothing is stored and the tail returned.
 
-        Raises:
-            LeaseLostError: If the producer holds no lease.
+        Returns:
+            An answer to each: an `Ack`; a `LeaseLostError` where the producer holds no lease;
+            a `LogUnavailableError` where it alone has failed, and may be repeated.
         """
         ...
 
@@ -232,4 +240,13 @@ class Log(Protocol):
 
     async def aclose(self) -> None:
         """Close connections and tasks. The log may be used again, also in another loop."""
+        ...
+
+
+@runtime_checkable
+class LocalLog(Log, Protocol):
+    """A log in this process's memory. It never waits, so a chunk costs no task."""
+
+    def append_now(self, append: Append) -> Ack | LogError:
+        """Do at once what `append` does."""
         ...

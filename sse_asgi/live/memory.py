@@ -7,8 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from sse_asgi.errors import FencedError, LeaseLostError
-from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease
+from sse_asgi.errors import FencedError, LeaseLostError, LogError
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
 
 _BATCH = 512
 
@@ -78,7 +78,6 @@ class MemoryLog:
     """
 
     lease = math.inf
-    local = True
 
     def __init__(self, *, max_events: int = 1_000_000, max_bytes: int = 128 * 1024 * 1024) -> None:
         self._max_events = max_events
@@ -99,9 +98,16 @@ class MemoryLog:
             return True
         return known.token == token
 
-    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-        """Store the events at the positions after `prev`."""
-        generation = self._running(key, token)
+    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        """Store events at the positions that they name."""
+        return [self.append_now(each) for each in appends]
+
+    def append_now(self, append: Append) -> Ack | LogError:
+        """Store events at the positions that they name."""
+        key, token, prev, events = append
+        generation = self._generations.get(key)
+        if generation is None or generation.token != token or generation.ending is not None:
+            return LeaseLostError(f"no producer with this token runs generation {key!r}")
         return Ack(generation.extend(prev, events), generation.stop)
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
@@ -194,12 +200,6 @@ class MemoryLog:
 
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
-
-    def _running(self, key: str, token: str) -> _Generation:
-        generation = self._generations.get(key)
-        if generation is None or generation.token != token or generation.ending is not None:
-            raise LeaseLostError(f"no producer with this token runs generation {key!r}")
-        return generation
 
     def _lease(self, key: str, token: str) -> Lease:
         generation = self._generations.get(key)

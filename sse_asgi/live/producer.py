@@ -14,6 +14,7 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any, Final
 
+from sse_asgi.live.feed import Feed
 from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event, split_events
 from sse_asgi.live.log import Lease
 from sse_asgi.live.transcripts import ending_of
@@ -43,23 +44,30 @@ class Producer:
     Args:
         opener: The source.
         options: The framing, the hooks and the clean-up timeout.
+        token: What tells it from other producers of the id.
         linger: Seconds without viewers after which it ends; None for never.
-        on_empty: Called when nobody has watched for `linger` seconds; whoever is called finds
-            out whether that is so everywhere, and calls `stop`.
+        ask_lease: Asks the log for the lease, which tells whether somebody watches in another
+            process, and tells it to what it is given.
+
+    Attributes:
+        feed: What the viewers here read.
+        writer: What brings the events into the log; from `start` on.
     """
 
     def __init__(
         self,
         opener: SourceOpener,
         options: Options,
+        token: str,
         *,
         linger: float | None,
-        on_empty: Callable[[], None],
+        ask_lease: Callable[[Callable[[Lease], None]], None],
     ) -> None:
+        self.feed = Feed(token, on_empty=self._left)
         self._opener = opener
         self._options = options
         self._linger = linger
-        self._on_empty = on_empty
+        self._ask_lease = ask_lease
         self._recorder = Recorder(record=True)
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
@@ -91,29 +99,21 @@ class Producer:
         self._bound_cleanup()
         return True
 
-    def heed(self, lease: Lease, *, left: bool = False) -> None:
-        """Act on what the log says of the lease, the followers, and the wish to stop.
-
-        Args:
-            lease: What it says.
-            left: Whether this follows a wake: the last follower may just have left.
-        """
+    def heed(self, lease: Lease) -> None:
+        """Act on what the log says of the lease, the followers, and the wish to stop."""
         self.writer.heed(lease)
         if self._linger is None or not lease.held:
             return
-        if lease.followers:
+        if lease.followers or self.feed.viewers:
             self._unwatch_linger()
-        elif left or self._empty is None:
-            self._unwatch_linger()
+        elif self._empty is None:
             self._watch_linger(self._linger)
 
-    def expire(self, lease: Lease) -> None:
-        """End, for nobody has watched for long enough; unless somebody does now."""
-        self._empty = None
-        if lease.held and not lease.followers:
-            self.stop(Outcome.DISCONNECTED)
-        else:
-            self.heed(lease)
+    def heed_wake(self, lease: Lease) -> None:
+        """Act on a lease as after a wake: the last viewer may just have left."""
+        if not (lease.followers or self.feed.viewers):
+            self._unwatch_linger()
+        self.heed(lease)
 
     async def _run(self) -> Transcript:
         await self._see_end(self._source)
@@ -146,10 +146,12 @@ class Producer:
                         waiting = on_chunk(chunk)
                         if waiting is not None and isawaitable(waiting):
                             await waiting
-                    await write(split_events(encode(chunk)))
+                    waiting = write(split_events(encode(chunk)))
                     self._ends.append(self.writer.last)
                 else:
-                    await write(split_events(frame_of(chunk)))
+                    waiting = write(split_events(frame_of(chunk)))
+                if waiting is not None:
+                    await waiting
                 steps += 1
                 if steps % _STEPS == 0:
                     await asyncio.sleep(0)
@@ -201,7 +203,7 @@ class Producer:
     async def _finish(self) -> Transcript:
         await self.writer.drain()
         recorder = self._recorder
-        recorder.sent_chunks = bisect_right(self._ends, self.writer.acked)
+        recorder.sent_chunks = bisect_right(self._ends, self.feed.last)
         transcript = recorder.transcript(self._outcome or Outcome.COMPLETED, self._error)
         await self.writer.finish(split_events(self._last_words()), ending_of(transcript))
         await self._report(transcript)
@@ -227,8 +229,21 @@ class Producer:
 
     # The viewers
 
+    def _left(self) -> None:
+        """Find out whether there are viewers elsewhere, now that the last one here has left."""
+        if self._linger is not None and not self._main.done():
+            self._ask_lease(self.heed_wake)
+
     def _watch_linger(self, seconds: float) -> None:
-        self._empty = self._loop.call_later(seconds, self._on_empty)
+        self._empty = self._loop.call_later(seconds, self._ask_lease, self._expire)
+
+    def _expire(self, lease: Lease) -> None:
+        """End, for nobody has watched for long enough; unless somebody does now."""
+        self._empty = None
+        if lease.held and not (lease.followers or self.feed.viewers):
+            self.stop(Outcome.DISCONNECTED)
+        else:
+            self.heed(lease)
 
     def _unwatch_linger(self) -> None:
         if self._empty is not None:

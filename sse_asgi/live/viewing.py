@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sse_asgi.errors import LogUnavailableError, UnknownGenerationError, shown
-from sse_asgi.live.frames import StoredEvents, encode_batch, has_seen_all, last_words, tag_of
+from sse_asgi.errors import UnknownGenerationError, shown
+from sse_asgi.live.feed import Feed
+from sse_asgi.live.frames import encode_events, has_seen_all
 from sse_asgi.live.log import LOST, Batch, Ending, Head, Log
 from sse_asgi.live.producer import Producer
 from sse_asgi.live.tail import Tails
@@ -16,6 +17,8 @@ from sse_asgi.live.transcripts import transcript_of
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.framing import Framing
+
+T = TypeVar("T")
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@-]{0,199}")
 _EVENT_BYTES: Final = 2**40  # an event that could be stored can be read
@@ -64,22 +67,15 @@ class Viewing:
         """Look a generation up; None if there is none.
 
         Raises:
-            LogUnavailableError: The log is out of reach, and the generation runs elsewhere.
+            LogUnavailableError: The log is out of reach, and the generation does not run here.
         """
         if not _ID.fullmatch(key):
             return None
         producer = self._producers.get(key)
-        try:
-            head = await self._log.look(key)
-        except LogUnavailableError:
-            if producer is None:
-                raise
-            head = None
-        if head is None and producer is not None:
-            # The log has lost it; its producer, which is here, is about to bring it back.
-            writer = producer.writer
-            return Head(writer.token, writer.meta, writer.acked, None)
-        return head
+        if producer is not None and producer.feed.ending is None:
+            # While it runs the producer is the truth, also if the log has lost it.
+            return Head(producer.feed.token, producer.writer.meta, producer.feed.last, None)
+        return await self._log.look(key)
 
     async def find(self, key: str, *, owner: str | None) -> Head:
         """Look a generation up for somebody.
@@ -95,37 +91,58 @@ class Viewing:
             )
         return head
 
-    def batches(self, key: str, head: Head, after: int) -> AsyncGenerator[Batch, None]:
-        """Yield the batches after a position, up to the end, in the cheapest way."""
-        if self._log.local:
-            return self._log.follow(key, head.token, after)
-        return self._tails.view(key, head.token, after, last=head.last)
+    async def read(
+        self,
+        key: str,
+        head: Head,
+        after: int,
+        make: Callable[[Batch], T],
+        *,
+        first: T | None = None,
+    ) -> AsyncGenerator[T, None]:
+        """Yield what a viewer gets after a position, up to the end.
 
-    async def frames(
-        self, key: str, head: Head, after: int, *, first: bytes = b""
-    ) -> AsyncGenerator[StoredEvents, None]:
-        """Yield what a viewer is sent after a position, up to the end.
+        One generator, and no coroutine of its own while it waits: this runs for each viewer and
+        chunk.
 
         Args:
             key: The generation.
             head: What is known of it.
             after: The viewer's position.
-            first: What is sent before anything else.
+            make: What becomes of a batch.
+            first: What comes before anything else.
         """
-        if first:
-            yield StoredEvents(first)
+        if first is not None:
+            yield first
         if has_seen_all(head, after):
             return
         if head.ending is not None:
             after = min(after, head.last)  # a cursor beyond a log that lost events: hear the end
-        tag = tag_of(head.token).encode()
-        async with aclosing(self.batches(key, head, after)) as batches:
-            async for batch in batches:
-                frame = encode_batch(tag, batch)
+        feed = self._feed(key, head)
+        feed.viewers += 1
+        try:
+            while not feed.closed:
+                if after < feed.first:
+                    batch = await feed.fetch(after)
+                elif after < feed.last or feed.ending is not None:
+                    batch = feed.batch(after)
+                else:
+                    await feed.changed()
+                    continue
+                after = batch.last
+                yield make(batch)
                 if batch.ending is not None:
-                    frame += last_words(tag, batch)
-                if frame:
-                    yield StoredEvents(frame)
+                    return
+        finally:
+            feed.leave()
+
+    def _feed(self, key: str, head: Head) -> Feed:
+        """Return what is shared by the viewers of this process: the producer's, if it is here."""
+        producer = self._producers.get(key)
+        feed = None if producer is None else producer.feed
+        if feed is not None and feed.token == head.token and not feed.lost:
+            return feed
+        return self._tails.open(key, head.token, head.last)
 
     async def read_transcript(self, key: str, framing: Framing) -> Transcript:
         """Follow a generation to its end, and return what it produced.
@@ -140,9 +157,9 @@ class Viewing:
         decoder, decode = EventStreamDecoder(max_event_size=_EVENT_BYTES), framing.decoder()
         texts: list[str] = []
         ending = Ending(LOST)
-        async with aclosing(self.batches(key, head, 0)) as batches:
+        async with aclosing(self.read(key, head, 0, lambda batch: batch)) as batches:
             async for batch in batches:
-                events = decoder.feed(encode_batch(b"", batch))
+                events = decoder.feed(encode_events(b"", 0, batch.events))
                 texts.extend(decode(event) or "" for event in events)
                 ending = batch.ending or ending
         started_at = datetime.fromisoformat(_meta(head)["started_at"])

@@ -1,16 +1,19 @@
 """The writer: brings a producer's events into the log, whatever happens to the log.
 
 It keeps every event until the end. When the log has lost some, or the lease, the writer takes
-the generation back and appends again what is missing, under the same positions.
+the generation back and appends again what is missing, under the same positions. Its feed shows
+the events to the viewers of this process, as far as the log has acknowledged them.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from sse_asgi.errors import GenerationTooLargeError, LeaseLostError, LogError, LogUnavailableError
-from sse_asgi.live.log import Ack, Ending, Lease, Log
+from sse_asgi.live.appends import Appends
+from sse_asgi.live.feed import Feed
+from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, Log
 
 _EVENTS = 512
 _BYTES = 65_536
@@ -21,12 +24,13 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Writer:
-    """Appends one generation's events, in order, over one exchange at a time.
+    """Appends one generation's events, in order.
 
     Args:
         log: Where to.
+        appends: What brings them there, together with those of other generations.
         key: The generation.
-        token: Its producer.
+        feed: Where viewers read them.
         meta: As in `Log.create`.
         keep: As in `Log.create`.
         max_events: Events that the generation may have.
@@ -37,50 +41,53 @@ class Writer:
 
     Attributes:
         key: The generation.
-        token: Its producer.
+        feed: Where viewers read; its `last` is the position that the log has acknowledged.
+        token: The producer's token.
         meta: What the log knows of it.
-        acked: The position up to which the log has acknowledged the events.
         size: Bytes of all events.
     """
 
     def __init__(
         self,
         log: Log,
+        appends: Appends,
         key: str,
-        token: str,
+        feed: Feed,
         meta: str,
         *,
         keep: float,
         max_events: int,
         max_bytes: int,
-        on_stop: Callable[[], None],
-        on_lost: Callable[[LogError], None],
+        on_stop: Callable[[], object],
+        on_lost: Callable[[LogError], object],
     ) -> None:
         self.key = key
-        self.token = token
-        self.acked = 0
+        self.feed = feed
+        self.token = feed.token
+        self.meta = meta
         self.size = 0
         self._log = log
-        self.meta = meta
+        self._append_now = log.append_now if isinstance(log, LocalLog) else None
+        self._appends = appends
         self._keep = keep
         self._max_events = max_events
         self._max_bytes = max_bytes
-        self._local = log.local
         self._on_stop = on_stop
         self._on_lost = on_lost
-        self._events: list[bytes] = []
+        self._events = feed.events
+        self._busy = False  # an append or a repair is under way
         self._lost = False
         self._failing_since: float | None = None
-        self._flushing: asyncio.Task[None] | None = None
-        self._room: asyncio.Event | None = None
+        self._repair: asyncio.Task[None] | None = None
+        self._progress: asyncio.Event | None = None
 
     @property
     def last(self) -> int:
-        """The position of the last event, written or waiting."""
+        """The position of the last event, acknowledged or waiting."""
         return len(self._events)
 
-    async def write(self, events: Sequence[bytes]) -> None:
-        """Add events; wait only if too many have not been acknowledged.
+    def write(self, events: Sequence[bytes]) -> Awaitable[None] | None:
+        """Add events. What it returns, if anything, is to be awaited before the next call.
 
         Raises:
             GenerationTooLargeError: They are more than the generation may have.
@@ -93,36 +100,50 @@ class Writer:
                 f"the generation outgrew {self._max_events} events or {self._max_bytes} bytes; "
                 "raise max_events or max_bytes of Live if that is expected"
             )
-        if self._local:
-            await self._write_now(prev, events)
-            return
-        self._start()
-        while len(self._events) - self.acked > _BACKLOG and not self._lost:
-            self._room = self._room or asyncio.Event()
-            await self._room.wait()
-
-    async def _write_now(self, prev: int, events: Sequence[bytes]) -> None:
-        """Append to a log that never waits, so that a chunk costs no task."""
-        if prev != self.acked or self._lost:
-            await self._flush()
-            return
-        try:
-            ack = await self._log.append(self.key, self.token, prev, events)
-        except LogError:
-            await self._flush()
+        if self._busy or self._lost:
+            return self._room() if prev - self.feed.last > _BACKLOG else None
+        self._busy = True
+        if self._append_now is not None and prev == self.feed.last:
+            self.settle(self._append_now(Append(self.key, self.token, prev, events)))
         else:
-            self.acked = ack.tail
-            if ack.stop:
-                self._on_stop()
+            self._appends.add(self)
+        return None
+
+    def next(self) -> Append:
+        """Return the events to append now, bounded in number and bytes."""
+        prev = self.feed.last
+        events = self._events[prev : prev + _EVENTS]
+        if len(events) > 1:
+            size = 0
+            for count, event in enumerate(events):
+                size += len(event)
+                if size > _BYTES:
+                    del events[max(1, count) :]
+                    break
+        return Append(self.key, self.token, prev, events)
+
+    def settle(self, answer: Ack | LogError) -> None:
+        """Note what the log says to an append, and go on."""
+        self._busy = False
+        if isinstance(answer, Ack):
+            self._acknowledge(answer)
+            if self.feed.last < len(self._events):
+                self._go_on()
+        elif isinstance(answer, LeaseLostError):
+            self._start_repair(self._try(self._attach))
+        elif isinstance(answer, LogUnavailableError):
+            self._start_repair(self._pause(answer))
+        else:
+            self.lose(answer)
 
     def heed(self, lease: Lease) -> None:
         """Act on a beat's answer: take the generation back, or append what was lost."""
-        if self._flushing is None and not self._lost:
+        if not self._busy and not self._lost:
             if not lease.held:
-                self._start(self._exchange(self._attach))
-            elif lease.tail < self.acked:
-                self.acked = lease.tail
-                self._start()
+                self._start_repair(self._try(self._attach))
+            elif lease.tail < self.feed.last:
+                self.feed.last = lease.tail
+                self._go_on()
         if lease.held and lease.stop:
             self._on_stop()
 
@@ -130,65 +151,84 @@ class Writer:
         """Give up writing."""
         if not self._lost:
             self._lost = True
-            self._wake()
+            self._note_progress()
+            self.feed.end(Ending(LOST))
             self._on_lost(error)
 
     async def drain(self) -> None:
-        """Wait until every event is acknowledged, or the writer has given up."""
-        while self._flushing is not None:
-            await asyncio.wait([self._flushing])
-        await self._flush()
+        """Wait until every event is acknowledged and nothing is under way, or it is lost."""
+        while (self._busy or self.feed.last < len(self._events)) and not self._lost:
+            self._go_on()
+            self._progress = self._progress or asyncio.Event()
+            await self._progress.wait()
 
     async def finish(self, events: Sequence[bytes], ending: Ending) -> None:
         """Append what is missing, the last events and the ending; or give up."""
         await self.drain()
+        self._busy = True  # from here on there is only this
         written = len(self._events)
         self._events += events
         finished = False
 
         async def finish() -> Ack:
             nonlocal finished
-            rest = self._events[self.acked :]
-            ack = await self._log.finish(self.key, self.token, self.acked, rest, ending)
+            prev = self.feed.last
+            ack = await self._log.finish(self.key, self.token, prev, self._events[prev:], ending)
             finished = ack.tail == len(self._events)
             return ack
 
         while not (finished or self._lost):
             # The log may lose events meanwhile: those come first, in bounded pieces.
-            await self._exchange(self._append if self.acked < written else finish)
+            await self._try(self._append if self.feed.last < written else finish)
+        self.feed.end(ending)
 
-    def _start(self, work: Awaitable[None] | None = None) -> None:
-        if self._flushing is None and not self._lost:
-            self._flushing = asyncio.create_task(self._work(work), name="sse_asgi live writer")
+    # Appending
 
-    async def _work(self, first: Awaitable[None] | None) -> None:
-        try:
-            if first is not None:
-                await first
-            await self._flush()
-        finally:
-            self._flushing = None
-
-    async def _flush(self) -> None:
-        while self.acked < len(self._events) and not self._lost:
-            await self._exchange(self._append)
-            self._wake()
+    def _go_on(self) -> None:
+        if self.feed.last < len(self._events) and not (self._busy or self._lost):
+            self._busy = True
+            self._appends.add(self)
 
     async def _append(self) -> Ack:
-        return await self._log.append(self.key, self.token, self.acked, self._next())
+        (answer,) = await self._log.append([self.next()])
+        if isinstance(answer, LogError):
+            raise answer
+        return answer
 
-    def _next(self) -> Sequence[bytes]:
-        """Return the events to append now, bounded in number and bytes."""
-        events = self._events[self.acked : self.acked + _EVENTS]
-        if len(events) > 1:
-            size = 0
-            for count, event in enumerate(events):
-                size += len(event)
-                if size > _BYTES:
-                    return events[: max(1, count)]
-        return events
+    def _acknowledge(self, ack: Ack) -> None:
+        self._failing_since = None
+        self.feed.advance(min(ack.tail, len(self._events)))
+        if ack.stop:
+            self._on_stop()
+        if self._progress is not None:
+            self._note_progress()
 
-    async def _exchange(self, call: Callable[[], Awaitable[Ack]]) -> None:
+    def _note_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
+
+    async def _room(self) -> None:
+        while len(self._events) - self.feed.last > _BACKLOG and not self._lost:
+            self._progress = self._progress or asyncio.Event()
+            await self._progress.wait()
+
+    # Repairing
+
+    def _start_repair(self, repair: Coroutine[None, None, None]) -> None:
+        self._busy = True
+        self._repair = asyncio.create_task(repair, name="sse_asgi live repair")
+        self._repair.add_done_callback(self._repaired)
+
+    def _repaired(self, _: "asyncio.Task[None]") -> None:
+        self._busy = False
+        self._note_progress()
+        self._go_on()
+
+    async def _attach(self) -> Ack:
+        return Ack(await self._log.attach(self.key, self.token, self.meta, keep=self._keep))
+
+    async def _try(self, call: Callable[[], Awaitable[Ack]]) -> None:
         """Make a call once, and note what it says; whoever calls goes on until it is enough."""
         try:
             try:
@@ -200,13 +240,7 @@ class Writer:
         except LogError as error:
             self.lose(error)
         else:
-            self._failing_since = None
-            self.acked = min(ack.tail, len(self._events))
-            if ack.stop:
-                self._on_stop()
-
-    async def _attach(self) -> Ack:
-        return Ack(await self._log.attach(self.key, self.token, self.meta, keep=self._keep))
+            self._acknowledge(ack)
 
     async def _pause(self, error: LogUnavailableError) -> None:
         now = time.monotonic()
@@ -217,8 +251,3 @@ class Writer:
             self.lose(error)
         else:
             await asyncio.sleep(_PAUSE)
-
-    def _wake(self) -> None:
-        if self._room is not None:
-            self._room.set()
-            self._room = None

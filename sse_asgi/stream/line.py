@@ -9,6 +9,7 @@ So a message costs two time stamps, and no timer, lock or task of its own.
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from sse_asgi.stream.asgi import Message, Send
@@ -29,8 +30,8 @@ class Line:
         loop: The event loop that runs.
         heartbeat: Seconds of silence after which a keep-alive goes out; `None` for never.
         send_timeout: Seconds that one `send` may take; `None` for ever.
-        fail: Called when the line is lost while nobody waits in `transmit`: a deadline has
-            passed, or a send that goes on beside has failed.
+        fail: Called when the line is lost: a deadline has passed, or a send that ends the stream
+            has failed.
 
     Attributes:
         open: A keep-alive may go out: the body has begun, and not ended.
@@ -76,11 +77,12 @@ class Line:
         Raises what `send` raises; an `OSError` means that the client is gone. With `or_stop` that
         ends the stream instead.
         """
+        since = None
         try:
             if self._beside is not None or self._given_up:
                 await self._turn()
             self.text_chunks += text_chunks
-            self._sending_since = self._loop.time()
+            since = self._sending_since = self._loop.time()
             await self._send(message)
             self._last_sent = self._loop.time()
         except Exception as error:
@@ -88,9 +90,10 @@ class Line:
                 raise
             self._send_failed(error)
         finally:
-            self._sending_since = None
+            if since is not None:  # else another is still being sent
+                self._sending_since = None
 
-    def begin(self, message: Message, text_chunks: int) -> Steps | None:
+    def begin_to_transmit(self, message: Message, text_chunks: int) -> Steps | None:
         """Hand one message to the server; return the rest of that, to be driven, if it blocks.
 
         It is `transmit` with `or_stop`, without a coroutine for what nearly never blocks.
@@ -101,7 +104,7 @@ class Line:
         try:
             sending = self._send(message).__await__()
             waiter = next(sending, DONE)
-        except Exception as error:  # noqa: BLE001 - it ends the stream
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it ends the stream
             self._send_failed(error)
             return None
         self._last_sent = self._loop.time()
@@ -112,10 +115,11 @@ class Line:
         self._given_up = True
         self.open = False
 
-    def go_on_beside(self, sending: Awaitable[None]) -> None:
+    def go_on_beside(self, send: Callable[[], Awaitable[None]]) -> None:
         """Let a `transmit` run in a task of its own; the next one waits for it."""
-        self._beside = self._loop.create_task(self._finish_beside(sending))
-        self._all_beside = (*(task for task in self._all_beside if not task.done()), self._beside)
+        task = self._loop.create_task(self._finish_beside(send))
+        self._all_beside = (*(each for each in self._all_beside if not each.done()), task)
+        self._beside = None if task.done() else task  # eager tasks may be done
 
     def close(self) -> None:
         """Stop both clocks, and what is still being sent beside."""
@@ -124,7 +128,7 @@ class Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for sending in self._all_beside:  # two, if one waits for a keep-alive that blocks
+        for sending in self._all_beside:  # several, if one waits for another that blocks
             sending.cancel()
         self._beside, self._all_beside = None, ()
 
@@ -138,9 +142,11 @@ class Line:
         finally:
             self._sending_since = None
 
-    def _send_failed(self, error: Exception) -> None:
+    def _send_failed(self, error: BaseException) -> None:
         if isinstance(error, OSError):
             self._lost(Outcome.DISCONNECTED, None)
+        elif isinstance(error, asyncio.CancelledError):  # nobody here did that
+            self._lost(Outcome.SHUT_DOWN, None)
         else:
             self._lost(Outcome.FAILED, error)
 
@@ -151,9 +157,9 @@ class Line:
         if self._given_up:
             raise OSError("the client is gone")
 
-    async def _finish_beside(self, sending: Awaitable[None]) -> None:
+    async def _finish_beside(self, send: Callable[[], Awaitable[None]]) -> None:
         try:
-            await sending
+            await send()
         finally:
             if self._beside is asyncio.current_task():
                 self._beside = None
@@ -185,4 +191,4 @@ class Line:
     def _beat(self) -> None:
         if self.open and self._beside is None:
             keep_alive = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
-            self.go_on_beside(self.transmit(keep_alive, or_stop=True))
+            self.go_on_beside(partial(self.transmit, keep_alive, or_stop=True))

@@ -12,6 +12,7 @@ import contextvars
 import time
 import types
 from collections.abc import Awaitable, Coroutine
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ from sse_asgi.stream.outbox import MAX_WAIT
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
-from sse_asgi.stream.steps import DONE, Steps, begin, go_on, one_turn, rest_of, wake
+from sse_asgi.stream.steps import DONE, Steps, first_step, go_on, one_turn, rest_of, wake
 from sse_asgi.stream.watch import watch
 
 THREADS_TURN: Final = 0.000_05
@@ -59,6 +60,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
 
     def work(self) -> Awaitable[None]:
         """Produce, and send what is ready whenever the source waits."""
+        self.enter_shutdown()  # a signal may come before that
         return self._drive(self.produce())
 
     async def pause(self) -> None:
@@ -78,15 +80,14 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
 
     async def conclude(self) -> None:
         """Conclude; if that takes a while, look after the stream meanwhile."""
-        concluding, waiter = begin(super().conclude())
+        concluding, waiter = first_step(super().conclude())
         if waiter is not DONE:
             self._attend()
             await go_on(concluding, waiter)
 
     def _attend(self) -> None:
-        """Look after what may happen while the stream waits; it has not waited before."""
+        """Begin to watch the client and the clocks, if that has not begun."""
         if self._watcher is None:
-            self.enter_shutdown()
             self.start_watching()
 
     @types.coroutine
@@ -107,6 +108,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                     yield waiter
                     outbox.due = monotonic() + MAX_WAIT
                 except BaseException as error:  # noqa: BLE001 - a cancellation: it is the work's
+                    outbox.due = monotonic() + MAX_WAIT
                     waiter = work.throw(error)
                     if self.abandoned:
                         _abandon(work)
@@ -122,13 +124,13 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         It is what `flush` does, without the coroutines: this is what most chunks cost.
         """
         if self.started:
-            recorder = self.recorder
-            if len(recorder.fresh) >= recorder.enough:
-                recorder.note()
-            body, text_chunks = self.outbox.take()
-            message = {"type": "http.response.body", "body": body, "more_body": True}
-            return self.line.begin(message, text_chunks)
-        sending, waiter = begin(self.flush())
+            body, text_chunks = self.take_ready()
+            if body:
+                message = {"type": "http.response.body", "body": body, "more_body": True}
+                return self.line.begin_to_transmit(message, text_chunks)
+            self.line.text_chunks += text_chunks  # the framing made nothing of them
+            return None
+        sending, waiter = first_step(self.flush())
         return None if waiter is DONE else rest_of(sending, waiter)
 
     def _wait_for_slow_client(self, sending: Steps) -> Steps:
@@ -147,7 +149,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                 except asyncio.CancelledError as error:
                     cancelled = error.args
                     if not self.line_lost:
-                        self.line.go_on_beside(go_on(sending, waiter))
+                        self.line.go_on_beside(partial(go_on, sending, waiter))
                         break
                     if waiter is None:
                         waiter = sending.throw(error)

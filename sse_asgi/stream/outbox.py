@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Final
 
 MAX_SIZE: Final = 16_384
-"""Characters that wait at most, give or take a chunk: up to 64 KiB of UTF-8."""
+"""Characters of text that wait at most, give or take a chunk; framed, up to some 120 KB."""
 
 FRAME_SIZE: Final = 8
 """Characters that a chunk's frame adds to it."""
@@ -46,7 +46,7 @@ class Outbox:
         return bool(self.chunks or self.frames)
 
     def putter(self) -> Callable[[str], None]:
-        """Return what adds a chunk of text: as it is called for each, at best `list.append`."""
+        """Return what adds a chunk of text; it runs for each, so it is `list.append` at best."""
         return self.chunks.append if hasattr(self._encode, "encode_all") else self._put_frame_of
 
     def put_event(self, event: bytes) -> None:
@@ -56,12 +56,16 @@ class Outbox:
             self.frames.append(event)
 
     def take(self) -> tuple[bytes, int]:
-        """Empty it: everything as bytes, and how many text chunks that is."""
+        """Empty it: everything as bytes, and how many text chunks that is.
+
+        Raises what a user's `encode_all` raises; the chunks are gone then.
+        """
         chunks = self.chunks
         if chunks and not self.frames:  # text alone, as nearly always
-            body, text_chunks = self._encode_all(chunks), len(chunks)
-            chunks.clear()
-            return body, text_chunks
+            try:
+                return b"" + self._encode_all(chunks), len(chunks)
+            finally:
+                chunks.clear()
         self._frame_chunks()
         frames, text_chunks = self.frames, self._framed
         self.frames = []
@@ -69,18 +73,21 @@ class Outbox:
         return frames[0] if len(frames) == 1 else b"".join(frames), text_chunks
 
     def _frame_chunks(self) -> None:
-        if self.chunks:
-            self.frames.append(self._encode_all(self.chunks))
+        if not self.chunks:
+            return
+        try:
+            self.frames.append(b"" + self._encode_all(self.chunks))
             self._framed += len(self.chunks)
+        finally:
             self.chunks.clear()
 
     def _put_frame_of(self, chunk: str) -> None:
         # A user's encoder may raise. Here that fails the stream, as if the source had.
-        frame = self._encode(chunk)
+        frame = b"" + self._encode(chunk)
         self._framed += 1
         if frame:
             self.frames.append(frame)
 
 
-def _nothing(chunks: list[str]) -> bytes:  # noqa: ARG001 - where none is framed late, none waits
-    return b""
+def _nothing(chunks: list[str]) -> bytes:  # noqa: ARG001 - not called: without `encode_all`
+    return b""  # no chunk waits unframed

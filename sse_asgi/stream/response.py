@@ -52,6 +52,7 @@ class Response(Ending[LineT]):
                 if isinstance(chunk, str):
                     record(chunk)
                     if on_chunk is not None:
+                        self.recorder.note()  # the time of the first, before the hook's own
                         await_it = on_chunk(chunk)
                         if await_it is not None and isawaitable(await_it):
                             await await_it
@@ -99,8 +100,15 @@ class Response(Ending[LineT]):
 
     def take_ready(self) -> tuple[bytes, int]:
         """Take what is ready, through recorder and framing: its bytes, and its text chunks."""
-        self.recorder.note()
-        return self.outbox.take()
+        recorder = self.recorder
+        if len(recorder.fresh) >= recorder.enough:
+            recorder.note()
+        try:
+            return self.outbox.take()
+        except Exception as error:  # noqa: BLE001 - a user's framing; it fails the stream
+            if self.settle(Outcome.FAILED, error) and not self.concluding:
+                self.cancel_work()
+            return b"", 0
 
     async def _start(self, *, or_stop: bool = False) -> None:
         self.started = True

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import decoders, report, scale
+from . import decoders, live, report, scale
 from .contestants import CONTESTANTS, SERVERS, Contestant, installed_version, node_version
 from .load import LoadError
 from .measures import LOAD_LIMIT, MEASURES, Measure, Run, run
@@ -30,13 +30,18 @@ def main() -> int:
         sys.exit("the benchmarks need Linux: they pin processes to cores and read /proc")
     raise_file_limit()
     server_core, load_core = cores()
-    entrants = enter(options)
+    if options.live and (lack := live.missing()):
+        sys.exit(f"--live: {lack}")
+    entrants = [] if options.live else enter(options)
     os.sched_setaffinity(0, {load_core})
     setting = describe(entrants, server_core, load_core)
     print("\n".join(setting), flush=True)
     started = time.monotonic()
     rows: list[Row] = []
-    if options.scale:
+    if options.live:
+        tables = [live.measure(core=server_core, load_core=load_core, rounds=options.rounds,
+                               quick=options.quick)]  # fmt: skip
+    elif options.scale:
         tables = [scale.measure(entrants, core=server_core, rate=options.rate, quick=options.quick)]
     else:
         rows, tables = compare(entrants, options, core=server_core)
@@ -72,6 +77,7 @@ def parse() -> argparse.Namespace:
     add("--rounds", type=int, help=f"interleaved rounds, whose median counts; {ROUNDS} by default")
     add("--quick", action="store_true", help="one round of shorter runs")
     add("--scale", action="store_true", help="instead: cost from 10 to 5,000 open streams")
+    add("--live", action="store_true", help="instead: what generations cost, with a real Redis")
     add("--rate", type=float, default=2.0, help="with --scale: chunks a second of each stream")
     add("--json", type=Path, metavar="FILE", help="write every run")
     add("--markdown", type=Path, metavar="FILE", help="write the tables")

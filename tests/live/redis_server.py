@@ -7,19 +7,23 @@ import tempfile
 import time
 from typing import Self
 
-from tests.conftest import require
-
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
+def _required() -> str:
+    from tests.conftest import require  # needs pytest, which the benchmarks do without
+
+    return require("redis-server")
+
+
 class RedisServer:
     """A server that can be killed, paused and started again on the same port."""
 
-    def __init__(self) -> None:
-        self.program = require("redis-server")
+    def __init__(self, program: str | None = None) -> None:
+        self.program = program or _required()
         self.port = free_port()
         self.directory = tempfile.TemporaryDirectory(prefix="sse_asgi-redis-")
         self.process: subprocess.Popen[bytes] | None = None
@@ -28,11 +32,15 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def socket(self) -> str:
+        return f"{self.directory.name}/socket"
+
     def start(self) -> None:
         self.process = subprocess.Popen(
             [
                 self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                "--appendonly", "no", "--dir", self.directory.name,
+                "--appendonly", "no", "--dir", self.directory.name, "--unixsocket", self.socket,
             ],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip

@@ -16,7 +16,7 @@ from sse_asgi.live import (
     UnknownGenerationError,
 )
 from sse_asgi.testing import connect
-from tests.live.viewers import paced, watch, words
+from tests.live.viewers import paced, until, watch, words
 
 pytestmark = pytest.mark.anyio
 
@@ -449,6 +449,47 @@ async def test_a_generation_that_outgrows_its_bounds_fails(options, text):
     assert isinstance(transcript.error, GenerationTooLargeError)
     assert transcript.chunks <= text + 1
     assert closed == [True]
+    await live.aclose()
+
+
+async def test_a_log_that_raises_fails_the_generation(caplog):
+    class Broken(MemoryLog):
+        append_now = None  # it is no local log
+
+        async def append(self, appends):
+            raise ZeroDivisionError("a defect")
+
+    live = Live(Broken())
+    generation = await live.start(endless(), id="g")
+    seen, transcript = await watch(live, "/g"), await generation.transcript()
+    assert transcript.outcome is Outcome.FAILED
+    assert "a defect" in str(transcript.error)
+    assert "a log's append raised" in caplog.text
+    assert (seen.text, len(seen.errors)) == ("", 1)
+    await live.aclose()
+
+
+async def test_a_log_that_is_not_local_is_appended_to_by_one_task_for_all():
+    class Remote(MemoryLog):
+        append_now = None
+        exchanges = 0
+        running = 0
+
+        async def append(self, appends):
+            assert self.running == 0
+            self.exchanges += 1
+            self.running += 1
+            await asyncio.sleep(0.002)
+            self.running -= 1
+            return [MemoryLog.append_now(self, each) for each in appends]
+
+    log = Remote()
+    live = Live(log)
+    started = [await live.start(paced(words(30, n), 0.001)) for n in range(20)]
+    seen = await asyncio.gather(*(watch(live, f"/{each.id}") for each in started))
+    assert [each.text for each in seen] == ["".join(words(30, n)) for n in range(20)]
+    assert log.exchanges < 20 * 30 / 4
+    await until(lambda: not any("appends" in task.get_name() for task in asyncio.all_tasks()))
     await live.aclose()
 
 

@@ -238,8 +238,10 @@ async def test_an_evicted_log_is_brought_back(server):
             assert await client.delete(*[key async for key in client.scan_iter("*log")])
             # Soon it is whole again, from its first event on, while it still runs.
             async with asyncio.timeout(10):
-                assert (await anext(here.follow("g"))).data == chunks[0]
-            assert (await there._log.look("g")).ending is None
+                while (head := await there._log.look("g")) is None:
+                    await asyncio.sleep(0.02)
+                assert (await anext(there.follow("g"))).data == chunks[0]
+            assert head.ending is None
         for seen in await asyncio.gather(*watching):
             assert seen.text == "".join(chunks)
             assert seen.done
@@ -360,6 +362,39 @@ async def test_a_producer_whose_loop_stalled_is_fenced(server):
     assert transcript.text.startswith(ended[0].text)
     assert len((await watching).errors) == 1
     await here.aclose()
+
+
+async def test_a_generation_that_redis_refuses_holds_up_no_other(server):
+    chunks = words(150)
+    client = redis.asyncio.Redis.from_url(server.url)
+    async with hubs(server.url, lease=1.5) as (here, there):
+        broken = await here.start(paced(words(100_000)), id="broken")
+        await here.start(paced(chunks), id="g")
+        watching = [asyncio.create_task(watch(live, "/g")) for live in (here, there)]
+        for key in [key async for key in client.scan_iter("*broken}:own")]:
+            await client.set(key, "of another type")
+        for seen in await asyncio.gather(*watching):
+            assert seen.text == "".join(chunks)
+            assert seen.done
+        transcript = await broken.transcript()
+        assert transcript.outcome is Outcome.FAILED
+        assert isinstance(transcript.error, LogUnavailableError)
+    await client.aclose()
+
+
+async def test_a_reply_that_is_none_ends_the_connection_and_says_so():
+    async def answer(reader, writer):
+        await reader.read(1000)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        live = Live(RedisLog(f"redis://127.0.0.1:{port}", prefix="none", timeout=0.3))
+        with pytest.raises(LogUnavailableError, match="redis"):
+            await live.start(paced(["a"]))
+        await live.aclose()
 
 
 async def test_start_without_redis_says_so():

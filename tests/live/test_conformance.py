@@ -3,8 +3,10 @@
 import itertools
 
 import pytest
+import redis.asyncio
 
-from sse_asgi.live import conformance
+from sse_asgi.live import LogUnavailableError, conformance
+from sse_asgi.live.conformance import living, storing
 from sse_asgi.live.memory import MemoryLog
 from sse_asgi.live.redis import RedisLog
 
@@ -24,3 +26,21 @@ async def test_memory_log_conforms(check):
 async def test_redis_log_conforms(check, redis_server):
     prefix = next(prefixes)
     await check(lambda: RedisLog(redis_server.url, prefix=prefix, lease=1.0))
+
+
+@pytest.mark.anyio
+async def test_a_redis_url_may_name_a_socket_a_password_and_a_database(redis_server):
+    client = redis.asyncio.Redis.from_url(redis_server.url)
+    await client.acl_setuser("live", enabled=True, passwords=["+secret"], keys=["*"],
+                             channels=["*"], commands=["+@all"])  # fmt: skip
+    url = f"unix://live:secret@{redis_server.socket}?db=3"
+    before = await client.dbsize()
+    for check in (storing.replays_what_it_stored, living.wakes_followers):
+        prefix = next(prefixes)
+        await check(lambda prefix=prefix: RedisLog(url, prefix=prefix, lease=1.0))
+    assert await client.dbsize() == before
+    await client.aclose()
+    wrong = RedisLog(url.replace("secret", "wrong"), prefix="wrong", timeout=0.2)
+    with pytest.raises(LogUnavailableError, match="username-password"):
+        await wrong.look("g")
+    await wrong.aclose()

@@ -27,7 +27,8 @@ def endless():
 
 async def test_fifty_generations_with_three_viewers_each_that_come_and_go(redis_server):
     chunks = {f"g{number}": words(60, number) for number in range(50)}
-    async with hubs(redis_server.url, lease=10.0) as (here, there):
+    # Time enough for a busy machine: here nothing fails but the viewers' connections.
+    async with hubs(redis_server.url, lease=30.0, timeout=10.0) as (here, there):
         starters = itertools.cycle((here, there))
         generations = [
             await next(starters).start(paced(text, 0.02), id=key) for key, text in chunks.items()
@@ -40,10 +41,12 @@ async def test_fifty_generations_with_three_viewers_each_that_come_and_go(redis_
                 for key in chunks for viewer in range(3)
             )
         )  # fmt: skip
-        assert sum(each.connections for each in seen) > 1000
+        odd = [each for each in seen if (each.done, each.statuses[-1]) != (True, 204)]
+        assert odd == []
         wanted = ["".join(text) for text in chunks.values()]
         assert [each.text for each in seen] == [text for text in wanted for _ in range(3)]
-        assert all(each.done for each in seen)
+        # Each stays for 7 of the 61 events on average: no clock decides how often it reconnects.
+        assert sum(each.connections for each in seen) > 1000
         transcripts = [await generation.transcript() for generation in generations]
         assert [transcript.text for transcript in transcripts] == wanted
 

@@ -6,7 +6,7 @@ import time
 import anyio
 import pytest
 
-from sse_asgi import EventStream, Outcome
+from sse_asgi import EventStream, Outcome, TextFraming
 from sse_asgi.stream.line import KEEP_ALIVE
 from tests.stream.peer import BODY, PATIENCE, Block, Peer, Record, soon
 
@@ -33,6 +33,27 @@ class TestKeepAlive:
         for number in keep_alives(peer):
             silence = peer.times[number][0] - peer.times[number - 1][1]
             assert silence >= 0.03 - 0.002
+
+    async def test_goes_out_while_the_framing_makes_nothing_of_chunks(self):
+        class Framing(TextFraming):
+            def encoder(self):
+                class Encoder:
+                    def __call__(self, chunk):
+                        return b""
+
+                    def encode_all(self, chunks):
+                        return b""
+
+                return Encoder()
+
+        async def source(request):
+            while not keep_alives(peer):
+                yield "held back"
+                await anyio.sleep(0.002)
+
+        async with Peer(EventStream(source, heartbeat=0.02, framing=Framing())) as peer:
+            pass
+        assert keep_alives(peer)
 
     async def test_goes_out_before_the_first_chunk(self):
         async def source(request):

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import gc
+import itertools
+import os
+import signal
 import sys
 import time
 import weakref
@@ -10,11 +13,11 @@ import weakref
 import anyio
 import pytest
 
-from sse_asgi import EventStream, Outcome
+from sse_asgi import EventStream, Outcome, Shutdown
 from sse_asgi.stream import run as run_module
-from sse_asgi.stream.line import KEEP_ALIVE
+from sse_asgi.stream.line import KEEP_ALIVE, Line
 from tests.stream.conftest import LOOPS
-from tests.stream.peer import PATIENCE, Block, Peer, Record, soon
+from tests.stream.peer import BODY, PATIENCE, Block, Peer, Record, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -629,3 +632,158 @@ class TestSeveralLoops:
             return asyncio.all_tasks() - {asyncio.current_task()}
 
         assert asyncio.run(serve()) == set()
+
+
+class OnlyNext:
+    """An awaitable as granian has: an iterator that is no generator, over a future."""
+
+    def __init__(self, future, result=None):
+        self.future, self.yielded = future, False
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self.yielded and not self.future.done():
+            self.yielded = True
+            self.future._asyncio_future_blocking = True
+            return self.future
+        self.future.result()
+        raise StopIteration
+
+
+class TestServersOwnAwaitable:
+    @pytest.mark.parametrize("part", [b"start", b"data: 3\n", b"[DONE]"])
+    @pytest.mark.parametrize("error", [None, OSError("gone"), RuntimeError("server")])
+    async def test_that_blocks_is_waited_for(self, part, error):
+        loop, record, bodies = asyncio.get_running_loop(), Record(), []
+
+        def send(message):
+            future = loop.create_future()
+            bodies.append(message.get("body", b"start"))
+            if part not in bodies[-1]:
+                future.set_result(None)
+            elif error is None:
+                loop.call_later(0.01, future.set_result, None)
+            else:
+                loop.call_later(0.01, future.set_exception, error)
+            return OnlyNext(future)
+
+        async def receive():
+            await asyncio.sleep(PATIENCE)
+
+        async def source(request):
+            for number in range(5):
+                yield f"{number}"
+                await asyncio.sleep(0)
+
+        app = EventStream(source, on_complete=record)
+        with contextlib.suppress(RuntimeError):
+            await app({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+        if error is None:
+            assert record.only.outcome is Outcome.COMPLETED
+            assert b"".join(bodies).count(b"data: ") == 6
+        else:
+            gone = isinstance(error, OSError)
+            assert record.only.outcome is (Outcome.DISCONNECTED if gone else Outcome.FAILED)
+            assert record.only.error is (None if gone else error)
+
+    async def test_that_blocks_is_cancelled_by_the_deadline(self):
+        loop, record, futures = asyncio.get_running_loop(), Record(), []
+
+        def send(message):
+            futures.append(loop.create_future())
+            if b"data" not in message.get("body", b""):
+                futures[-1].set_result(None)
+            return OnlyNext(futures[-1])
+
+        async def receive():
+            await asyncio.sleep(PATIENCE)
+
+        app = EventStream(idle, on_complete=record, send_timeout=0.05)
+        async with asyncio.timeout(PATIENCE):
+            await app({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+        assert record.only.outcome is Outcome.TIMED_OUT
+
+
+async def test_a_timeout_of_the_source_that_passes_in_a_pause_reaches_its_next_await():
+    record, caught = Record(), []
+
+    async def source(request):
+        try:
+            async with asyncio.timeout(0.01):
+                for number in itertools.count():
+                    yield f"{number}"
+                    if number % 1_000 == 0:
+                        await asyncio.sleep(0)
+        except TimeoutError:
+            caught.append(1)
+        yield "after"
+
+    async with native(EventStream(source, on_complete=record)) as (_, task):
+        pass
+    assert caught == [1]
+    assert record.only.outcome is Outcome.COMPLETED
+    assert record.only.text.endswith("after")
+    assert not task.cancelled()
+
+
+async def test_a_signal_before_the_first_wait_is_heard():
+    record, served = Record(), []
+    before = signal.signal(signal.SIGTERM, lambda *_: served.append(1))
+    try:
+
+        async def source(request):
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield "a"
+            await asyncio.sleep(PATIENCE)
+
+        app = EventStream(source, on_complete=record, shutdown=Shutdown(grace=0))
+        async with native(app):
+            pass
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert served == [1]
+    assert record.only.outcome is Outcome.SHUT_DOWN
+
+
+async def test_a_message_that_is_cut_while_it_waits_leaves_the_keep_alive_its_deadline():
+    loop, failed, blocked = asyncio.get_running_loop(), [], asyncio.Event()
+
+    async def send(message):
+        blocked.set()
+        await asyncio.sleep(PATIENCE)
+
+    line = Line(
+        send, loop=loop, heartbeat=0.02, send_timeout=0.2, fail=lambda *why: failed.append(why)
+    )
+    line.open = True
+    line.start_clocks()
+    await soon(blocked)
+    waiting = asyncio.create_task(line.transmit({"type": BODY, "body": b"x", "more_body": True}))
+    await turns()
+    waiting.cancel()
+    async with asyncio.timeout(PATIENCE):
+        while not failed:
+            await asyncio.sleep(0.01)
+    assert failed == [(Outcome.TIMED_OUT, None)]
+    line.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="needs eager tasks, of Python 3.12")
+async def test_eager_tasks_send_keep_alives_too():
+    loop = asyncio.get_running_loop()
+    if type(loop).__module__.startswith("uvloop"):
+        pytest.skip("uvloop knows no eager tasks")
+    before = loop.get_task_factory()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        async with native(EventStream(idle, heartbeat=0.02)) as (peer, _):
+            await peer.until(lambda: peer.body.count(KEEP_ALIVE) >= 3)
+            peer.leave()
+    finally:
+        loop.set_task_factory(before)

@@ -426,6 +426,13 @@ class TestOnChunk:
         assert chunks == ["1", "2", "3"]
         assert peer.text == "123"
 
+    async def test_the_first_chunk_counts_as_come_before_it(self):
+        async def on_chunk(chunk):
+            await anyio.sleep(0.3)
+
+        _, transcript = await run(["a"], on_chunk=on_chunk)
+        assert transcript.time_to_first_chunk < 0.25
+
     async def test_what_it_returns_is_nothing_to_await(self):
         """Such as `file.write`, which returns a number."""
         peer, transcript = await run(["a", "b"], on_chunk=len)
@@ -632,6 +639,53 @@ class TestFailure:
         peer, transcript = await run(["a"], framing=Broken())
         assert transcript.outcome is Outcome.FAILED
         assert isinstance(peer.raised, LookupError)
+        assert peer.closed
+
+    @pytest.mark.parametrize("when", ["it waits", "it has ended"])
+    async def test_a_framing_that_fails_to_encode_all_fails_the_stream(self, when):
+        closed = []
+
+        class Framing(TextFraming):
+            def encoder(self):
+                class Encoder:
+                    def __call__(self, chunk):
+                        raise AssertionError("not called")
+
+                    def encode_all(self, chunks):
+                        return "".join(chunks).encode()
+
+                return Encoder()
+
+        async def source(request):
+            try:
+                yield "good"
+                await anyio.sleep(0.001)
+                yield "\ud800"
+                if when == "it waits":
+                    await anyio.sleep(PATIENCE)
+            finally:
+                await anyio.sleep(0)
+                closed.append(1)
+
+        peer, transcript = await run(source, framing=Framing())
+        assert transcript.outcome is Outcome.FAILED
+        assert isinstance(peer.raised, UnicodeEncodeError)
+        assert (transcript.chunks, transcript.sent_chunks) == (2, 1)
+        assert peer.body.startswith(b"good")
+        assert b"event: error" in peer.body
+        assert peer.closed
+        if when == "it waits":  # else it is the clean-up that is cancelled
+            assert closed == [1]
+
+    async def test_a_framing_that_encodes_to_str_fails_the_stream(self):
+        class Framing(TextFraming):
+            def encoder(self):
+                return lambda chunk: chunk
+
+        peer, transcript = await run(["a"], framing=Framing())
+        assert transcript.outcome is Outcome.FAILED
+        assert isinstance(peer.raised, TypeError)
+        assert error_message(peer) == GENERIC
         assert peer.closed
 
     async def test_a_framing_whose_end_fails_still_closes_the_body(self):

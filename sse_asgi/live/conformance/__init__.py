@@ -26,6 +26,7 @@ CHECKS: Sequence[Check] = (
     storing.replays_what_it_stored,
     storing.reads_in_bounded_pieces,
     storing.repeats_change_nothing,
+    storing.appends_together,
     storing.names_its_tail_at_a_gap,
     storing.fences_strangers,
     storing.begins_anew_when_nothing_is_left,

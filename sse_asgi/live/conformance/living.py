@@ -9,6 +9,7 @@ from sse_asgi.live.conformance.expect import (
     DONE,
     KEEP,
     OpenLog,
+    append,
     collect,
     expect,
     holds,
@@ -32,7 +33,7 @@ async def wakes_followers(open_log: OpenLog) -> None:
                 log = (one, two)[number // 30 % 2]
                 tasks.append(asyncio.create_task(collect(log.follow("g", "t", 0))))
                 await one.beat({"g": "t"})
-            await one.append("g", "t", number, [event])
+            await append(one, "g", "t", number, [event])
             await asyncio.sleep(0.001)
         await one.finish("g", "t", len(wanted), [], DONE)
         for task in tasks:
@@ -46,10 +47,10 @@ async def waits_beyond_the_tail(open_log: OpenLog) -> None:
 
     async def body(log: Log) -> None:
         await log.create("g", "t", "", keep=KEEP)
-        await log.append("g", "t", 0, numbered(1, 2))
+        await append(log, "g", "t", 0, numbered(1, 2))
         task = asyncio.create_task(collect(log.follow("g", "t", 4), 4))
         await asyncio.sleep(0.05)
-        await log.append("g", "t", 2, numbered(3, 5))
+        await append(log, "g", "t", 2, numbered(3, 5))
         await log.finish("g", "t", 5, [], DONE)
         expect(await task, (b"e5", DONE))
 
@@ -63,14 +64,14 @@ async def carries_a_stop(open_log: OpenLog) -> None:
         wakes = one.wakes()
         woken = asyncio.create_task(anext(wakes))
         await one.create("g", "t", "", keep=KEEP)
-        holds(not (await one.append("g", "t", 0, [b"x"])).stop)
+        holds(not (await append(one, "g", "t", 0, [b"x"])).stop)
         await asyncio.sleep(0.2)
         holds(await two.stop("g"))
         holds(await two.stop("g"))
         async with asyncio.timeout(DEADLINE):
             expect(await woken, "g")
         holds((await one.beat({"g": "t"}))["g"].stop)
-        holds((await one.append("g", "t", 1, [b"y"])).stop)
+        holds((await append(one, "g", "t", 1, [b"y"])).stop)
         await one.finish("g", "t", 2, [], DONE)
         holds(not await two.stop("g"))
         await wakes.aclose()
@@ -92,7 +93,7 @@ async def counts_followers(open_log: OpenLog) -> None:
         woken = asyncio.create_task(anext(wakes))
         await one.create("g", "t", "", keep=KEEP)
         expect(await followers(), 0)
-        await one.append("g", "t", 0, [b"x"])
+        await append(one, "g", "t", 0, [b"x"])
         batches = two.follow("g", "t", 0)
         await anext(batches)
         waiting = asyncio.create_task(anext(batches))
@@ -115,12 +116,12 @@ async def buries_the_dead(open_log: OpenLog) -> None:
         if one.lease == math.inf:
             return
         await one.create("g", "t", "", keep=KEEP)
-        await one.append("g", "t", 0, [b"x"])
+        await append(one, "g", "t", 0, [b"x"])
         found = await asyncio.gather(*(collect(log.follow("g", "t", 0)) for log in (one, two, two)))
         expect(found, [(b"x", Ending(INTERRUPTED))] * 3)
         head = await two.look("g")
         expect(head and head.ending, Ending(INTERRUPTED))
-        await refuses(LeaseLostError, one.append("g", "t", 1, [b"y"]))
+        await refuses(LeaseLostError, append(one, "g", "t", 1, [b"y"]))
         await refuses(FencedError, one.attach("g", "t", "", keep=KEEP))
         holds(not await two.stop("g"))
 
@@ -155,11 +156,11 @@ async def works_again_after_closing(open_log: OpenLog) -> None:
         before = asyncio.all_tasks()
         await log.create("g", "t", "", keep=KEEP)
         batches = log.follow("g", "t", 0)
-        await log.append("g", "t", 0, [b"x"])
+        await append(log, "g", "t", 0, [b"x"])
         expect((await anext(batches)).events[0], b"x")
         await batches.aclose()
         await log.aclose()
         holds(asyncio.all_tasks() <= before)
-        expect((await log.append("g", "t", 1, [b"y"])).tail, 2)
+        expect((await append(log, "g", "t", 1, [b"y"])).tail, 2)
 
     await with_logs(open_log, 1, body)

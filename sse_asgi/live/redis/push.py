@@ -7,17 +7,15 @@ subscription, after each loss of the connection, and when its queue runs over.
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import RedisError
+from sse_asgi.live.redis.connection import FAILURES
+from sse_asgi.live.redis.replies import ReplyError
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from sse_asgi.live.redis.connection import Connection, Connections
 
 _logger = logging.getLogger("sse_asgi")
-_LOST = (RedisError, OSError, TimeoutError)
 _QUEUE = 512
 _BACKOFF = 0.5
 
@@ -98,20 +96,21 @@ class Channel:
 class Pushes:
     """Listens to any number of channels over one connection, from the first one on.
 
-    Only the tasks in here wait for redis-py. A cancellation there may close the connection,
-    which is everybody's; and one that comes while a write ends is lost (`asyncio.wait_for` of
-    Python 3.11). So those who listen, and are cancelled at any time, only leave notes here.
+    Only the tasks in here wait for the connection: those who listen may be cancelled at any
+    time, and only leave notes here.
 
     Args:
-        client: Gives the redis client.
+        connections: Makes it.
         silence: Seconds without a message after which the server has to answer a ping.
     """
 
-    def __init__(self, client: "Callable[[], Redis]", *, silence: float) -> None:
-        self._client = client
+    def __init__(self, connections: "Connections", *, silence: float) -> None:
+        self._connections = connections
         self._silence = silence
         self._channels: dict[bytes, set[Channel]] = {}
         self._changed = asyncio.Event()
+        self._heard = False
+        self._error: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
     def listen(self, name: str) -> Channel:
@@ -138,13 +137,14 @@ class Pushes:
     async def aclose(self) -> None:
         """Close the connection."""
         if self._task is not None:
-            await _end(self._task)
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        while not _is_cancelled():
+        while True:
             try:
                 await self._session()
-            except _LOST as error:
+            except FAILURES as error:
                 _logger.warning("lost the redis push connection: %s", type(error).__name__)
             for listeners in self._channels.values():
                 for channel in listeners:
@@ -152,72 +152,57 @@ class Pushes:
             await asyncio.sleep(_BACKOFF)
 
     async def _session(self) -> None:
-        client: Any = self._client()  # redis-py types pub/sub by halves
-        pubsub = client.pubsub()
-        subscribing: asyncio.Task[None] | None = None
+        """Connect, and listen until the connection fails or falls silent."""
+        connection = await self._connections.open(self._hand_out, self._lose)
         try:
-            await pubsub.connect()
-            self._changed.set()
-            subscribing = asyncio.create_task(
-                self._subscribe(pubsub), name="sse_asgi redis subscriptions"
-            )
-            await self._receive(pubsub, subscribing)
+            await self._subscribe(connection)
         finally:
-            if subscribing is not None:
-                await _end(subscribing)
-            with suppress(*_LOST):
-                await pubsub.aclose()
+            connection.close()
+            await connection.wait_closed()
 
-    async def _subscribe(self, pubsub: Any) -> None:  # noqa: ANN401 - as above
-        """Keep the subscriptions as the listeners want them; many changes make one command."""
+    async def _subscribe(self, connection: "Connection") -> None:
+        """Keep the subscriptions as the listeners want them; many changes make one command.
+
+        Raises:
+            OSError: The connection is lost.
+            TimeoutError: The server has been silent, and did not answer a ping.
+        """
         held: set[bytes] = set()
-        while not _is_cancelled():
-            await self._changed.wait()
+        self._error = None
+        self._heard = True
+        self._changed.set()
+        while True:
+            try:
+                async with asyncio.timeout(self._silence):
+                    await self._changed.wait()
+            except TimeoutError:
+                if not self._heard:
+                    raise
+                self._heard = False
+                connection.send([("PING",)])
+                continue
             self._changed.clear()
+            if self._error is not None:
+                raise self._error
             wanted = set(self._channels)
             if added := wanted - held:
-                await pubsub.subscribe(*added)
+                connection.send([("SUBSCRIBE", *added)])
             if dropped := held - wanted:
-                await pubsub.unsubscribe(*dropped)
+                connection.send([("UNSUBSCRIBE", *dropped)])
             held = wanted
 
-    async def _receive(
-        self,
-        pubsub: Any,  # noqa: ANN401 - as above
-        subscribing: "asyncio.Task[None]",
-    ) -> None:
-        """Hand messages out until the connection fails or falls silent."""
-        asked = False
-        while not (_is_cancelled() or subscribing.done()):
-            message = await pubsub.get_message(timeout=self._silence)
-            if message is not None:
-                asked = False
-                self._hand_out(message)
-            elif asked:
-                raise TimeoutError("no answer to a ping")
-            else:
-                await pubsub.ping()
-                asked = True
+    def _lose(self, error: Exception) -> None:
+        self._error = error
+        self._changed.set()
 
-    def _hand_out(self, message: dict[str, Any]) -> None:
-        kind = message["type"]
-        for channel in self._channels.get(message["channel"], ()):
-            if kind == "message":
-                channel.deliver(message["data"])
-            elif kind == "subscribe":
+    def _hand_out(self, message: Any) -> None:  # noqa: ANN401 - whatever a reply may be
+        self._heard = True
+        if isinstance(message, ReplyError):
+            self._lose(ConnectionError(f"redis: {message}"))
+            return
+        kind, name, *rest = message
+        for channel in self._channels.get(name, ()):
+            if kind == b"message":
+                channel.deliver(rest[0])
+            elif kind == b"subscribe":
                 channel.lose()
-
-
-def _is_cancelled() -> bool:
-    """Tell whether this task was cancelled, even if it was not told."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    """Cancel a task until it ends, and look away from how it does."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=0.1)
-    if not task.cancelled():
-        task.exception()

@@ -60,20 +60,20 @@ return 1
 
 # What append and finish share: store, unless the producer is unknown or a gap lies before.
 # A stream that is gone while its owner is not was evicted: the producer begins it anew.
-# ARGV "token prev last" events: as they are pushed, so that few arguments have to be encoded.
+# A header is "token prev last", as it is pushed, so that few arguments have to be encoded.
 _STORE = """
-local token, prev, last = string.match(ARGV[1], '^(%S+) (%d+) (%d+)$')
-local function store()
-  local own = redis.call('HMGET', KEYS[2], 'o', 'n', 'c')
+local function store(log, owner, header, events)
+  local token, prev, last = string.match(header, '^(%S+) (%d+) (%d+)$')
+  local own = redis.call('HMGET', owner, 'o', 'n', 'c')
   if own[1] ~= token then return nil, nil end
   local tail = tonumber(own[2])
   if tail < tonumber(prev) or tail >= tonumber(last) then return own[2], own[3] end
-  if not redis.call('XADD', KEYS[1], 'NOMKSTREAM', last .. '-0', 'd', ARGV[2]) then
-    redis.call('DEL', KEYS[2])
+  if not redis.call('XADD', log, 'NOMKSTREAM', last .. '-0', 'd', events) then
+    redis.call('DEL', owner)
     return nil, nil
   end
-  redis.call('HSET', KEYS[2], 'n', last)
-  redis.call('PUBLISH', KEYS[1], ARGV[1] .. '\\n' .. ARGV[2])
+  redis.call('HSET', owner, 'n', last)
+  redis.call('PUBLISH', log, header .. '\\n' .. events)
   return last, own[3]
 end
 local function ack(tail, stop)
@@ -81,22 +81,31 @@ local function ack(tail, stop)
 end
 """
 
-# KEYS log own; ARGV header events. Replies twice the tail, plus one for a stop; -1 if unknown.
+# KEYS log own, for each generation; ARGV header events, for each.
+# Replies to each: twice the tail, plus one for a stop; -1 if unknown; a text if it failed.
 APPEND = Script(
     _STORE
     + """
-local tail, stop = store()
-if not tail then return -1 end
-return ack(tail, stop)
+local replies = {}
+for i = 1, #KEYS, 2 do
+  local done, tail, stop = pcall(store, KEYS[i], KEYS[i + 1], ARGV[i], ARGV[i + 1])
+  if not done then
+    replies[#replies + 1] = type(tail) == 'table' and tail.err or tostring(tail)
+  else
+    replies[#replies + 1] = tail and ack(tail, stop) or -1
+  end
+end
+return replies
 """
 )
 
-# KEYS log own see; ARGV header events outcome detail. Replies as APPEND.
+# KEYS log own see; ARGV header events outcome detail. Replies as APPEND to one.
 FINISH = Script(
     _TAIL
     + _STORE
     + """
-local reached, stop = store()
+local reached, stop = store(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+local token, prev = string.match(ARGV[1], '^(%S+) (%d+) %d+$')
 if not reached then
   local at, ending = tail(KEYS[1])
   if ending and ending[4] == token then return ack(at, nil) end
@@ -136,17 +145,27 @@ return tonumber(last)
 """
 )
 
-# KEYS log own see; ARGV token lease
+# KEYS log own see, for each generation; ARGV lease, and the token of each.
+# Replies to each: nothing if unknown, or the tail, whether to stop, and how many follow.
 BEAT = Script("""
-local own = redis.call('HMGET', KEYS[2], 'o', 'n', 'c', 't')
-if own[1] ~= ARGV[1] then return {0} end
-if redis.call('PEXPIRE', KEYS[1], own[4]) == 0 then
-  redis.call('DEL', KEYS[2])
-  return {0}
+local now = redis.call('TIME')[1]
+local function beat(log, owner, followers, token)
+  local own = redis.call('HMGET', owner, 'o', 'n', 'c', 't')
+  if own[1] ~= token then return {} end
+  if redis.call('PEXPIRE', log, own[4]) == 0 then
+    redis.call('DEL', owner)
+    return {}
+  end
+  redis.call('PEXPIRE', owner, ARGV[1])
+  redis.call('ZREMRANGEBYSCORE', followers, '-inf', now)
+  return {tonumber(own[2]), own[3] and 1 or 0, redis.call('ZCARD', followers)}
 end
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', redis.call('TIME')[1])
-return {1, tonumber(own[2]), own[3] and 1 or 0, redis.call('ZCARD', KEYS[3])}
+local replies = {}
+for i = 1, #KEYS, 3 do
+  local done, reply = pcall(beat, KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[(i + 2) / 3 + 1])
+  replies[#replies + 1] = done and reply or {}
+end
+return replies
 """)
 
 # KEYS log own; ARGV key. 0: nothing runs, 1: told its producer, 2: its producer is missing

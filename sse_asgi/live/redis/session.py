@@ -4,16 +4,13 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from typing import Any
 
 from sse_asgi.errors import LogUnavailableError
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.absence import Absence
 from sse_asgi.live.redis.commit import Commits
+from sse_asgi.live.redis.connection import Connections
 from sse_asgi.live.redis.push import Pushes
 from sse_asgi.live.redis.reading import Reading, parse_reading
 
@@ -62,19 +59,21 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pushes = Pushes(self._client, silence=settings.silence)
-        self._commits = Commits(self._client)
-        self._redis: Redis | None = None
+        self._slot = f"{{{settings.prefix}:"
+        connections = Connections(settings.url, timeout=settings.timeout)
+        self.pushes = Pushes(connections, silence=settings.silence)
+        self._commits = Commits(connections)
 
     async def run(
         self, script: scripts.Script, keys: Sequence[str], *arguments: str | bytes | int
     ) -> Any:  # noqa: ANN401 - each script has its own reply
         """Run a script; again, for up to `timeout` seconds, if the server fails."""
-        failing = Absence()
+        failing: Absence | None = None
         while True:
             try:
                 return await self._commits.run(script, keys, *arguments)
             except LogUnavailableError:
+                failing = failing or Absence()
                 if failing.seconds(missing=True) > self.settings.timeout:
                     raise
                 await asyncio.sleep(_PAUSE)
@@ -109,31 +108,14 @@ class Session:
 
     def keys(self, key: str, *names: str) -> list[str]:
         """Return the names of a generation's keys, all in one hash slot."""
-        slot = f"{{{self.settings.prefix}:{key}}}:"
+        slot = self.slot(key)
         return [slot + name for name in names]
+
+    def slot(self, key: str) -> str:
+        """Return what the names of a generation's keys begin with."""
+        return f"{self._slot}{key}}}:"
 
     async def aclose(self) -> None:
         """Close both connections, once what waits is done."""
         await self.pushes.aclose()
         await self._commits.aclose()
-        client, self._redis = self._redis, None
-        if client is not None:
-            await client.aclose()
-
-    def _client(self) -> Redis:
-        if self._redis is None:
-            redis_class: Any = Redis  # redis-py types it by halves
-            self._redis = cast(
-                "Redis",
-                redis_class.from_url(
-                    self.settings.url,
-                    retry=Retry(NoBackoff(), 0),
-                    socket_timeout=self.settings.timeout,
-                    socket_connect_timeout=self.settings.timeout,
-                    protocol=2,
-                    decode_responses=False,
-                    health_check_interval=0,
-                    client_name="sse_asgi",
-                ),
-            )
-        return self._redis

@@ -11,8 +11,8 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from sse_asgi.errors import FencedError, LeaseLostError, shown
-from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease
+from sse_asgi.errors import FencedError, LeaseLostError, LogError, LogUnavailableError, shown
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.absence import Absence
 from sse_asgi.live.redis.follow import Follower
@@ -22,6 +22,8 @@ from sse_asgi.live.redis.wire import pack
 _TOLD = 1
 _UNOWNED = 2
 _PAUSE = 0.25
+_APPENDS = 256  # in one call of a script, which holds up the server
+_BEATS = 50
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -43,8 +45,6 @@ class RedisLog:
     Raises:
         ValueError: If `prefix` or a number is not of that form.
     """
-
-    local = False
 
     def __init__(self, url: str, *, prefix: str, lease: float = 30.0, timeout: float = 5.0) -> None:
         if not _PREFIX.fullmatch(prefix):
@@ -75,16 +75,25 @@ class RedisLog:
         )
         return created == 1
 
-    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-        """Store the events at the positions after `prev`, and push them."""
-        reply = await self._run(
-            scripts.APPEND,
-            key,
-            ("log", "own"),
-            f"{token} {prev} {prev + len(events)}",
-            pack(events),
-        )
-        return _ack(key, reply)
+    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        """Store events at the positions that they name, and push them."""
+        if len(appends) <= _APPENDS:
+            return await self._append(appends)
+        answers: list[Ack | LogError] = []
+        for start in range(0, len(appends), _APPENDS):
+            answers += await self._append(appends[start : start + _APPENDS])
+        return answers
+
+    async def _append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        session = self._session()
+        keys: list[str] = []
+        arguments: list[str | bytes] = []
+        for key, token, prev, events in appends:
+            slot = session.slot(key)
+            keys += (slot + "log", slot + "own")
+            arguments += (f"{token} {prev} {prev + len(events)}", pack(events))
+        replies = await session.run(scripts.APPEND, keys, *arguments)
+        return [_answer(each.key, reply) for each, reply in zip(appends, replies, strict=True)]
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
         """Take a generation back after its lease, or the log, was lost."""
@@ -96,15 +105,17 @@ class RedisLog:
         return tail
 
     async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
-        """Renew the leases of all these generations, in one pipeline."""
-        lease = _milliseconds(self.lease)
-        replies = await asyncio.gather(
-            *(
-                self._run(scripts.BEAT, key, ("log", "own", "see"), token, lease)
-                for key, token in tokens.items()
-            )
-        )
-        return dict(zip(tokens, map(_lease, replies), strict=True))
+        """Renew the leases of all these generations, some at a time."""
+        session, lease = self._session(), _milliseconds(self.lease)
+        keys = list(tokens)
+        leases: dict[str, Lease] = {}
+        for start in range(0, len(keys), _BEATS):
+            some = keys[start : start + _BEATS]
+            names = [name for key in some for name in session.keys(key, "log", "own", "see")]
+            owners = [tokens[key] for key in some]
+            replies = await session.run(scripts.BEAT, names, lease, *owners)
+            leases.update(zip(some, map(_lease, replies), strict=True))
+        return leases
 
     async def finish(
         self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
@@ -193,13 +204,22 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _ack(key: str, reply: int) -> Ack:
+    answer = _answer(key, reply)
+    if isinstance(answer, LogError):
+        raise answer
+    return answer
+
+
+def _answer(key: str, reply: int | bytes) -> Ack | LogError:
+    if isinstance(reply, bytes):
+        return LogUnavailableError(f"redis: {reply.decode(errors='replace')}")
     if reply < 0:
-        raise LeaseLostError(f"the log knows no producer with this token for {key!r}")
+        return LeaseLostError(f"the log knows no producer with this token for {key!r}")
     return Ack(reply >> 1, bool(reply & 1))
 
 
 def _lease(reply: Sequence[int]) -> Lease:
-    if not reply[0]:
+    if not reply:
         return Lease(held=False)
-    _, tail, stop, followers = reply
+    tail, stop, followers = reply
     return Lease(held=True, tail=tail, stop=bool(stop), followers=followers)
