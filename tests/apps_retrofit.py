@@ -17,9 +17,10 @@ from tests.apps import RUNS, SIDE_ENDPOINTS, answer, lifespan
 from tests.sources import SOURCES, Run
 
 FAREWELL = ServerSentEvent(event="farewell", data="back soon")
+HEARTBEAT = 0.05  # seconds
 SHUTDOWN = Shutdown(grace=0.5, farewell=FAREWELL)
 OPTIONS = {
-    "heartbeat": {"heartbeat": 0.1},
+    "heartbeat": {"heartbeat": HEARTBEAT},
     "send-timeout": {"send_timeout": 0.3, "cleanup_timeout": 1.0},
 }
 PIECES = (b"data: fir", b"st \n", b"\nid: 1\ndata: second\n\n")
@@ -49,7 +50,7 @@ async def pieces(query):
     """Send two events in pieces, with silences longer than the heartbeat between them."""
     for piece in PIECES:
         yield piece
-        await anyio.sleep(0.35)
+        await anyio.sleep(5 * HEARTBEAT)
 
 
 def frames(query):
@@ -242,7 +243,7 @@ async def app(scope, receive, send):
         return await inner(scope, receive, send)
     options = {"shutdown": SHUTDOWN, **OPTIONS.get(query["source"], {})}
     if query["source"] == "pieces":
-        options["heartbeat"] = 0.1
+        options["heartbeat"] = HEARTBEAT
     wrapped = EventStreamMiddleware(inner, on_complete=run.on_complete, **options)
     try:
         await wrapped(scope, receive, partial(run.send, send))

@@ -216,7 +216,7 @@ SOURCES = {
     "failing": (failing, {}),
     "numbers": (numbers, {}),
     "random-pace": (random_pace, {}),
-    "heartbeat": (idle, {"heartbeat": 0.1}),
+    "heartbeat": (idle, {"heartbeat": 0.05}),
     "send-timeout": (big, {"send_timeout": 0.3}),
     "blocked-thread": (blocked_thread, {"cleanup_timeout": 0.3}),
 }

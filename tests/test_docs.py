@@ -162,10 +162,12 @@ def test_the_first_example_is_the_one_that_is_tested_everywhere(page):
 @pytest.mark.anyio
 async def test_the_apps_of_the_tutorial_stream():
     names = documents.run(TUTORIAL)
-    expected = "Hello, you! This text arrives word by word. "
-    assert await text_of(names["stream"], "/?prompt=you") == expected
-    assert await text_of(names["app"], "/stream/?prompt=you") == expected
-    assert await text_of(names["api"], "/stream/?prompt=you") == expected
+    texts = await asyncio.gather(
+        text_of(names["stream"], "/?prompt=you"),
+        text_of(names["app"], "/stream/?prompt=you"),
+        text_of(names["api"], "/stream/?prompt=you"),
+    )
+    assert texts == ["Hello, you! This text arrives word by word. "] * 3
 
 
 def test_the_page_of_the_tutorial_shows_the_text_and_ends(tmp_path):

@@ -12,6 +12,7 @@ from tests.conftest import require
 from tests.documents import blocks_of
 from tests.report import wait_for
 from tests.servers import ROOT, SERVERS, serve
+from tests.together import together
 
 EXAMPLES = ROOT / "docs" / "examples"
 FRAMEWORKS = {
@@ -39,7 +40,7 @@ PAGES = {
 }
 DONE = b"data: [DONE]\n\n"
 SECRET = {"authorization": "Bearer secret"}
-GRACE = 0.5  # seconds
+GRACE = 0.2  # seconds
 
 run_numbers = itertools.count()
 
@@ -133,7 +134,9 @@ class Stream:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_stream_arrives_and_its_text_is_kept(server, method):
+@together("name")
+def test_stream_arrives_and_its_text_is_kept(name, pool, method):
+    server = pool(name)
     request = {"method": "POST", "json": True} if method == "POST" else {}
     with Stream(server, "words", **request) as stream:
         assert stream.client.read_status() in (200, 201)
@@ -187,6 +190,7 @@ def test_framework_rejects_before_the_stream(server, method):
     assert stream.noise() == []
 
 
+@together("name")
 def test_server_that_is_told_to_stop_ends_the_stream_cleanly_and_exits(name, pool):
     server = pool(name)
     pool.forget(name)  # nobody else gets a server that has been stopped

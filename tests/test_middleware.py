@@ -20,6 +20,7 @@ from sse_asgi import (
     ServerSentEvent,
     Shutdown,
 )
+from sse_asgi.stream.ending import FINAL_GRACE
 from tests.stage import living_tasks
 from tests.stream.peer import BODY, START, Block, Peer, Record, soon
 from tests.test_shutdown import Handler, handlers  # noqa: F401 - a fixture
@@ -297,7 +298,8 @@ async def test_client_that_takes_too_long_for_the_last_message_ends_the_stream()
 
 
 @pytest.mark.parametrize("listens", [False, True])
-async def test_client_that_leaves_while_the_last_message_blocks_gets_a_moment(listens):
+async def test_client_that_leaves_while_the_last_message_blocks_gets_a_moment(listens, monkeypatch):
+    monkeypatch.setitem(FINAL_GRACE, Outcome.DISCONNECTED, 0.4)
     block = Block(b"end")
 
     async def last(send):

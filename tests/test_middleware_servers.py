@@ -3,6 +3,7 @@
 import gzip
 import itertools
 import signal
+import threading
 import zlib
 from contextlib import ExitStack
 
@@ -14,6 +15,7 @@ from tests.conftest import require
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 from tests.test_servers import until_stuck
+from tests.together import together
 
 MODULES = {
     "by-hand": (),
@@ -54,8 +56,13 @@ class Pool:
     def __init__(self, factory, stack):
         self._factory, self._stack = factory, stack
         self._started = {}
+        self._lock = threading.Lock()
 
     def __call__(self, name):
+        with self._lock:
+            return self._get(name)
+
+    def _get(self, name):
         if name not in self._started:
             for part in itertools.chain.from_iterable(MODULES.values()):
                 require(part)
@@ -135,6 +142,7 @@ def test_stream_has_the_headers_and_is_transcribed(pool, pair):
     stream.assert_quiet()
 
 
+@together("pair")
 def test_keep_alives_fill_the_silence(pool, pair):
     with open_stream(pool, pair, "heartbeat") as stream:
         stream.client.read_until(KEEP_ALIVE * 3)
@@ -147,6 +155,7 @@ def test_keep_alives_fill_the_silence(pool, pair):
 
 
 @pytest.mark.parametrize("framework", RAW)
+@together("framework")
 def test_keep_alives_never_come_inside_of_an_event(pool, framework):
     with open_stream(pool, (MAIN, framework), "pieces") as stream:
         body = bytes(stream.client.read_all())
@@ -161,6 +170,7 @@ def test_keep_alives_never_come_inside_of_an_event(pool, framework):
 
 
 @pytest.mark.parametrize("source", ["silent", "idle", "paced", "big"])
+@together("pair")
 def test_client_that_leaves_is_noticed_and_the_text_is_kept(pool, pair, source):
     small = 4096 if source == "big" else None
     with open_stream(pool, pair, source, receive_buffer=small) as stream:
@@ -209,6 +219,7 @@ def test_endpoint_that_fails_ends_with_an_error_event(pool, pair):
 
 
 @pytest.mark.parametrize("framework", PLAIN)
+@together("framework")
 def test_client_that_takes_too_long_ends_the_stream(pool, framework):
     with open_stream(pool, (MAIN, framework), "send-timeout", receive_buffer=4096) as stream:
         stream.client.read_status()

@@ -14,6 +14,7 @@ import pytest
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 from tests.sources import ENOUGH_TO_BLOCK, MANY, digest
+from tests.together import together
 
 PROMPT = 0.2  # seconds from the client's leaving to the end of the source's clean-up
 TRIES = 3  # a measurement on a loaded machine may be repeated; what is right may not
@@ -47,12 +48,18 @@ def name(request):
     return request.param
 
 
-@pytest.fixture
-def server(name, pool):
+@contextlib.contextmanager
+def taken_from(pool, name):
     """Give a running server; after the test no task of it may be left."""
     running, at_rest = pool(name)
     yield running
     wait_for(lambda: tasks(running) <= at_rest, what="every task of the test is gone")
+
+
+@pytest.fixture
+def server(name, pool):
+    with taken_from(pool, name) as running:
+        yield running
 
 
 def only(*names):
@@ -140,8 +147,10 @@ def leave_once(server, source, how, **request):
 
 @pytest.mark.parametrize("how", ["close", "reset"])
 @pytest.mark.parametrize("source", ["silent", "idle", "paced", "big"])
-def test_source_is_cleaned_up_at_once_when_its_client_leaves(server, source, how):
-    in_time(lambda: leave_once(server, source, how))
+@together("name", at_once=2)  # no more, for it is timed
+def test_source_is_cleaned_up_at_once_when_its_client_leaves(name, pool, source, how):
+    with taken_from(pool, name) as server:
+        in_time(lambda: leave_once(server, source, how))
 
 
 @pytest.mark.parametrize("size", [900_000, 3_000_000])
@@ -202,47 +211,53 @@ def test_source_reads_the_json_body_when_it_has_begun(server):
         ("numbers", b"data: one\n\n", "TypeError"),
     ],
 )
-def test_source_that_fails_ends_with_an_error_event(server, source, events, error):
-    log_start, run = len(server.log), new_run(source)
-    with server.open(f"/stream/{source}?run={run}") as client:
-        body = client.read_all()
-    assert body.startswith(events + b"event: error\ndata: {")
-    assert body.endswith(b"}\n\n")
-    assert b"fell over" not in body
-    complete = server.report.wait(run, "complete")
-    assert complete["outcome"] == "failed"
-    assert complete["error"].startswith(error)
-    assert error in server.report.wait(run, "raised")["error"]
-    wait_for(lambda: error.split("(")[0] in server.log[log_start:], what="the log tells of it")
+@together("name")
+def test_source_that_fails_ends_with_an_error_event(name, pool, source, events, error):
+    with taken_from(pool, name) as server:
+        log_start, run = len(server.log), new_run(source)
+        with server.open(f"/stream/{source}?run={run}") as client:
+            body = client.read_all()
+        assert body.startswith(events + b"event: error\ndata: {")
+        assert body.endswith(b"}\n\n")
+        assert b"fell over" not in body
+        complete = server.report.wait(run, "complete")
+        assert complete["outcome"] == "failed"
+        assert complete["error"].startswith(error)
+        assert error in server.report.wait(run, "raised")["error"]
+        wait_for(lambda: error.split("(")[0] in server.log[log_start:], what="the log tells of it")
 
 
-def test_comments_keep_an_idle_stream_alive(server):
-    run, begun = new_run("heartbeat"), time.monotonic()
-    with server.open(f"/stream/heartbeat?run={run}") as client:
-        body = bytes(client.read_until(b": keep-alive\n" * 3))
-        assert time.monotonic() - begun >= 0.29
-        client.leave()
-        server.report.wait(run, "complete")
-    events = b"data: first \n\ndata: second\n\n"
-    assert body == events + b": keep-alive\n" * ((len(body) - len(events)) // 13)
-
-
-def test_send_that_takes_too_long_ends_the_stream(server):
-    log_start, run, kind = len(server.log), new_run("send-timeout"), SERVERS[server.name]
-    with server.open(f"/stream/send-timeout?run={run}", receive_buffer=4096) as client:
-        if kind.blocks and kind.cancellable:
-            client.read_status()
-            complete = server.report.wait(run, "complete", within=15.0)
-        else:  # this server's `send` ends when the client leaves, and no sooner
-            until_stuck(server, client, run)
-            time.sleep(0.4)
+@together("name")
+def test_comments_keep_an_idle_stream_alive(name, pool):
+    with taken_from(pool, name) as server:
+        run, begun = new_run("heartbeat"), time.monotonic()
+        with server.open(f"/stream/heartbeat?run={run}") as client:
+            body = bytes(client.read_until(b": keep-alive\n" * 3))
+            assert time.monotonic() - begun >= 0.14
             client.leave()
-            complete = server.report.wait(run, "complete")
-        server.report.wait(run, "returned")
-    assert complete["outcome"] == ("timed_out" if kind.blocks else "disconnected")
-    assert complete["digest"] == server.report.wait(run, "cleaned")["digest"]
-    assert server.report.notes(run, "raised") == []
-    assert server.noise(log_start) == []
+            server.report.wait(run, "complete")
+        events = b"data: first \n\ndata: second\n\n"
+        assert body == events + b": keep-alive\n" * ((len(body) - len(events)) // 13)
+
+
+@together("name")
+def test_send_that_takes_too_long_ends_the_stream(name, pool):
+    with taken_from(pool, name) as server:
+        log_start, run, kind = len(server.log), new_run("send-timeout"), SERVERS[server.name]
+        with server.open(f"/stream/send-timeout?run={run}", receive_buffer=4096) as client:
+            if kind.blocks and kind.cancellable:
+                client.read_status()
+                complete = server.report.wait(run, "complete", within=15.0)
+            else:  # this server's `send` ends when the client leaves, and no sooner
+                until_stuck(server, client, run)
+                time.sleep(0.4)
+                client.leave()
+                complete = server.report.wait(run, "complete")
+            server.report.wait(run, "returned")
+        assert complete["outcome"] == ("timed_out" if kind.blocks else "disconnected")
+        assert complete["digest"] == server.report.wait(run, "cleaned")["digest"]
+        assert server.report.notes(run, "raised") == []
+        assert server.noise(log_start) == []
 
 
 def test_client_that_does_not_read_for_a_while_gets_everything(server):

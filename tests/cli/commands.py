@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.servers import ROOT, Running, launch
@@ -31,11 +31,14 @@ def run(
 
 @contextlib.contextmanager
 def serving(
-    *arguments: str, directory: Path, environment: dict[str, str] | None = None
+    *arguments: str,
+    directory: Path,
+    environment: dict[str, str] | None = None,
+    program: Sequence[str] = SSE_ASGI,
 ) -> Iterator[Running]:
     """Run a command that serves, on a port that it chooses, for the length of the block."""
     running = launch(
-        lambda _: [*SSE_ASGI, *arguments, "--port", "0"],
+        lambda _: [*program, *arguments, "--port", "0"],
         directory=directory,
         name=arguments[0],
         environment=environment,

@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli import commands
 from tests.servers import wait_for
+from tests.together import together
 
 APP = """
 import asyncio
@@ -110,6 +111,7 @@ def read_text(response):
         ("app:stream", "GET", "/", "from an app"),
     ],
 )
+@together("target", "method", "path", "text", at_once=4)
 def test_serves_whatever_makes_strings(directory, target, method, path, text):
     with commands.serving("serve", target, directory=directory) as running:
         for _ in range(2):  # each request anew

@@ -2,6 +2,8 @@
 
 import signal
 import socket
+import sys
+import time
 
 import pytest
 
@@ -106,10 +108,18 @@ def test_ctrl_c_ends_cleanly_also_while_a_stream_is_open(directory, opened):
         assert lines == (["cleaned up"] if opened == "endless" else [])
 
 
+SOONER = "from sse_asgi.cli import main, server; server.LONGEST_END = 1.0; raise SystemExit(main())"
+
+
 def test_ctrl_c_ends_an_app_that_knows_nothing_of_it(directory):
-    with commands.serving("serve", "app:plain", directory=directory) as running:
-        with running.open("/") as client:
-            client.read_until(b"x")
-            running.signal(signal.SIGINT)
-            assert running.process.wait(20) == 0
-        assert "Traceback" not in running.log
+    program = [sys.executable, "-c", SOONER]
+    with (
+        commands.serving("serve", "app:plain", directory=directory, program=program) as running,
+        running.open("/") as client,
+    ):
+        client.read_until(b"x")
+        begun = time.monotonic()
+        running.signal(signal.SIGINT)
+        assert running.process.wait(20) == 0
+        assert time.monotonic() - begun > 0.9  # it had its time
+    assert "Traceback" not in running.log

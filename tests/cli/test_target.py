@@ -3,6 +3,7 @@
 import pytest
 
 from tests.cli import commands
+from tests.together import together
 
 APP = """
 from sse_asgi import EventStream
@@ -78,6 +79,7 @@ def directory(tmp_path_factory):
         ("exiting:answer", "importing 'exiting' failed at {here}/exiting.py:2: SystemExit: bye"),
     ],
 )
+@together("target", "message", at_once=2)
 def test_a_wrong_name_is_one_clear_line_and_exit_status_2(directory, target, message):
     result = commands.run("serve", target, directory=directory)
     assert result.stderr.splitlines() == [f"sse-asgi serve: {message.format(here=directory)}"]
@@ -93,6 +95,7 @@ def test_a_wrong_name_is_one_clear_line_and_exit_status_2(directory, target, mes
         ("names:answer", "importing 'names' failed at {here}/names.py:1: ImportError: "),
     ],
 )
+@together("target", "part", at_once=2)
 def test_what_cannot_be_served_is_named_with_its_type(directory, target, part):
     result = commands.run("serve", target, directory=directory)
     assert result.returncode == 2
@@ -101,6 +104,7 @@ def test_what_cannot_be_served_is_named_with_its_type(directory, target, part):
 
 
 @pytest.mark.parametrize("option", ["--framing=json", "--heartbeat=1"])
+@together("option")
 def test_an_asgi_app_takes_no_options_of_a_stream(directory, option):
     result = commands.run("serve", "app:stream", option, directory=directory)
     assert result.returncode == 2

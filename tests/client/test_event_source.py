@@ -323,7 +323,8 @@ async def test_retry_after_is_waited_for(serve, client):
     assert server.requests[1].at - server.requests[0].at >= 1.0
 
 
-async def test_a_refusal_carries_what_the_server_says(serve, client):
+async def test_a_refusal_carries_what_the_server_says(serve, client, monkeypatch):
+    monkeypatch.setattr("sse_asgi.client.connection._BODY_TIMEOUT", 0.3)
     server = serve(stream(b'{"error": "no key"}', 60, status=401, content_type="application/json"))
     with pytest.raises(StreamRefusedError, match="credentials") as caught:
         await receive(server.url, client=client)

@@ -25,10 +25,10 @@ def chromium():
 
 
 @pytest.fixture(scope="module", params=["memory", "redis"])
-def demo(request, tmp_path_factory):
+def demo(request, tmp_path_factory, hurried):
     """Serve the demo from one process, or from two that share a Redis."""
     directory = tmp_path_factory.mktemp("demo")
-    environment = {"OPENAI_BASE_URL": ""}
+    environment, _ = hurried
     if request.param == "memory":
         with commands.serving("demo", directory=directory, environment=environment) as running:
             yield running
@@ -63,7 +63,7 @@ def open_page(chromium):
         each.context.close()
 
 
-def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network):
+def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network, hurry):
     first = open_page(demo.url)
     first.generate.click()
     first.wait_for_chunks(10)
@@ -79,6 +79,8 @@ def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network):
     assert second.chunks() < 60  # it was cut
     network.go_up()
     second.context.set_offline(False)
+    second.wait_for_chunks(61)  # it goes on, and with what is made from now on
+    hurry()
 
     for page in (first, second):
         assert page.wait_for_verdict() == "identical"
@@ -131,10 +133,11 @@ def test_an_option_that_cannot_work_is_refused_with_its_remedy(tmp_path, argumen
     assert repr(arguments[1]) in done.stderr
 
 
-def test_a_redis_that_is_away_is_told_and_told_to_stop_every_worker_ends(tmp_path, open_page):
-    environment = {"OPENAI_BASE_URL": ""}
+def test_a_redis_that_is_away_is_told_and_told_to_stop_every_worker_ends(
+    tmp_path, open_page, without_redis
+):
     arguments = ("demo", "--redis", f"redis://127.0.0.1:{free_port()}", "--workers", "2")
-    with commands.serving(*arguments, directory=tmp_path, environment=environment) as running:
+    with commands.serving(*arguments, directory=tmp_path, environment=without_redis) as running:
         page = open_page(running.url)
         page.generate.click()
         assert page.wait_for_verdict() == "failed"

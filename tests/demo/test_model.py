@@ -25,13 +25,23 @@ def model():
     return NGramModel(embedded_text())
 
 
+@pytest.fixture(scope="module")
+def again():
+    """Give another model of the same text."""
+    return NGramModel(embedded_text())
+
+
+@pytest.fixture(scope="module")
+def stories(model):
+    return [write(model, "Tell me a story.", seed=seed) for seed in range(200)]
+
+
 def write(model, prompt, **options):
     return "".join(model.generate(prompt, **options))
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_a_seed_fixes_the_passage(model, prompt):
-    again = NGramModel(embedded_text())
+def test_a_seed_fixes_the_passage(model, again, prompt):
     for seed in range(5):
         assert write(model, prompt, seed=seed) == write(again, prompt, seed=seed)
 
@@ -85,9 +95,8 @@ def test_has_no_blank_beginning_end_or_double_gap(model):
         assert not re.search(r"\n{3}|  | \n|\n ", text)
 
 
-def test_most_passages_end_with_a_sentence(model):
-    texts = [write(model, "Tell me a story.", seed=seed) for seed in range(200)]
-    whole = [text for text in texts if re.search(r"[.!?][\u2019\u201d)]*\Z", text)]
+def test_most_passages_end_with_a_sentence(stories):
+    whole = [text for text in stories if re.search(r"[.!?][\u2019\u201d)]*\Z", text)]
     assert len(whole) > 160
 
 
@@ -106,11 +115,10 @@ def test_a_prompt_that_breaks_off_is_carried_on(model, prompt, beginning):
 
 
 @pytest.mark.parametrize("name", ["Gryphon", "Caterpillar", "Duchess", "Dormouse"])
-def test_a_name_in_the_prompt_comes_up_more_often(model, name):
-    def mentions(prompt):
-        return sum(name in write(model, prompt, seed=seed) for seed in range(60))
-
-    assert mentions(f"Tell me about the {name}.") > 2 * mentions("Tell me a story.")
+def test_a_name_in_the_prompt_comes_up_more_often(model, stories, name):
+    asked = [write(model, f"Tell me about the {name}.", seed=seed) for seed in range(60)]
+    unasked = stories[:60]  # of the same seeds
+    assert sum(name in text for text in asked) > 2 * sum(name in text for text in unasked)
 
 
 def test_is_no_copy_of_the_book(model):

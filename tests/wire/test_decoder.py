@@ -271,7 +271,8 @@ def test_a_refused_feed_moves_no_id():
     assert decoder.last_event_id == "1"
 
 
-def cpu_seconds(stream: bytes, size: int) -> float:
+def cpu_seconds(stream: bytes, size: int, *, enough: float = 0) -> float:
+    """Return the best of a few measurements; one that is less than `enough` is the last."""
     feeds = list(pieces(stream, size))
     best = float("inf")
     gc.disable()  # it walks all events that are alive, which is no work of the decoder's
@@ -280,6 +281,8 @@ def cpu_seconds(stream: bytes, size: int) -> float:
             start = time.process_time()
             outcome(feeds)
             best = min(best, time.process_time() - start)
+            if best < enough:
+                break
     finally:
         gc.enable()
     return best
@@ -301,7 +304,8 @@ def test_time_is_linear_in_the_stream(unit: bytes, framed: bytes, size: int):
         return framed % (unit * (length // len(unit)))
 
     # Linear time gives a ratio of 4, quadratic time of 16.
-    assert cpu_seconds(stream(1_600_000), size) < 9 * cpu_seconds(stream(400_000), size) + 0.05
+    limit = 9 * cpu_seconds(stream(400_000), size) + 0.05
+    assert cpu_seconds(stream(1_600_000), size, enough=limit) < limit
 
 
 def test_a_large_event_in_small_pieces_is_decoded_in_a_moment():
