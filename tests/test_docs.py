@@ -106,8 +106,17 @@ def check_command(words, project):
         assert any(name.startswith(words[0]) for name in wanted)
     elif words[0] == "uvicorn":
         assert any(name.startswith("uvicorn") for name in project["optional-dependencies"]["demo"])
+    elif words[:2] == ["python", "-m"]:
+        check_module(words[2], words[3:])
     else:
         assert words[0] in {"curl", "zensical", "nginx", "cat", "echo"}, words
+
+
+def check_module(name, options):
+    folder = documents.ROOT / name.replace(".", "/")
+    source = (folder / "__main__.py").read_text()
+    for option in options:
+        assert not option.startswith("--") or f'"{option}"' in source, option
 
 
 def check_install(words, project):

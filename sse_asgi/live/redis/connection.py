@@ -84,6 +84,8 @@ class Connection:
         self._receive = receive
         self._lose: Callable[[Exception], None] | None = lose
         self._sending: set[asyncio.Task[None]] = set()
+        self._began = False
+        self._closing: asyncio.Task[None] | None = None
         self._reading = asyncio.create_task(self._read(), name="sse_asgi redis replies")
 
     def send(self, commands: Sequence[Command]) -> None:
@@ -94,14 +96,14 @@ class Connection:
 
     def close(self, error: Exception | None = None) -> None:
         """Close it; with an error it counts as lost."""
-        lose, self._lose = self._lose, None
         self._reading.cancel()
-        if error is not None and lose is not None:
-            lose(error)
+        if not self._began:  # a task that is cancelled before its first step does nothing at all
+            self._closing = asyncio.create_task(self._disconnect())
+        self._say_lost(error)
 
     async def wait_closed(self) -> None:
         """Wait until it is closed."""
-        await asyncio.wait([self._reading])
+        await asyncio.wait([each for each in (self._reading, self._closing) if each is not None])
 
     def _pack(self, commands: Sequence[Command]) -> Any:  # noqa: ANN401 - for redis-py
         if _hiredis is None:
@@ -115,15 +117,24 @@ class Connection:
             self.close(error)
 
     async def _read(self) -> None:
+        self._began = True
         try:
             while True:
                 self._receive(await self._next_reply())
         except FAILURES as error:
-            self.close(error)
+            self._say_lost(error)
         finally:
-            for sending in tuple(self._sending):  # to a server that takes nothing more
-                sending.cancel()
-            await self._made.disconnect(nowait=True)
+            await self._disconnect()
+
+    def _say_lost(self, error: Exception | None) -> None:
+        lose, self._lose = self._lose, None
+        if error is not None and lose is not None:
+            lose(error)
+
+    async def _disconnect(self) -> None:
+        for sending in tuple(self._sending):  # to a server that takes nothing more
+            sending.cancel()
+        await self._made.disconnect(nowait=True)
 
     async def _next_reply(self) -> Any:  # noqa: ANN401 - whatever a reply may be
         try:
