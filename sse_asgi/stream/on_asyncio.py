@@ -25,6 +25,7 @@ from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
 from sse_asgi.stream.steps import DONE, Steps, first_step, go_on, one_turn, rest_of, wake
+from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
 
 THREADS_TURN: Final = 0.000_05
@@ -130,7 +131,11 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                 return self.line.begin_to_transmit(message, text_chunks)
             self.line.text_chunks += text_chunks  # the framing made nothing of them
             return None
-        sending, waiter = first_step(self.flush())
+        try:
+            sending, waiter = first_step(self.flush())
+        except asyncio.CancelledError:  # not of this task, which runs: the server's send itself
+            self.line_failed(Outcome.SHUT_DOWN)
+            return None
         return None if waiter is DONE else rest_of(sending, waiter)
 
     def _wait_for_slow_client(self, sending: Steps) -> Steps:

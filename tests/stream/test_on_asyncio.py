@@ -787,3 +787,23 @@ async def test_eager_tasks_send_keep_alives_too():
             peer.leave()
     finally:
         loop.set_task_factory(before)
+
+
+async def test_a_send_that_is_cancelled_by_nobody_here_ends_the_stream_and_its_source():
+    record, cleaned = Record(), []
+
+    async def on_send(message):
+        if b"data: a" in message.get("body", b""):
+            raise asyncio.CancelledError
+
+    async def source(request):
+        try:
+            yield "a"
+            await asyncio.sleep(PATIENCE)
+        finally:
+            cleaned.append(1)
+
+    async with native(EventStream(source, on_complete=record), on_send=on_send):
+        pass
+    assert cleaned == [1]
+    assert record.only.outcome is Outcome.SHUT_DOWN
