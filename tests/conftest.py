@@ -65,3 +65,30 @@ def require(part: str) -> str:
     if os.environ.get(REQUIRE_ALL) == "1":
         pytest.fail(f"{reason} ({REQUIRE_ALL}=1 forbids to skip)", pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Start a real Chromium."""
+    require("playwright")
+    path = require("chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_in_chromium(chromium):
+    """Open pages, given their class and address; their contexts are closed after the test."""
+    opened = []
+
+    def open_(kind, url):
+        opened.append(kind(chromium, url))
+        return opened[-1]
+
+    yield open_
+    for each in opened:
+        each.context.close()

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.conftest import require
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 
@@ -14,18 +13,6 @@ ASK = (
     " ask('/answer', { prompt }, show, leave.signal)"
     ".then(() => (ended = 'well'), (error) => (ended = error.message)) }"
 )
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    require("playwright")
-    path = require("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

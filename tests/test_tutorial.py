@@ -95,19 +95,6 @@ def test_curl_shows_each_token_as_it_comes(url):
     arrives_token_by_token(listen)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    """Start a real Chromium."""
-    require("playwright")
-    path = require("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def test_event_source_of_a_browser_gets_each_token_as_it_comes(url, chromium):
     page = chromium.new_page()
     address = url.partition("/stream/")[0] + "/page"

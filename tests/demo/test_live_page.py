@@ -1,27 +1,16 @@
 """The demo's answers outlive its page: reloads, lost networks and second tabs, in a browser."""
 
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.cli import commands
-from tests.conftest import require
 from tests.demo.test_page import Demo
 from tests.live.network import Network
 from tests.live.redis_server import RedisServer, free_port
 from tests.servers import wait_for
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    require("playwright")
-    path = require("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module", params=["memory", "redis"])
@@ -45,22 +34,13 @@ def demo(request, tmp_path_factory, hurried):
 
 @pytest.fixture
 def network(demo):
-    network = Network(demo.port)
-    yield network
-    network.close()
+    with closing(Network(demo.port)) as network:
+        yield network
 
 
 @pytest.fixture
-def open_page(chromium):
-    opened = []
-
-    def open_(url):
-        opened.append(Demo(chromium, url))
-        return opened[-1]
-
-    yield open_
-    for each in opened:
-        each.context.close()
+def open_page(open_in_chromium):
+    return partial(open_in_chromium, Demo)
 
 
 def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network, hurry):

@@ -10,24 +10,11 @@ import pytest
 
 from sse_asgi import EventStreamDecoder
 from tests.cli import commands
-from tests.conftest import require
 from tests.demo.endpoints import fake_endpoint
 from tests.demo.fake_openai import AWKWARD
 from tests.servers import wait_for
 
 VERDICT = re.compile("^(identical|prefix|differs|failed)$")
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    require("playwright")
-    path = require("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

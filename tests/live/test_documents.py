@@ -1,12 +1,13 @@
 """The pages about live: what they promise is tested, and their code does what they say."""
 
 import re
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests import documents
-from tests.conftest import require
 from tests.documents import DOCS
 from tests.live.network import Network
 from tests.servers import SERVERS, serve, wait_for
@@ -42,18 +43,6 @@ def says_that_it_runs(running):
     return f"running on {running.url} " in running.log
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    require("playwright")
-    path = require("chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 class Tab:
     """The tutorial's page in a tab with a network of its own."""
 
@@ -75,22 +64,13 @@ class Tab:
 
 @pytest.fixture
 def network(tutorial):
-    network = Network(tutorial.port)
-    yield network
-    network.close()
+    with closing(Network(tutorial.port)) as network:
+        yield network
 
 
 @pytest.fixture
-def open_tab(chromium):
-    tabs = []
-
-    def open_(url):
-        tabs.append(Tab(chromium, url))
-        return tabs[-1]
-
-    yield open_
-    for tab in tabs:
-        tab.context.close()
+def open_tab(open_in_chromium):
+    return partial(open_in_chromium, Tab)
 
 
 def test_a_reload_a_lost_network_and_a_second_tab_lose_nothing(tutorial, open_tab, network):
