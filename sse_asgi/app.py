@@ -11,6 +11,7 @@ from sse_asgi.stream.options import (
     Options,
     make_headers,
 )
+from sse_asgi.stream.other_scopes import answer_other
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.run import respond
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
@@ -100,13 +101,8 @@ class EventStream:
         """
         if scope["type"] == "http":
             await self._answer(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await _complete_lifespan(receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000, "reason": ""})
         else:
-            raise ValueError(f"an event stream cannot answer a scope of type {scope['type']!r}")
+            await answer_other(scope, receive, send)
 
     def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["method"] == "HEAD":
@@ -123,11 +119,3 @@ class EventStream:
             "headers": list(options.headers),
         })  # fmt: skip
         await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _complete_lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return

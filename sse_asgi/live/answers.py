@@ -11,6 +11,7 @@ from sse_asgi.live.log import Head
 from sse_asgi.live.viewing import Viewing, owner_of
 from sse_asgi.stream.asgi import Receive, Scope, Send
 from sse_asgi.stream.options import Options
+from sse_asgi.stream.other_scopes import answer_other
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.run import respond
 from sse_asgi.stream.source import SourceOpener
@@ -49,7 +50,8 @@ class Answers:
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request whose path ends with the id, for whoever may see that generation."""
-        if not await _is_http(scope, receive, send):
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
             return
         method = scope["method"]
         if method not in ("GET", "HEAD", "DELETE"):
@@ -70,7 +72,8 @@ class Answers:
 
     async def serve(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Follow one generation, for whoever was let through to here."""
-        if not await _is_http(scope, receive, send):
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
             return
         try:
             head = await self._viewing.look(key)
@@ -113,24 +116,6 @@ def _cursor(request: Request) -> str:
     """Return the cursor that a viewer sends. The header is newer: a browser repeats its URL."""
     header = request.headers.get("last-event-id")
     return request.query_params.get("last_event_id", "") if header is None else header
-
-
-async def _is_http(scope: Scope, receive: Receive, send: Send) -> bool:
-    kind: str = scope["type"]
-    if kind == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1000, "reason": ""})
-    elif kind == "lifespan":
-        await _complete_lifespan(receive, send)
-    return kind == "http"
-
-
-async def _complete_lifespan(receive: Receive, send: Send) -> None:
-    while True:
-        message = await receive()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
 
 
 async def _answer(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:

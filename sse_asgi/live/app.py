@@ -30,6 +30,7 @@ from sse_asgi.stream.options import (
     Options,
     make_headers,
 )
+from sse_asgi.stream.other_scopes import complete_lifespan
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.transcript import Outcome, Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
@@ -249,19 +250,9 @@ class Live:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
         if scope["type"] == "lifespan":
-            await self._live_on(receive, send)
+            await complete_lifespan(receive, send, at_shutdown=self.aclose)
         else:
             await self._answers.route(scope, receive, send)
-
-    async def _live_on(self, receive: Receive, send: Send) -> None:
-        """Complete the lifespan protocol, where this is served as the whole application."""
-        while True:
-            message = await receive()
-            if message["type"] == "lifespan.shutdown":
-                await self.aclose()
-            await send({"type": f"{message['type']}.complete"})
-            if message["type"] == "lifespan.shutdown":
-                return
 
     async def _stop(self, key: str, head: Head) -> bool:
         """Stop a generation that the caller may stop."""
