@@ -6,7 +6,7 @@ Times are `time.monotonic()`, which all processes of a Linux machine share.
 
 Side endpoints: `/ready` answers with SSE_TEST_TOKEN, `/state` tells how far a run has come,
 `/step` lets its source go on, `/release` wakes its blocked threads, `/tasks` lists what the
-event loop has running, and `/pool` borrows a worker thread.
+event loop has running, `/pool` borrows a worker thread, and `/collect` collects the garbage.
 """
 
 import asyncio
@@ -87,6 +87,7 @@ SIDE_ENDPOINTS = {
     "/release": release,
     "/step": step,
     "/pool": pool,
+    "/collect": lambda query: gc.collect(),
 }
 
 
