@@ -42,7 +42,7 @@ class ItemDecoder(EventStreamDecoder):
 class CommentDecoder(ItemDecoder):
     """Note the comments as well, which the standard has clients ignore.
 
-    It reads line by line: the shortcuts of its base know no comments.
+    It reads line by line, but for an event that comes alone: other blocks may have comments.
     """
 
     def __init__(self, *, last_event_id: str, max_event_size: int) -> None:
@@ -55,18 +55,18 @@ class CommentDecoder(ItemDecoder):
         A comment counts when its line ends, wherever it stands.
         """
         self._items = []
-        self.feed(data)
+        self._items += self.feed(data)
         return self._items
 
-    def _interpret_blocks(self, blocks: str) -> list[MessageEvent]:
-        return self._interpret(blocks)
+    def _interpret_blocks(self, lines: str) -> list[MessageEvent]:
+        return self._interpret(lines)
 
     def _interpret(self, lines: str) -> list[MessageEvent]:
-        for line in lines[:-1].split("\n"):
+        for line in lines.split("\n")[:-1]:
             if line.startswith(":"):
                 self._items.append(Comment(line[1:].removeprefix(" ")))
             else:
-                self._items += self._read(f"{line}\n")
+                self._items += super()._interpret(f"{line}\n")
         return []
 
 

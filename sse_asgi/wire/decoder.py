@@ -12,13 +12,15 @@ How the same result comes out for every way of cutting the bytes, in linear time
 """
 
 from sse_asgi.errors import EventTooLargeError, InvalidEventError, shown
-from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent, message_events
+from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent, message_event, message_events
 
 DEFAULT_MAX_EVENT_SIZE = 33_554_432
 """The default limit on one event, in bytes: 32 MiB."""
 
 _BOM = b"\xef\xbb\xbf"
-_CR = ord("\r")  # `in` takes a byte's value ten times as fast as a string of one byte
+# `in` takes a byte's value ten times as fast as a string of one byte.
+_LF = ord("\n")
+_CR = ord("\r")
 _COMMENT = ord(":")
 
 
@@ -86,12 +88,17 @@ class EventStreamDecoder:
         # the next feed begins as this one did. Should this one end with CR and that one begin with
         # its LF, then that LF is read as one more blank line, which does nothing here.
         if self._between_events and type(data) is bytes and len(data) <= self._max_event_size:
+            rest = data.removeprefix(b"data: ")
+            line = rest.removesuffix(b"\n\n")
+            if data is not rest is not line and _LF not in line and _CR not in line:  # as most are
+                return [message_event(line.decode("utf-8", "replace"), self._last_event_id)]
             blocks = _with_lf(data) if _CR in data else data
             if blocks[-2:] == b"\n\n":
                 return self._interpret_blocks(blocks.decode("utf-8", "replace"))
-        lines = self._take_lines(self._admit(data))
+        begins_block = not self._block_size
+        lines = self._take_lines(self._admit(data)).decode("utf-8", "replace")
         self._between_events = self._is_between_events()
-        return self._interpret(lines.decode("utf-8", "replace")) if lines else []
+        return self._interpret_blocks(lines) if begins_block else self._interpret(lines)
 
     def _admit(self, data: bytes | bytearray | memoryview) -> bytes:
         """Return what is left of the bytes without a BOM, and without an LF that ended before."""
@@ -169,41 +176,19 @@ class EventStreamDecoder:
             "give the decoder a larger max_event_size, or have the server send smaller events"
         )
 
-    def _interpret_blocks(self, blocks: str) -> list[MessageEvent]:
-        if blocks[:6] != "data: ":
-            return self._interpret(blocks)
-        data = blocks[6:-2]
-        if "\n" not in data:  # one event, of one line
-            return [MessageEvent(data, "message", self._last_event_id)]
-        return self._read_data_blocks(data.split("\n\ndata: "))
+    def _interpret_blocks(self, lines: str) -> list[MessageEvent]:
+        # Most blocks are one line of data. A run of those needs no look at its lines.
+        if lines[:6] == "data: " and lines[-2:] == "\n\n":
+            texts = lines.split("\n\ndata: ")
+            texts[0] = texts[0][6:]
+            texts[-1] = texts[-1][:-2]
+            if "\n" not in "".join(texts):
+                return message_events(texts, self._last_event_id)
+        return self._interpret(lines)
 
     def _interpret(self, lines: str) -> list[MessageEvent]:
-        # Each cut is before a "data: " that begins a block.
-        first, *parts = lines.split("\n\ndata: ")
-        if not parts:
-            return self._read(lines)
-        last = parts.pop()
-        events = self._read(f"{first}\n\n")
-        events += self._read_data_blocks(parts)
-        events += self._read(f"data: {last}")
-        return events
-
-    def _read_data_blocks(self, parts: list[str]) -> list[MessageEvent]:
-        # Each part is a block that begins with "data: ", or several of which the first does. Most
-        # are one line of data, and that needs no look at its lines.
-        if len(parts) > 10 and "\n" not in "".join(parts):
-            return message_events(parts, self._last_event_id)
         events: list[MessageEvent] = []
-        for part in parts:
-            if "\n" in part:
-                events += self._read(f"data: {part}\n\n")
-            else:
-                events.append(MessageEvent(part, "message", self._last_event_id))
-        return events
-
-    def _read(self, lines: str) -> list[MessageEvent]:
-        events: list[MessageEvent] = []
-        for line in lines[:-1].split("\n"):
+        for line in lines.split("\n")[:-1]:
             if not line:
                 self._dispatch(events)
             elif line[:6] == "data: ":  # as most begin; _read_field knows the other spellings
@@ -229,7 +214,7 @@ class EventStreamDecoder:
         self._last_event_id = self._id
         if self._data:
             data = "\n".join(self._data)
-            events.append(MessageEvent(data, self._type or "message", self._id))
+            events.append(message_event(data, self._id, self._type or "message"))
             self._data.clear()
         self._type = ""
 

@@ -3,6 +3,7 @@
 `python -m tests.bench.decoders NAME FILE SECONDS` is what such a process runs.
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -69,9 +70,7 @@ CASES = (
 def ours(reads: Iterable[bytes]) -> Iterator[object]:
     from sse_asgi import EventStreamDecoder
 
-    decoder = EventStreamDecoder()
-    for read in reads:
-        yield from decoder.feed(read)
+    return itertools.chain.from_iterable(map(EventStreamDecoder().feed, reads))
 
 
 def httpx_sse(reads: Iterable[bytes]) -> Iterator[object]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sse_asgi import EventStreamDecoder, InvalidEventError, MessageEvent, ServerSentEvent
-from sse_asgi.wire.events import encode_data, message_events
+from sse_asgi.wire.events import encode_data, message_event, message_events
 
 ANY_TEXT = st.text(st.characters())  # lone surrogates included
 HOSTILE = st.text(st.sampled_from("\r\n\0: \ufeff\u2028\x85\ud800\udc00\ufffdadt\U0001f600"))
@@ -164,7 +164,10 @@ def test_a_message_event_is_of_type_message_unless_told():
     assert repr(event) == "MessageEvent(data='a', type='message', last_event_id='')"
 
 
-@pytest.mark.parametrize("event", [ServerSentEvent("a", id="1"), MessageEvent("a", "b", "c")])
+@pytest.mark.parametrize(
+    "event",
+    [ServerSentEvent("a", id="1"), MessageEvent("a", "b", "c"), message_event("a", "c", "b")],
+)
 def test_events_are_values(event: ServerSentEvent | MessageEvent):
     assert {event, copy.copy(event), copy.deepcopy(event)} == {event}
     assert pickle.loads(pickle.dumps(event)) == event
@@ -177,6 +180,8 @@ def test_events_are_values(event: ServerSentEvent | MessageEvent):
 
 @settings(deadline=None)
 @given(st.lists(st.text()), st.text())
-def test_message_events_are_the_same_as_made_one_by_one(texts: list[str], last_event_id: str):
+def test_events_made_the_fast_way_are_the_same(texts: list[str], last_event_id: str):
     expected = [MessageEvent(text, "message", last_event_id) for text in texts]
-    assert message_events(texts, last_event_id) == expected
+    made = message_events(texts, last_event_id)
+    assert made == expected == [message_event(text, last_event_id) for text in texts]
+    assert all(type(event) is MessageEvent for event in made)
