@@ -41,11 +41,13 @@ class Transmitter(Protocol):
 
     Attributes:
         open: A keep-alive may go out now, in silence: the body has begun, and no event is cut.
+        given_up: Nothing further is handed over.
         text_chunks: How many were in what has been handed over. A send that was cut counts, for
             nobody knows how much of it went out.
     """
 
     open: bool
+    given_up: bool
     text_chunks: int
 
     def transmit(
@@ -70,7 +72,6 @@ class Ending(ABC, Generic[LineT]):
     Attributes:
         outcome: How it ended; `None` while it has not.
         error: What failed it.
-        line_lost: Nothing more can be sent.
         concluding: The last words are on their way.
         closed: Nothing can stop it any more, for it has ended.
         stopping: The server has been told to stop.
@@ -79,9 +80,7 @@ class Ending(ABC, Generic[LineT]):
     line: LineT
 
     # Most streams leave these as they are, so they cost each of them nothing.
-    outcome: Outcome | None = None
     error: BaseException | None = None
-    line_lost = False
     concluding = False
     closed = False
     stopping = False
@@ -89,6 +88,7 @@ class Ending(ABC, Generic[LineT]):
 
     def __init__(self, options: Options) -> None:
         self.options = options
+        self.outcome: Outcome | None = None  # of each stream: asked for with every chunk
         self.recorder = Recorder(record=options.record)
 
     @property
@@ -169,7 +169,6 @@ class Ending(ABC, Generic[LineT]):
         if self.closed:
             return
         if outcome not in (Outcome.SHUT_DOWN, Outcome.STOPPED):
-            self.line_lost = True
             self.line.give_up()
         if self.concluding:
             self.cancel_last_words(outcome)
@@ -213,7 +212,6 @@ class Ending(ABC, Generic[LineT]):
 
     def lose_line(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Settle, and never send again."""
-        self.line_lost = True
         self.line.give_up()
         self.settle(outcome, error)
 

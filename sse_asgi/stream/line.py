@@ -35,12 +35,13 @@ class Line:
 
     Attributes:
         open: A keep-alive may go out: the body has begun, and not ended.
+        given_up: Nothing further is handed over.
         text_chunks: How many were in what has been handed over.
     """
 
-    __slots__ = ("_all_beside", "_beside", "_fail", "_given_up", "_heartbeat", "_last_sent",
-                 "_loop", "_send", "_send_timeout", "_sending_since", "_timer", "open",
-                 "text_chunks")  # fmt: skip
+    __slots__ = ("_all_beside", "_beside", "_fail", "_heartbeat", "_last_sent",
+                 "_loop", "_send", "_send_timeout", "_sending_since", "_timer", "given_up",
+                 "open", "text_chunks")  # fmt: skip
 
     def __init__(
         self,
@@ -61,7 +62,7 @@ class Line:
         self._timer: asyncio.TimerHandle | None = None
         self._beside: asyncio.Task[None] | None = None
         self._all_beside: tuple[asyncio.Task[None], ...] = ()
-        self._given_up = False
+        self.given_up = False
         self.open = False
         self.text_chunks = 0
 
@@ -79,7 +80,7 @@ class Line:
         """
         since = None
         try:
-            if self._beside is not None or self._given_up:
+            if self._beside is not None or self.given_up:
                 await self._turn()
             self.text_chunks += text_chunks
             since = self._sending_since = self._loop.time()
@@ -96,13 +97,15 @@ class Line:
     def begin_to_transmit(self, message: Message, text_chunks: int) -> Steps | None:
         """Hand one message to the server; return the rest of that, to be driven, if it blocks.
 
-        It is `transmit` with `or_stop`, without a coroutine for what nearly never blocks.
+        It is `transmit` with `or_stop`, without a coroutine for what nearly never blocks, on a line
+        that has not been given up.
         """
-        if self._beside is not None or self._given_up:
+        if self._beside is not None:
             return self.transmit(message, text_chunks, or_stop=True).__await__()
         self.text_chunks += text_chunks
+        send = self._send
         try:
-            sending = self._send(message).__await__()
+            sending = send(message).__await__()
             waiter = next(sending, DONE)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it ends the stream
             self._send_failed(error)
@@ -112,7 +115,7 @@ class Line:
 
     def give_up(self) -> None:
         """Hand over no further message."""
-        self._given_up = True
+        self.given_up = True
         self.open = False
 
     def go_on_beside(self, send: Callable[[], Awaitable[None]]) -> None:
@@ -154,7 +157,7 @@ class Line:
         """Wait until nothing is being sent beside."""
         while self._beside is not None and self._beside is not asyncio.current_task():
             await asyncio.wait((self._beside,))
-        if self._given_up:
+        if self.given_up:
             raise OSError("the client is gone")
 
     async def _finish_beside(self, send: Callable[[], Awaitable[None]]) -> None:

@@ -31,7 +31,7 @@ class TrioLine:
         self._last_sent = anyio.current_time()
         self._sending_since: float | None = None
         self._lost = False
-        self._given_up = False
+        self.given_up = False
         self.open = False
         self.text_chunks = 0
 
@@ -53,7 +53,7 @@ class TrioLine:
 
     async def _hand_over(self, message: Message, text_chunks: int) -> None:
         async with self._lock:
-            if self._lost or self._given_up:
+            if self._lost or self.given_up:
                 raise OSError("the client is gone")
             self.text_chunks += text_chunks
             self._sending_since = anyio.current_time()
@@ -67,7 +67,7 @@ class TrioLine:
 
     def give_up(self) -> None:
         """Hand over no further message."""
-        self._given_up = True
+        self.given_up = True
         self.open = False
 
     def close(self) -> None:

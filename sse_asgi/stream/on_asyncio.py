@@ -94,13 +94,13 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
     @types.coroutine
     def _drive(self, work: _Work) -> Steps:
         """Run the work in this task; whenever it suspends, send first what is ready."""
-        outbox = self.outbox
+        outbox, line = self.outbox, self.line
         try:
             waiter = work.send(None)
             self._attend()
             must_start = not self.options.prefetch  # the headers wait for no chunk
             while True:
-                if (outbox.chunks or outbox.frames or must_start) and not self.line_lost:
+                if (outbox.chunks or outbox.frames or must_start) and not line.given_up:
                     must_start = False
                     rest = self._begin_flush()
                     if rest is not None:
@@ -153,7 +153,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                     yield from self._until_done(waiter)
                 except asyncio.CancelledError as error:
                     cancelled = error.args
-                    if not self.line_lost:
+                    if not self.line.given_up:
                         self.line.go_on_beside(partial(go_on, sending, waiter))
                         break
                     if waiter is None:

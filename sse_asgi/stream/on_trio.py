@@ -107,12 +107,12 @@ class TrioResponse(Response[TrioLine], TrioEnding):
 
     async def conclude(self) -> None:
         """Conclude, after what is being sent."""
-        if not self.line_lost:
+        if not self.line.given_up:
             async with self._sending:
                 await super().conclude()
 
     async def _send_what_is_ready(self) -> None:
-        while not self.line_lost:
+        while not self.line.given_up:
             await self.outbox.filled.wait()
             self.outbox.filled = anyio.Event()
             async with self._sending:

@@ -62,8 +62,9 @@ class Outbox:
         """
         chunks = self.chunks
         if chunks and not self.frames:  # text alone, as nearly always
+            encode_all = self._encode_all
             try:
-                return b"" + self._encode_all(chunks), len(chunks)
+                return b"" + encode_all(chunks), len(chunks)
             finally:
                 chunks.clear()
         self._frame_chunks()

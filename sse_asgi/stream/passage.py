@@ -56,7 +56,7 @@ class Passage(Ending[LineT]):
 
     async def conclude(self) -> None:
         """Say the last words and close the body, if anybody is there to hear them."""
-        if not self._active or self.closed or self.line_lost:
+        if not self._active or self.closed or self.line.given_up:
             return
         self.says_last_words = True
         words = self.last_words() if self._may_add() else b""
@@ -173,7 +173,7 @@ class Passage(Ending[LineT]):
         return Outcome.FAILED if failed else Outcome.COMPLETED
 
     async def _transmit(self, message: Message, text_chunks: int = 0) -> bool:
-        if self.line_lost:
+        if self.line.given_up:
             return False
         try:
             await self.line.transmit(message, text_chunks)
@@ -181,7 +181,7 @@ class Passage(Ending[LineT]):
             self.lose_line(Outcome.DISCONNECTED)
             self.inbox.hang_up()
             return False
-        self.line.open = self._may_add() and not self.line_lost
+        self.line.open = self._may_add() and not self.line.given_up
         return True
 
     def _may_add(self) -> bool:

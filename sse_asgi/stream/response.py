@@ -82,7 +82,7 @@ class Response(Ending[LineT]):
             return
         if not self.started:
             await self._start(or_stop=True)
-        if not self.line_lost:
+        if not self.line.given_up:
             # Some servers hold the headers back until the body begins, if only with nothing.
             message = {"type": "http.response.body", "body": body, "more_body": True}
             await self.line.transmit(message, text_chunks, or_stop=True)
@@ -90,7 +90,7 @@ class Response(Ending[LineT]):
     async def conclude(self) -> None:
         """Say the last words and close the body, if anybody is there to hear them."""
         failed_early = self.options.prefetch and not self.started and self.error is not None
-        if self.line_lost or (failed_early and not self.outbox):
+        if self.line.given_up or (failed_early and not self.outbox):
             return
         body, text_chunks = self.take_ready()
         words = self.last_words()
@@ -116,7 +116,7 @@ class Response(Ending[LineT]):
         headers = list(options.headers)  # middleware may change the list
         message = {"type": "http.response.start", "status": options.status, "headers": headers}
         await self.line.transmit(message, or_stop=or_stop)
-        self.line.open = not self.line_lost
+        self.line.open = not self.line.given_up
 
 
 def frame_of(chunk: Chunk) -> bytes:

@@ -163,12 +163,15 @@ class _TextEncoder:
 
     def encode_all(self, chunks: list[str]) -> bytes:
         # Nearly always they can be joined first and looked at, and encoded, as one.
-        frames = "\n\ndata: ".join(chunks)
-        newlines = 2 * len(chunks) - 2
-        plain = not self._after_cr and "\r" not in frames and frames.count("\n") == newlines
-        if plain and self._done not in chunks:
+        if len(chunks) == 1:
+            text = chunks[0]
+            plain = "\n" not in text
+        else:
+            text = "\n\ndata: ".join(chunks)
+            plain = text.count("\n") == 2 * len(chunks) - 2
+        if plain and "\r" not in text and not self._after_cr and self._done not in chunks:
             try:
-                return f"data: {frames}\n\n".encode()
+                return f"data: {text}\n\n".encode()
             except UnicodeEncodeError:
                 pass
         return b"".join(map(self, chunks))
