@@ -74,7 +74,8 @@ class AsyncioEnding(Ending[Line]):
             self.close()
             await self.report_now()
         finally:
-            self.close()
+            if not self.closed:
+                self.close()
             self.leave_shutdown()
         self._raise_what_is_due()
 

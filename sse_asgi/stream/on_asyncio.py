@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import time
 import types
-from collections.abc import Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -23,7 +23,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_WAIT
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
-from sse_asgi.stream.source import SourceOpener
+from sse_asgi.stream.source import Chunk, SourceOpener, close
 from sse_asgi.stream.steps import DONE, Steps, first_step, go_on, one_turn, rest_of, wake
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
@@ -78,6 +78,13 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             self._cancel_again(error.args)
         else:
             self._deferred = False
+
+    async def clean_up(self, source: AsyncIterator[Chunk]) -> None:
+        """Close the source; only if that takes a while, a timer bounds it."""
+        closing, waiter = first_step(close(source))
+        if waiter is not DONE:
+            self.bound_cleanup()
+            await go_on(closing, waiter)
 
     async def conclude(self) -> None:
         """Conclude; if that takes a while, look after the stream meanwhile."""

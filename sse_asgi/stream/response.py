@@ -6,7 +6,7 @@ second. When one follows the other depends on the event loop: `on_asyncio` and `
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from inspect import isawaitable
 from time import monotonic
 
@@ -71,8 +71,12 @@ class Response(Ending[LineT]):
             self.settle(Outcome.FAILED, error)  # now: the clean-up may raise another
             raise
         finally:
-            self.bound_cleanup()
-            await close(source)
+            await self.clean_up(source)
+
+    async def clean_up(self, source: AsyncIterator[Chunk]) -> None:
+        """Close the source, which has `cleanup_timeout` seconds for that."""
+        self.bound_cleanup()
+        await close(source)
 
     async def flush(self) -> None:
         """Send what is ready; the first time also the headers. A failure ends the stream."""
