@@ -55,10 +55,10 @@ class CommentDecoder(ItemDecoder):
         A comment counts when its line ends, wherever it stands.
         """
         self._items = []
-        self._items += self.feed(data)
-        return self._items
+        alone = self.feed(data)  # an event that came alone; the rest is among the items
+        return [*self._items, *alone]
 
-    def _interpret_blocks(self, lines: str) -> list[MessageEvent]:
+    def _interpret_from_block_start(self, lines: str) -> list[MessageEvent]:
         return self._interpret(lines)
 
     def _interpret(self, lines: str) -> list[MessageEvent]:

@@ -88,17 +88,17 @@ class EventStreamDecoder:
         # the next feed begins as this one did. Should this one end with CR and that one begin with
         # its LF, then that LF is read as one more blank line, which does nothing here.
         if self._between_events and type(data) is bytes and len(data) <= self._max_event_size:
-            rest = data.removeprefix(b"data: ")
-            line = rest.removesuffix(b"\n\n")
-            if data is not rest is not line and _LF not in line and _CR not in line:  # as most are
-                return [message_event(line.decode("utf-8", "replace"), self._last_event_id)]
+            line = data.removeprefix(b"data: ").removesuffix(b"\n\n")
+            if len(line) == len(data) - 8 and _LF not in line and _CR not in line:  # as most are
+                text = line.decode("utf-8", "replace")
+                return [message_event(text, "message", self._last_event_id)]
             blocks = _with_lf(data) if _CR in data else data
             if blocks[-2:] == b"\n\n":
-                return self._interpret_blocks(blocks.decode("utf-8", "replace"))
+                return self._interpret_from_block_start(blocks.decode("utf-8", "replace"))
         begins_block = not self._block_size
         lines = self._take_lines(self._admit(data)).decode("utf-8", "replace")
         self._between_events = self._is_between_events()
-        return self._interpret_blocks(lines) if begins_block else self._interpret(lines)
+        return self._interpret_from_block_start(lines) if begins_block else self._interpret(lines)
 
     def _admit(self, data: bytes | bytearray | memoryview) -> bytes:
         """Return what is left of the bytes without a BOM, and without an LF that ended before."""
@@ -176,8 +176,9 @@ class EventStreamDecoder:
             "give the decoder a larger max_event_size, or have the server send smaller events"
         )
 
-    def _interpret_blocks(self, lines: str) -> list[MessageEvent]:
-        # Most blocks are one line of data. A run of those needs no look at its lines.
+    def _interpret_from_block_start(self, lines: str) -> list[MessageEvent]:
+        # Most blocks are one line of data. A run of those needs no look at its lines: nothing is in
+        # the buffers where a block begins, and the id is the last one.
         if lines[:6] == "data: " and lines[-2:] == "\n\n":
             texts = lines.split("\n\ndata: ")
             texts[0] = texts[0][6:]
@@ -214,7 +215,7 @@ class EventStreamDecoder:
         self._last_event_id = self._id
         if self._data:
             data = "\n".join(self._data)
-            events.append(message_event(data, self._id, self._type or "message"))
+            events.append(message_event(data, self._type or "message", self._id))
             self._data.clear()
         self._type = ""
 

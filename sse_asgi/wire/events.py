@@ -157,11 +157,11 @@ class _Unfrozen:
     __slots__ = ("data", "last_event_id", "type")  # as `MessageEvent` has them
 
 
-# A client makes an event per token. The constructor of a frozen class takes 2.5 times as long as
-# to fill an object that is not frozen yet, and then give it its class.
+# A client makes an event per token. The constructor of a frozen class takes twice as long as to
+# fill an object that is not frozen yet, and then give it its class (docs/decisions/0016).
 
 
-def message_event(data: str, last_event_id: str, kind: str = "message") -> MessageEvent:
+def message_event(data: str, kind: str, last_event_id: str) -> MessageEvent:
     """Return `MessageEvent(data, kind, last_event_id)`."""
     event: Any = _Unfrozen()
     event.data, event.type, event.last_event_id = data, kind, last_event_id

@@ -163,7 +163,7 @@ class _TextEncoder:
 
     def encode_all(self, chunks: list[str]) -> bytes:
         # Nearly always they can be joined first and looked at, and encoded, as one.
-        if len(chunks) == 1:
+        if len(chunks) == 1 and type(chunks[0]) is str:  # a subclass may format itself otherwise
             text = chunks[0]
             plain = "\n" not in text
         else:

@@ -166,7 +166,7 @@ def test_a_message_event_is_of_type_message_unless_told():
 
 @pytest.mark.parametrize(
     "event",
-    [ServerSentEvent("a", id="1"), MessageEvent("a", "b", "c"), message_event("a", "c", "b")],
+    [ServerSentEvent("a", id="1"), MessageEvent("a", "b", "c"), message_event("a", "b", "c")],
 )
 def test_events_are_values(event: ServerSentEvent | MessageEvent):
     assert {event, copy.copy(event), copy.deepcopy(event)} == {event}
@@ -183,5 +183,5 @@ def test_events_are_values(event: ServerSentEvent | MessageEvent):
 def test_events_made_the_fast_way_are_the_same(texts: list[str], last_event_id: str):
     expected = [MessageEvent(text, "message", last_event_id) for text in texts]
     made = message_events(texts, last_event_id)
-    assert made == expected == [message_event(text, last_event_id) for text in texts]
+    assert made == expected == [message_event(text, "message", last_event_id) for text in texts]
     assert all(type(event) is MessageEvent for event in made)

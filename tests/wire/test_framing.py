@@ -84,6 +84,18 @@ def test_chunks_are_encoded_together_as_one_by_one(
     assert together == encoded(framing, [chunk for batch in batches for chunk in batch])
 
 
+class Token(str, Enum):  # noqa: UP042 - not StrEnum, which formats as its value
+    HELLO = "hello"  # formatted, it is `Token.HELLO`
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_chunk_of_a_subclass_of_str_is_its_characters(framing: Framing, number: int):
+    encoder: Any = framing.encoder()
+    plain: Any = framing.encoder()
+    assert encoder.encode_all([Token.HELLO] * number) == plain.encode_all(["hello"] * number)
+
+
 MARKERS = st.text(
     st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=2
 ) | st.sampled_from(["aa", " [DONE]", "  ", "\ufffd\ufffd", "\ufeff\ufeff", ": x", "data: x"])
