@@ -131,11 +131,11 @@ async def reported(record):
     ("given", "expected"),
     [
         ([], [b"no-store, no-transform"]),
-        ([(b"cache-control", b"no-cache")], [b"no-cache", b"no-transform"]),
+        ([(b"cache-control", b"no-cache")], [b"no-cache, no-transform"]),
         ([(b"cache-control", b"private, No-Transform")], [b"private, No-Transform"]),
         (
             [(b"cache-control", b"private"), (b"cache-control", b"max-age=0")],
-            [b"private", b"max-age=0", b"no-transform"],
+            [b"private", b"max-age=0, no-transform"],
         ),
     ],
 )
@@ -660,6 +660,18 @@ async def test_on_chunk_that_raises_fails_the_stream():
     assert peer.raised is error
 
 
+@pytest.mark.parametrize("cut", [1, 6, 7, 12])
+async def test_error_of_a_hook_never_lands_inside_of_an_event(cut):
+    def on_chunk(text):
+        raise PlannedError("hook")
+
+    event = b"data: hello\n\n"
+    peer, transcript = await run(Endpoint(event[:cut], event[cut:]), on_chunk=on_chunk)
+    assert peer.body == event[:cut]
+    assert peer.closed
+    assert transcript.outcome is Outcome.FAILED
+
+
 async def test_on_complete_that_raises_is_logged(caplog):
     def on_complete(transcript):
         raise PlannedError("hook")
@@ -742,6 +754,55 @@ async def test_what_an_endpoint_raises_because_its_client_left_is_no_error(caplo
     assert record.only.outcome is Outcome.DISCONNECTED
     assert peer.raised is None
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("listens", [True, False])
+@pytest.mark.parametrize("record", [True, False])
+async def test_client_that_leaves_at_the_end_marker_has_had_it_all(listens, record):
+    endpoint = waiting(b"data: a\n\n", b"data: [DONE]\n\n", listens=listens)
+    middleware, transcripts = wrapped(endpoint, record=record)
+    async with Peer(middleware) as peer:
+        await soon(endpoint.waits)
+        peer.leave()
+    assert transcripts.only.outcome is Outcome.COMPLETED
+    assert endpoint.cleaned
+
+
+async def test_client_that_leaves_before_it_has_the_end_marker_is_disconnected():
+    block = Block(b"[DONE]")
+    endpoint = Endpoint(b"data: a\n\n", b"data: [DONE]\n\n")
+    middleware, transcripts = wrapped(endpoint)
+    async with Peer(middleware, on_send=block) as peer:
+        await soon(block.reached)
+        peer.leave()
+    assert transcripts.only.outcome is Outcome.DISCONNECTED
+
+
+async def test_cancellation_that_the_app_has_taken_back_is_the_servers(anyio_backend_name):
+    if anyio_backend_name == "trio":
+        pytest.skip("only asyncio counts cancellations")
+
+    async def wait_and_take_back():
+        waits.set()
+        try:
+            await anyio.sleep_forever()
+        except asyncio.CancelledError:
+            asyncio.current_task().uncancel()  # as task groups of anyio do
+            raise
+
+    async def app(scope, receive, send):
+        await send({"type": START, "status": 200, "headers": EVENT_STREAM})
+        await wait_and_take_back()
+
+    waits = anyio.Event()
+    middleware, record = wrapped(app)
+    peer = Peer(middleware)
+    task = asyncio.create_task(peer.run())
+    await soon(waits)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert record.only.outcome is Outcome.SHUT_DOWN
+    assert b"error" not in peer.body
 
 
 async def test_cancellation_by_the_server_is_passed_on(anyio_backend_name):

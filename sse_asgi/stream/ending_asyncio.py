@@ -13,6 +13,7 @@ from collections.abc import Awaitable
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 
 from sse_asgi.stream.asgi import Send
 from sse_asgi.stream.ending import FINAL_GRACE, Ending
@@ -73,6 +74,7 @@ class AsyncioEnding(Ending[Line]):
             await self._conclude()
             self.close()
             await self.report_now()
+            await self._ask_for_cancel_message()
         finally:
             if not self.closed:
                 self.close()
@@ -102,6 +104,18 @@ class AsyncioEnding(Ending[Line]):
         """Give the work `cleanup_timeout` seconds from now to end."""
         if self._bound is None:
             self._bound = self.loop.call_later(self.options.cleanup_timeout, self._give_up)
+
+    def hold_bound(self) -> None:
+        """Do not count the time from here: the work cannot go on."""
+        if self._bound is not None:
+            self._bound.cancel()
+
+    def restart_bound(self) -> None:
+        """Give the work its `cleanup_timeout` anew, if it is cleaning up."""
+        if self._bound is not None and not self.abandoned:
+            self._bound.cancel()
+            self._bound = None
+            self.bound_cleanup()
 
     def shut_down_in(self, seconds: float) -> None:
         """Stop after that time, because the server is to stop; once is enough."""
@@ -196,6 +210,17 @@ class AsyncioEnding(Ending[Line]):
         if hook.cancelled() or hook.exception() is not None:
             error = None if hook.cancelled() else hook.exception()
             _logger.error("on_complete raised", exc_info=error)
+
+    async def _ask_for_cancel_message(self) -> None:
+        """Learn the message of a cancellation that the work has kept to itself.
+
+        By that anyio's scopes know their own; one without it would cancel whoever set the scope.
+        """
+        if self._is_cancelled_by_others() and not self._cancel_message:
+            try:
+                await anyio.lowlevel.checkpoint_if_cancelled()
+            except asyncio.CancelledError as error:
+                self._cancel_message = error.args
 
     def _raise_what_is_due(self) -> None:
         error = self.due_error()

@@ -79,7 +79,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         else:
             self._deferred = False
 
-    async def clean_up(self, source: AsyncIterator[Chunk]) -> None:
+    async def close_source(self, source: AsyncIterator[Chunk]) -> None:
         """Close the source; only if that takes a while, a timer bounds it."""
         closing, waiter = first_step(close(source))
         if waiter is not DONE:
@@ -146,6 +146,12 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         return None if waiter is DONE else rest_of(sending, waiter)
 
     def _wait_for_slow_client(self, sending: Steps) -> Steps:
+        """Drive a send that blocks, and give the work no less time to clean up because of it."""
+        self.hold_bound()
+        yield from self._drive_send(sending)
+        self.restart_bound()
+
+    def _drive_send(self, sending: Steps) -> Steps:
         """Drive a send that blocks, while the work stands at an await that is not yet passed on.
 
         A cancellation that comes meanwhile is either our own stop, or meant for the work: its

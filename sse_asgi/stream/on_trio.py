@@ -17,6 +17,7 @@ from sse_asgi.stream.outbox import MAX_WAIT, Outbox
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
+from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
 
 
@@ -53,6 +54,7 @@ class TrioResponse(Response[TrioLine], TrioEnding):
     """One response under trio."""
 
     outbox: _NotingOutbox
+    outbox_type = _NotingOutbox
 
     def __init__(
         self,
@@ -64,7 +66,6 @@ class TrioResponse(Response[TrioLine], TrioEnding):
     ) -> None:
         TrioEnding.__init__(self, options, send)
         super().__init__(opener, request)
-        self.outbox = _NotingOutbox(options.framing.encoder())
         self._flushed = anyio.Event()
         self._sending = anyio.Lock()
         self._receive = receive
@@ -109,7 +110,12 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         """Conclude, after what is being sent."""
         if not self.line.given_up:
             async with self._sending:
-                await super().conclude()
+                await self._conclude_in_turn()
+
+    async def _conclude_in_turn(self) -> None:
+        if self.line.given_up:  # meanwhile, so there are chunks that nobody will get
+            self.settle(self._final_stop or Outcome.DISCONNECTED)
+        await super().conclude()
 
     async def _send_what_is_ready(self) -> None:
         while not self.line.given_up:

@@ -6,6 +6,7 @@ they carry.
 """
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Awaitable, Iterable
 from inspect import isawaitable
 
@@ -39,6 +40,7 @@ class Passage(Ending[LineT]):
         self._readable = True  # its body is not compressed
         self._position = Position()
         self._reader: TextReader | None = None
+        self._marker_sent = False  # the framing's end marker; clients leave at it
         self._late_error: BaseException | None = None
 
     @property
@@ -62,6 +64,12 @@ class Passage(Ending[LineT]):
         words = self.last_words() if self._may_add() else b""
         await self.send_last(words, 0)
 
+    def settle(self, outcome: Outcome, error: BaseException | None = None) -> bool:
+        """Say how the stream ended: a client that leaves after the end marker has had it all."""
+        if outcome is Outcome.DISCONNECTED and self._marker_sent:
+            outcome = Outcome.COMPLETED
+        return super().settle(outcome, error)
+
     def report(self) -> Awaitable[object] | None:
         """Call `on_complete`, if there was an event stream."""
         return super().report() if self._active else None
@@ -74,7 +82,8 @@ class Passage(Ending[LineT]):
         """Settle by the way in which the app ended."""
         if not self._active or self.closed:
             self._late_error = error
-        elif cancelled:
+        elif cancelled or (isinstance(error, CancelledError) and self.outcome is None):
+            # By the server: anyio's task groups may have taken back what was counted.
             self.lose_line(Outcome.SHUT_DOWN)
         elif self.inbox.client_left:  # the app may have seen it first
             self.lose_line(Outcome.DISCONNECTED)
@@ -130,10 +139,10 @@ class Passage(Ending[LineT]):
         body = message.get("body", b"")
         ends = not message.get("more_body", False)
         self.line.open = False
-        self._position.move(body)
         text_chunks = await self._record(body)
         if self.outcome is not None:  # it has been ended meanwhile
             return
+        self._position.move(body)  # only now: if the hook has raised, it is not sent
         self.concluding = ends
         if not ends:
             await self._transmit(message, text_chunks)
@@ -182,6 +191,7 @@ class Passage(Ending[LineT]):
             self.inbox.hang_up()
             return False
         self.line.open = self._may_add() and not self.line.given_up
+        self._marker_sent = self._reader is not None and self._reader.ended
         return True
 
     def _may_add(self) -> bool:
@@ -230,6 +240,7 @@ class TextReader:
     What it cannot read it leaves be, from there on, and logs that: the stream itself is fine.
 
     Attributes:
+        ended: The framing's end marker has come.
         ended_with_error: The last event up to now was one of type `error`.
     """
 
@@ -237,6 +248,7 @@ class TextReader:
         self._decoder = EventStreamDecoder()
         self._decode = framing.decoder()
         self._broken = False
+        self.ended = False
         self.ended_with_error = False
 
     def read(self, body: bytes) -> list[str]:
@@ -251,6 +263,7 @@ class TextReader:
             _logger.warning("an event stream is not transcribed further: %s", type(error).__name__)
             return []
         if events:
+            self.ended = self.ended or None in texts
             self.ended_with_error = events[-1].type == "error"
         return [text for text in texts if text]
 
@@ -276,5 +289,6 @@ def _completed(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes
     if b"cache-control" not in names:
         kept.append((b"cache-control", b"no-store, no-transform"))
     elif not any(n == b"cache-control" and b"no-transform" in v.lower() for n, v in kept):
-        kept.append((b"cache-control", b"no-transform"))
+        last = max(at for at, (name, _) in enumerate(kept) if name == b"cache-control")
+        kept[last] = (b"cache-control", kept[last][1] + b", no-transform")
     return kept

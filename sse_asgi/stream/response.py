@@ -22,10 +22,11 @@ class Response(Ending[LineT]):
     """The response to one request, made by one source."""
 
     started = False
+    outbox_type: type[Outbox] = Outbox
 
     def __init__(self, opener: SourceOpener, request: Request) -> None:
         self.request = request
-        self.outbox = Outbox(self.options.framing.encoder())
+        self.outbox = self.outbox_type(self.options.framing.encoder())
         self._opener = opener
 
     @property
@@ -71,9 +72,9 @@ class Response(Ending[LineT]):
             self.settle(Outcome.FAILED, error)  # now: the clean-up may raise another
             raise
         finally:
-            await self.clean_up(source)
+            await self.close_source(source)
 
-    async def clean_up(self, source: AsyncIterator[Chunk]) -> None:
+    async def close_source(self, source: AsyncIterator[Chunk]) -> None:
         """Close the source, which has `cleanup_timeout` seconds for that."""
         self.bound_cleanup()
         await close(source)

@@ -52,6 +52,86 @@ async def idle(request):
     await asyncio.sleep(PATIENCE)
 
 
+class TestScopesAroundTheStream:
+    """A cancel scope of anyio, of a timeout middleware for instance, gets its own cancellation."""
+
+    @pytest.mark.parametrize(
+        ("end", "outcome"),
+        [
+            ("swallows", Outcome.COMPLETED),
+            ("raises", Outcome.FAILED),
+            ("passes on", Outcome.SHUT_DOWN),
+        ],
+    )
+    async def test_absorbs_it_whatever_the_source_makes_of_it(self, end, outcome):
+        async def source(request):
+            try:
+                yield "a"
+                started.set()
+                await anyio.sleep_forever()
+            except asyncio.CancelledError:
+                if end == "raises":
+                    raise KeyError("clean-up") from None
+                if end == "passes on":
+                    raise
+
+        async def time_out():
+            await soon(started)
+            scope.cancel()
+
+        started = anyio.Event()
+        record = Record()
+        peer = Peer(EventStream(source, on_complete=record))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(time_out)
+            with anyio.CancelScope() as scope:
+                await peer.run()
+        assert scope.cancelled_caught
+        assert record.only.outcome is outcome
+
+
+class TestSlowClientAndCleanUp:
+    """The time that a slow client takes is not the source's."""
+
+    @pytest.mark.parametrize("end", ["by itself", "by an error"])
+    async def test_the_clean_up_has_its_time_after_a_send_that_blocked(self, end, caplog):
+        async def source(request):
+            try:
+                yield "a"
+                if end == "by an error":
+                    yield 42
+            finally:
+                await asyncio.sleep(0.01)
+                saved.append(True)
+
+        saved = []
+        block = Block(b"data: a")
+        app = EventStream(source, cleanup_timeout=0.1)
+        async with native(app, on_send=block) as (_, _):
+            await soon(block.reached)
+            await asyncio.sleep(0.3)  # longer than the timeout
+            block.opened.set()
+        assert saved
+        assert "abandoned" not in caplog.text
+
+    async def test_a_clean_up_that_never_ends_is_still_given_up_after_it(self, caplog):
+        async def source(request):
+            try:
+                yield "a"
+                yield 42
+            finally:
+                while True:
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.sleep(PATIENCE)
+
+        block = Block(b"data: a")
+        app = EventStream(source, cleanup_timeout=0.1)
+        async with native(app, on_send=block) as (_, _):
+            await soon(block.reached)
+            block.opened.set()
+        assert "abandoned" in caplog.text
+
+
 class TestServerCancels:
     """The server cancels the request's task: the cancellation is raised again at the end."""
 

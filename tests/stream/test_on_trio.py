@@ -295,3 +295,21 @@ async def test_the_app_and_its_source_are_freed_without_the_collector(end):
         assert [reference() for reference in references] == [None, None]
     finally:
         gc.enable()
+
+
+async def test_a_client_that_leaves_before_the_last_chunks_are_sent_has_not_had_them():
+    async def source(request):
+        yield "a"
+        await block.reached.wait()
+        yield "b"
+
+    block = Block(b"data: a")
+    record = Record()
+    async with Peer(EventStream(source, on_complete=record), on_send=block) as peer:
+        await soon(block.reached)
+        await anyio.wait_all_tasks_blocked()
+        peer.leave()
+        await anyio.wait_all_tasks_blocked()
+        block.opened.set()
+    assert record.only.outcome is Outcome.DISCONNECTED
+    assert (record.only.chunks, record.only.sent_chunks) == (2, 1)
