@@ -1,6 +1,5 @@
 """Live: starts generations, follows them, stops them; an ASGI application for the last two."""
 
-import asyncio
 import json
 import secrets
 from collections.abc import AsyncGenerator
@@ -10,17 +9,23 @@ from datetime import UTC, datetime
 
 from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.answers import Answers, Authorize
-from sse_asgi.live.appends import Appends
+from sse_asgi.live.checks import (
+    check_authorize,
+    check_int,
+    check_log,
+    check_loop,
+    check_owner,
+    check_seconds,
+)
 from sse_asgi.live.frames import encoder, position_of
 from sse_asgi.live.generation import Generation
-from sse_asgi.live.leases import Leases
 from sse_asgi.live.log import Head, Log
 from sse_asgi.live.memory import MemoryLog
 from sse_asgi.live.opener import LiveSource, open_live
 from sse_asgi.live.producer import Producer
+from sse_asgi.live.running import Running
 from sse_asgi.live.tail import Tails
-from sse_asgi.live.viewing import Viewing, check_id
-from sse_asgi.live.writer import Writer
+from sse_asgi.live.viewing import EVENT_BYTES, Viewing, check_id
 from sse_asgi.stream.asgi import Receive, Scope, Send
 from sse_asgi.stream.options import (
     DescribeError,
@@ -32,9 +37,9 @@ from sse_asgi.stream.options import (
 )
 from sse_asgi.stream.other_scopes import complete_lifespan
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
-from sse_asgi.stream.transcript import Outcome, Transcript
+from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.decoder import EventStreamDecoder
-from sse_asgi.wire.events import MessageEvent
+from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
 
 
@@ -86,14 +91,14 @@ class Live:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
     ) -> None:
-        if keep <= 0:
-            raise ValueError(f"keep must be a number above 0, in seconds, not {keep!r}")
-        if max_events < 1 or max_bytes < 1:
-            raise ValueError("max_events and max_bytes must be 1 or more")
         self._log: Log = MemoryLog() if log is None else log
-        self._keep = keep
-        self._max_events = max_events
-        self._max_bytes = max_bytes
+        check_log(self._log)
+        check_authorize(authorize)
+        check_seconds("keep", keep)
+        check_int("max_events", max_events, lowest=1)
+        check_int("max_bytes", max_bytes, lowest=1)
+        if retry is not None:
+            check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
         self._source_options = Options(
             framing=TextFraming(), cleanup_timeout=cleanup_timeout, describe_error=describe_error
         )
@@ -106,16 +111,12 @@ class Live:
             record=False,
             shutdown=shutdown,
         )
-        self._producers: dict[str, Producer] = {}
-        self._running: dict[str, asyncio.Task[Transcript]] = {}
-        self._leases = Leases(self._log, self._producers)
-        self._appends = Appends(self._log)
+        self._running = Running(self._log, keep=keep, max_events=max_events, max_bytes=max_bytes)
         self._tails = Tails(self._log)
-        self._viewing = Viewing(self._log, self._producers, self._tails)
+        self._viewing = Viewing(self._log, self._running.producers, self._tails)
         self._answers = Answers(
             self._viewing, self._stop, viewer_options, authorize=authorize, retry=retry
         )
-        self._closing = False
 
     async def start(
         self,
@@ -145,15 +146,16 @@ class Live:
         Raises:
             UnknownGenerationError: The id exists, and has another owner.
             LogUnavailableError: The log is out of reach.
-            RuntimeError: `aclose` has been called.
+            RuntimeError: `aclose` has been called; or asyncio does not run here.
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that cannot work.
         """
-        if self._closing:
-            raise RuntimeError("this Live is being closed and starts nothing more")
+        self._running.check_open()
+        check_loop()
+        check_owner(owner)
+        if linger is not None:
+            check_seconds("linger", linger, or_zero=True)
         key = secrets.token_urlsafe(16) if id is None else check_id(id)
-        if linger is not None and not linger >= 0:
-            raise ValueError(f"linger must be 0 or more seconds, or None, not {linger!r}")
         options = replace(
             self._source_options, framing=framing, on_chunk=on_chunk, on_complete=on_complete
         )
@@ -163,18 +165,16 @@ class Live:
             options,
             token,
             linger=linger,
-            ask_lease=lambda tell: self._leases.ask(key, tell),
+            ask_lease=lambda tell: self._running.ask_lease(key, tell),
         )
         meta = json.dumps({"owner": owner, "started_at": datetime.now(UTC).isoformat()})
-        started = await self._log.create(key, token, meta, keep=self._keep)
-        if started:
-            self._run(key, producer, meta)
-        else:
-            await self._viewing.find(key, owner=owner)
+        started = await self._running.begin(key, producer, meta)
+        if not started:
+            await self._viewing.join(key, owner=owner)
         return Generation(
             key,
             started=started,
-            task=self._running.get(key),
+            task=self._running.tasks.get(key),
             framing=framing,
             viewing=self._viewing,
             answers=self._answers,
@@ -197,9 +197,10 @@ class Live:
         Raises:
             UnknownGenerationError: There is none of that id, or it has another owner.
             LogUnavailableError: The log is out of reach.
+            TypeError: The id is no string.
         """
         head = await self._viewing.find(id, owner=owner)
-        decoder = EventStreamDecoder(max_event_size=2 * self._max_bytes)
+        decoder = EventStreamDecoder(max_event_size=EVENT_BYTES)
         after = position_of(last_event_id, head.token)
         async with aclosing(self._viewing.read(id, head, after, encoder(head.token))) as frames:
             async for frame in frames:
@@ -216,6 +217,7 @@ class Live:
 
         Raises:
             LogUnavailableError: The log is out of reach.
+            TypeError: The id is no string.
         """
         try:
             head = await self._viewing.find(id, owner=owner)
@@ -231,21 +233,18 @@ class Live:
 
         Args:
             drain: Seconds that the generations may take.
+
+        Raises:
+            TypeError: `drain` is no number.
+            ValueError: `drain` is less than 0.
         """
-        self._closing = True
+        check_seconds("drain", drain, or_zero=True)
         try:
-            if self._running:
-                await asyncio.wait(self._running.values(), timeout=drain)
-            for producer in self._producers.values():
-                producer.stop(Outcome.SHUT_DOWN)
-            while self._running:
-                await asyncio.wait(self._running.values())
-            await self._leases.aclose()
-            await self._appends.aclose()
+            await self._running.aclose(drain)
             await self._tails.aclose()
             await self._log.aclose()
         finally:
-            self._closing = False
+            self._running.reopen()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
@@ -256,34 +255,7 @@ class Live:
 
     async def _stop(self, key: str, head: Head) -> bool:
         """Stop a generation that the caller may stop."""
-        producer = self._producers.get(key)
+        producer = self._running.producers.get(key)
         if producer is not None and producer.feed.token == head.token:
             return producer.stop(Outcome.STOPPED)
         return head.ending is None and await self._log.stop(key)
-
-    def _run(self, key: str, producer: Producer, meta: str) -> None:
-        """Run a producer in tasks of its own, and forget it when it is done."""
-
-        def forget(task: asyncio.Task[Transcript]) -> None:
-            if self._running.get(key) is task:
-                del self._running[key], self._producers[key]
-            if not self._running:
-                self._leases.stop()
-                self._appends.stop()
-
-        writer = Writer(
-            self._log,
-            self._appends,
-            key,
-            producer.feed,
-            meta,
-            keep=self._keep,
-            max_events=self._max_events,
-            max_bytes=self._max_bytes,
-            on_stop=lambda: producer.stop(Outcome.STOPPED),
-            on_lost=lambda error: producer.stop(Outcome.FAILED, error),
-        )
-        self._producers[key] = producer
-        self._running[key] = producer.start(writer)
-        self._running[key].add_done_callback(forget)
-        self._leases.start()

@@ -5,17 +5,15 @@ generations, an idle one waits for nobody, and no timer is needed.
 """
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Final, Protocol
 
 from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.live.defects import defect
 from sse_asgi.live.log import Ack, Append, Log
 
 TOGETHER: Final = 256
 """Generations whose events go in one exchange at most."""
-
-_logger = logging.getLogger("sse_asgi")
 
 
 class Appender(Protocol):
@@ -70,9 +68,8 @@ class Appends:
             answers = await self._log.append([each.next() for each in appenders])
         except LogUnavailableError as error:
             answers = [error] * len(appenders)
-        except Exception as error:
-            _logger.exception("a log's append raised")
-            answers = [LogError(repr(error))] * len(appenders)
+        except Exception as error:  # noqa: BLE001 - logged, and each generation's failure
+            answers = [defect(error, "append")] * len(appenders)
         finally:  # also if cancelled: whoever closes the event loop cancels every task
             answers = answers or [LogUnavailableError("cancelled")] * len(appenders)
             for appender, answer in zip(appenders, answers, strict=True):

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Final
 
-from sse_asgi.errors import LogUnavailableError
+from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.live.defects import defect
 from sse_asgi.live.log import Lease, Log
 from sse_asgi.live.producer import Producer
+from sse_asgi.stream.transcript import Outcome
 
 BEATS: Final = 6
 """Beats in the time of one lease; no two of them more than 5 s apart."""
@@ -62,11 +64,14 @@ class Leases:
     async def _ask(self, key: str, tell: Callable[[Lease], None]) -> None:
         while (producer := self._producers.get(key)) is not None:
             try:
-                leases = await self._log.beat({key: producer.feed.token})
+                lease = (await self._log.beat({key: producer.feed.token}))[key]
             except LogUnavailableError:
                 await asyncio.sleep(_PAUSE)
+            except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
+                producer.stop(Outcome.FAILED, defect(error, "beat"))
+                return
             else:
-                tell(leases[key])
+                tell(lease)
                 return
 
     async def _beat_on(self) -> None:
@@ -77,10 +82,10 @@ class Leases:
             try:
                 await self._beat({key: p.feed.token for key, p in self._producers.items()})
             except LogUnavailableError as error:
-                if time.monotonic() - heard > self._log.lease:
-                    self._give_up(error)
-            except Exception:
+                self._outlast(heard, error)
+            except Exception as error:
                 _logger.exception("a log's beat raised; trying again")
+                self._outlast(heard, LogError(f"the log's beat raised {error!r}"))
             else:
                 heard = time.monotonic()
 
@@ -92,8 +97,10 @@ class Leases:
             if producer is not None and producer.feed.token == tokens[key]:
                 producer.heed(lease)
 
-    def _give_up(self, error: LogUnavailableError) -> None:
-        """End the producers: by now the readers in other processes count them as dead."""
+    def _outlast(self, heard: float, error: LogError) -> None:
+        """End the producers once the readers in other processes count them as dead."""
+        if time.monotonic() - heard <= self._log.lease:
+            return
         for producer in list(self._producers.values()):
             producer.writer.lose(error)
 

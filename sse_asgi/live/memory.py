@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError
+from sse_asgi.live.checks import check_int
 from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
 
 _BATCH = 512
@@ -75,11 +76,17 @@ class MemoryLog:
         max_events: Events kept of all finished generations together.
         max_bytes: Bytes kept of all finished generations together. An event costs about 50
             bytes more than its length.
+
+    Raises:
+        TypeError: An argument is no int.
+        ValueError: An argument is less than 0.
     """
 
     lease = math.inf
 
     def __init__(self, *, max_events: int = 1_000_000, max_bytes: int = 128 * 1024 * 1024) -> None:
+        check_int("max_events", max_events, lowest=0)
+        check_int("max_bytes", max_bytes, lowest=0)
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._generations: dict[str, _Generation] = {}

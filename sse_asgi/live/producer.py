@@ -7,6 +7,7 @@ once; a second cancellation follows after `cleanup_timeout`.
 """
 
 import asyncio
+import hashlib
 import logging
 from array import array
 from bisect import bisect_right
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from inspect import isawaitable
 from typing import Any, Final
 
+from sse_asgi.errors import LogError
 from sse_asgi.live.feed import Feed
 from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event, split_events
 from sse_asgi.live.log import Lease
@@ -98,6 +100,11 @@ class Producer:
         self._source.cancel()
         self._bound_cleanup()
         return True
+
+    def lose(self, error: LogError) -> None:
+        """Fail, for the log is lost; also if the source is done, and only the ending is missing."""
+        if not self.stop(Outcome.FAILED, error) and self._outcome in (None, Outcome.COMPLETED):
+            self._outcome, self._error = Outcome.FAILED, error
 
     def heed(self, lease: Lease) -> None:
         """Act on what the log says of the lease, the followers, and the wish to stop."""
@@ -188,7 +195,9 @@ class Producer:
         if self._bound is not None:
             self._bound.cancel()
         if self._gave_up:
-            _logger.error("a live source did not end within cleanup_timeout")
+            _logger.error(
+                "a live source did not end within cleanup_timeout: generation %s", self._name
+            )
         if not source.done() or source.cancelled():
             # If not by us: whatever closes the event loop cancels every task.
             self._outcome = self._outcome or Outcome.SHUT_DOWN
@@ -197,17 +206,22 @@ class Producer:
         if error is not None and self._outcome is None:  # it could not be opened
             self._outcome, self._error = Outcome.FAILED, error
         if error is not None:
-            _logger.error("a live source raised", exc_info=error)
+            _logger.error("a live source raised: generation %s", self._name, exc_info=error)
         self._outcome = self._outcome or Outcome.COMPLETED
 
     async def _finish(self) -> Transcript:
         await self.writer.drain()
-        recorder = self._recorder
-        recorder.sent_chunks = bisect_right(self._ends, self.feed.last)
-        transcript = recorder.transcript(self._outcome or Outcome.COMPLETED, self._error)
-        await self.writer.finish(split_events(self._last_words()), ending_of(transcript))
+        last_words = split_events(self._last_words())  # before the transcript: they may fail
+        transcript = self._transcript()
+        await self.writer.finish(last_words, ending_of(transcript))
+        if transcript.outcome is not self._outcome:  # the log did not take the ending
+            transcript = self._transcript()
         await self._report(transcript)
         return transcript
+
+    def _transcript(self) -> Transcript:
+        self._recorder.sent_chunks = bisect_right(self._ends, self.writer.shown)
+        return self._recorder.transcript(self._outcome or Outcome.COMPLETED, self._error)
 
     async def _report(self, transcript: Transcript) -> None:
         on_complete = self._options.on_complete
@@ -217,15 +231,24 @@ class Producer:
             waiting = on_complete(transcript)
             if isawaitable(waiting):
                 await waiting
-        except Exception:
-            _logger.exception("on_complete raised")
+        except (Exception, asyncio.CancelledError):  # of the hook's own making
+            _logger.exception("on_complete raised: generation %s", self._name)
 
     def _last_words(self) -> bytes:
         if self._outcome in (Outcome.COMPLETED, Outcome.STOPPED):
-            return self._options.framing.end()
+            try:
+                return b"" + self._options.framing.end()  # a str fails here, where it can be told
+            except Exception as error:
+                _logger.exception("a framing's end raised: generation %s", self._name)
+                self._outcome, self._error = Outcome.FAILED, error
         if self._outcome is Outcome.FAILED and self._error is not None:
             return failure_event(self._error, self._options.describe_error)
         return error_event(INTERRUPTED_MESSAGE)
+
+    @property
+    def _name(self) -> str:
+        """Return what the log calls the generation: its id may be all that a viewer needs."""
+        return hashlib.sha256(self.writer.key.encode()).hexdigest()[:6]
 
     # The viewers
 

@@ -21,7 +21,8 @@ from sse_asgi.wire.framing import Framing
 T = TypeVar("T")
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@-]{0,199}")
-_EVENT_BYTES: Final = 2**40  # an event that could be stored can be read
+EVENT_BYTES: Final = 2**40
+"""The decoder's limit: an event that could be stored, by any process, can be read."""
 
 
 def check_id(id: str) -> str:  # noqa: A002 - the contract's name
@@ -81,15 +82,34 @@ class Viewing:
         """Look a generation up for somebody.
 
         Raises:
+            TypeError: The id is no string.
             UnknownGenerationError: There is none, or it has another owner.
             LogUnavailableError: As for `look`.
         """
+        if not isinstance(key, str):
+            raise TypeError(f"id must be a str, not {shown(key)} ({type(key).__qualname__})")
         head = await self.look(key)
         if head is None or owner_of(head) not in (None, owner):
             raise UnknownGenerationError(
                 f"there is no generation {shown(key)}: it is over, mistyped, or another owner's"
             )
         return head
+
+    async def join(self, key: str, *, owner: str | None) -> None:
+        """Check that somebody who starts a generation of an id that exists may follow that one.
+
+        Raises:
+            UnknownGenerationError: It has another owner, or has gone meanwhile.
+            LogUnavailableError: As for `look`.
+        """
+        head = await self.look(key)
+        if head is not None and owner_of(head) not in (None, owner):
+            raise UnknownGenerationError(
+                f"the id {shown(key)} is taken by a generation of another owner; start with an id "
+                "of its own, or with the owner that it has"
+            )
+        if head is None:
+            raise UnknownGenerationError(f"generation {shown(key)} ended just now; start it again")
 
     async def read(
         self,
@@ -154,7 +174,7 @@ class Viewing:
         head = await self.look(key)
         if head is None:
             raise UnknownGenerationError(f"there is no generation {shown(key)}: it is over")
-        decoder, decode = EventStreamDecoder(max_event_size=_EVENT_BYTES), framing.decoder()
+        decoder, decode = EventStreamDecoder(max_event_size=EVENT_BYTES), framing.decoder()
         texts: list[str] = []
         ending = Ending(LOST)
         async with aclosing(self.read(key, head, 0, lambda batch: batch)) as batches:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
 from sse_asgi.errors import GenerationTooLargeError, LeaseLostError, LogError, LogUnavailableError
 from sse_asgi.live.appends import Appends
+from sse_asgi.live.defects import defect
 from sse_asgi.live.feed import Feed
 from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, Log
 
@@ -75,6 +76,7 @@ class Writer:
         self._on_stop = on_stop
         self._on_lost = on_lost
         self._events = feed.events
+        self._shown = 0  # kept only where the log has lost what viewers may have seen
         self._busy = False  # an append or a repair is under way
         self._lost = False
         self._failing_since: float | None = None
@@ -86,25 +88,38 @@ class Writer:
         """The position of the last event, acknowledged or waiting."""
         return len(self._events)
 
+    @property
+    def shown(self) -> int:
+        """The position up to which viewers may have seen events."""
+        return max(self._shown, self.feed.last)
+
     def write(self, events: Sequence[bytes]) -> Awaitable[None] | None:
         """Add events. What it returns, if anything, is to be awaited before the next call.
 
         Raises:
-            GenerationTooLargeError: They are more than the generation may have.
+            GenerationTooLargeError: They are more than the generation may have; none is added.
         """
         prev = len(self._events)
-        self._events += events
-        self.size += len(events[0]) if len(events) == 1 else sum(map(len, events))
-        if self.size > self._max_bytes or prev >= self._max_events:
+        size = self.size + (len(events[0]) if len(events) == 1 else sum(map(len, events)))
+        if size > self._max_bytes or prev + len(events) > self._max_events:
             raise GenerationTooLargeError(
                 f"the generation outgrew {self._max_events} events or {self._max_bytes} bytes; "
                 "raise max_events or max_bytes of Live if that is expected"
             )
+        self.size = size
+        self._events += events
         if self._busy or self._lost:
             return self._room() if prev - self.feed.last > _BACKLOG else None
         self._busy = True
         if self._append_now is not None and prev == self.feed.last:
-            self.settle(self._append_now(Append(self.key, self.token, prev, events)))
+            answer: Ack | LogError
+            try:
+                answer = self._append_now(Append(self.key, self.token, prev, events))
+            except LogUnavailableError as error:
+                answer = error
+            except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
+                answer = defect(error, "append_now")
+            self.settle(answer)
         else:
             self._appends.add(self)
         return None
@@ -142,6 +157,7 @@ class Writer:
             if not lease.held:
                 self._start_repair(self._try(self._attach))
             elif lease.tail < self.feed.last:
+                self._shown = self.shown
                 self.feed.last = lease.tail
                 self._go_on()
         if lease.held and lease.stop:
@@ -197,7 +213,10 @@ class Writer:
 
     def _acknowledge(self, ack: Ack) -> None:
         self._failing_since = None
-        self.feed.advance(min(ack.tail, len(self._events)))
+        tail = min(ack.tail, len(self._events))
+        if tail < self.feed.last:
+            self._shown = self.shown
+        self.feed.advance(tail)
         if ack.stop:
             self._on_stop()
         if self._progress is not None:
@@ -231,16 +250,19 @@ class Writer:
     async def _try(self, call: Callable[[], Awaitable[Ack]]) -> None:
         """Make a call once, and note what it says; whoever calls goes on until it is enough."""
         try:
-            try:
-                ack = await call()
-            except LeaseLostError:
-                ack = await self._attach()
+            self._acknowledge(await self._call(call))
         except LogUnavailableError as error:
             await self._pause(error)
         except LogError as error:
             self.lose(error)
-        else:
-            self._acknowledge(ack)
+        except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
+            self.lose(defect(error, "append, attach or finish"))
+
+    async def _call(self, call: Callable[[], Awaitable[Ack]]) -> Ack:
+        try:
+            return await call()
+        except LeaseLostError:
+            return await self._attach()
 
     async def _pause(self, error: LogUnavailableError) -> None:
         now = time.monotonic()

@@ -6,12 +6,17 @@ import itertools
 import json
 import logging
 
+import anyio
 import pytest
 
 from sse_asgi import JSONFraming, Outcome, ServerSentEvent, TextFraming
 from sse_asgi.live import (
+    Ack,
+    FencedError,
     GenerationTooLargeError,
+    LeaseLostError,
     Live,
+    LogError,
     MemoryLog,
     UnknownGenerationError,
 )
@@ -114,6 +119,77 @@ async def test_default_ids_cannot_be_guessed(live):
     ids = {(await live.start(["a"])).id for _ in range(50)}
     assert len(ids) == 50
     assert all(len(each) >= 22 for each in ids)  # 128 bits in base 64
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"log": MemoryLog}, TypeError, "pass MemoryLog\\(\\), not the class"),
+        ({"log": "redis://:secret@host"}, TypeError, "log must be a Log, not of type str"),
+        ({"authorize": 5}, TypeError, "authorize must be a callable or None, not 5"),
+        ({"authorize": lambda scope: True}, TypeError, "authorize .* three arguments"),
+        ({"keep": "1"}, TypeError, "keep .*'1'"),
+        ({"keep": True}, TypeError, "keep .*True"),
+        ({"keep": float("nan")}, ValueError, "keep .*nan"),
+        ({"keep": 0}, ValueError, "keep .*above 0.* not 0"),
+        ({"max_events": "5"}, TypeError, "max_events must be an int, not '5'"),
+        ({"max_events": 0}, ValueError, "max_events must be 1 or more, not 0"),
+        ({"max_bytes": 2.5}, TypeError, "max_bytes must be an int, not 2.5"),
+        ({"max_bytes": -1}, ValueError, "max_bytes must be 1 or more, not -1"),
+        ({"retry": "x"}, TypeError, "retry must be an int, not 'x'"),
+        ({"retry": -1}, ValueError, "retry must be from 0 to .*, not -1"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(options, error, words):
+    with pytest.raises(error, match=words):
+        Live(**options)
+
+
+def test_options_that_work_are_taken():
+    Live(None, authorize=lambda *arguments: True, keep=0.5, retry=0, max_events=1, max_bytes=1)
+    Live(retry=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"max_events": "a"}, TypeError, "max_events must be an int, not 'a'"),
+        ({"max_bytes": -1}, ValueError, "max_bytes must be 0 or more, not -1"),
+    ],
+)
+def test_options_of_the_memory_that_cannot_work_are_refused_at_once(options, error, words):
+    with pytest.raises(error, match=words):
+        MemoryLog(**options)
+
+
+async def test_arguments_that_cannot_work_are_refused(live):
+    with pytest.raises(TypeError, match=r"owner must be a str or None.*, not 5"):
+        await live.start(["a"], owner=5)
+    with pytest.raises(TypeError, match=r"linger .*'1'"):
+        await live.start(["a"], linger="1")
+    with pytest.raises(ValueError, match=r"linger .*-1"):
+        await live.start(["a"], linger=-1)
+    for ask in (lambda: anext(live.follow(5)), lambda: live.stop(5)):
+        with pytest.raises(TypeError, match="id must be a str, not 5"):
+            await ask()
+    with pytest.raises(TypeError, match=r"drain .*None"):
+        await live.aclose(None)
+    with pytest.raises(ValueError, match=r"drain .*-1"):
+        await live.aclose(drain=-1)
+
+
+def test_without_asyncio_it_says_what_it_needs():
+    async def main():
+        await Live().start(["a"])
+
+    with pytest.raises(RuntimeError, match="Live needs asyncio"):
+        anyio.run(main, backend="trio")
+
+
+async def test_an_id_that_somebody_else_has_is_said_to_be_taken(live):
+    await live.start(["a"], id="g", owner="ann")
+    with pytest.raises(UnknownGenerationError, match=r"'g' is taken by .* another owner"):
+        await live.start(["b"], id="g", owner="bob")
 
 
 # Following
@@ -440,6 +516,68 @@ async def test_hooks_may_be_async_and_on_chunk_may_fail_the_stream(live):
     assert reports == [transcript]
 
 
+async def test_an_on_complete_that_is_cancelled_cancels_nobody(live, caplog):
+    reports = []
+
+    async def on_complete(transcript):
+        reports.append(transcript)
+        cancelled = asyncio.get_running_loop().create_future()
+        cancelled.cancel()
+        await cancelled
+
+    transcript = await (await live.start(["a"], on_complete=on_complete)).transcript()
+    assert reports == [transcript]
+    assert "on_complete raised" in caplog.text
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_framing_whose_end_fails_fails_the_generation(live, caplog, stopped):
+    class Broken(TextFraming):
+        def end(self):
+            raise ZeroDivisionError
+
+    reports = []
+    source = endless() if stopped else ["a"]
+    generation = await live.start(source, id="g", framing=Broken(), on_complete=reports.append)
+    if stopped:
+        await anext(live.follow("g"))
+        await live.stop("g")
+    async with asyncio.timeout(5):
+        transcript = await generation.transcript()
+        seen = await watch(live, "/g")
+    assert (transcript.outcome, type(transcript.error)) == (Outcome.FAILED, ZeroDivisionError)
+    assert (seen.text, len(seen.errors)) == (transcript.text, 1)
+    assert reports == [transcript]
+    assert "a framing's end raised" in caplog.text
+
+
+async def test_what_a_generation_logs_names_it_by_a_hash_of_its_id(live, caplog):
+    await (await live.start(paced([5], 0), id="secret-id")).transcript()
+    assert "a live source raised: generation 2d4e22" in caplog.text
+    assert "secret-id" not in caplog.text
+
+
+@pytest.mark.parametrize("options", [{"max_events": 1}, {"max_bytes": 20}])
+async def test_the_event_that_breaks_a_bound_is_neither_stored_nor_sent(options):
+    live = Live(**options)
+    generation = await live.start(["a", "[DONE]" * 1000, "c"], id="g")
+    transcript = await generation.transcript()
+    events = [event.type async for event in live.follow("g")]
+    assert isinstance(transcript.error, GenerationTooLargeError)
+    assert (transcript.chunks, transcript.sent_chunks) == (2, 1)
+    assert events == ["message", "error"]
+    await live.aclose()
+
+
+async def test_an_event_is_read_that_another_process_with_larger_bounds_has_stored():
+    log = MemoryLog()
+    large, small = Live(log), Live(log, max_bytes=10)
+    await (await large.start(["x" * 1000], id="g")).transcript()
+    assert await gather_text(small, "g") == "x" * 1000
+    await large.aclose()
+    await small.aclose()
+
+
 @pytest.mark.parametrize(("options", "text"), [({"max_events": 3}, 4), ({"max_bytes": 30}, 3)])
 async def test_a_generation_that_outgrows_its_bounds_fails(options, text):
     live = Live(**options)
@@ -467,6 +605,105 @@ async def test_a_log_that_raises_fails_the_generation(caplog):
     assert "a log's append raised" in caplog.text
     assert (seen.text, len(seen.errors)) == ("", 1)
     await live.aclose()
+
+
+async def end_of(live, generation):
+    """Return the transcript of a generation that fails for its log."""
+    async with asyncio.timeout(5):
+        transcript = await generation.transcript()
+    assert transcript.outcome is Outcome.FAILED
+    assert isinstance(transcript.error, LogError)
+    await live.aclose()
+    return transcript
+
+
+def defects_in(caplog, call):
+    return sum(f"a log's {call} raised" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("call", ["attach", "finish", "append_now"])
+async def test_a_log_with_a_defect_in_a_call_ends_the_generation_and_says_so_once(call, caplog):
+    class Broken(MemoryLog):
+        def append_now(self, append):
+            return self.raise_now() if call == "append_now" else self.lose(append)
+
+        def lose(self, append):
+            return LeaseLostError("gone") if call == "attach" else super().append_now(append)
+
+        async def attach(self, key, token, meta, *, keep):
+            self.raise_now()
+
+        async def finish(self, key, token, prev, events, ending):
+            self.raise_now()
+
+        def raise_now(self):
+            raise ZeroDivisionError("a defect")
+
+    live, reports = Live(Broken()), []
+    source = ["a"] if call == "finish" else endless()
+    generation = await live.start(source, id="g", on_complete=reports.append)
+    watching = asyncio.create_task(watch(live, "/g"))
+    transcript = await end_of(live, generation)
+    assert "a defect" in str(transcript.error)
+    assert reports == [transcript]
+    named = call if call == "append_now" else "append, attach or finish"
+    assert defects_in(caplog, named) == 1
+    watching.cancel()  # what a log has no ending of may run elsewhere
+
+
+async def test_a_log_with_a_defect_in_its_beat_ends_a_generation_that_lingers(caplog, monkeypatch):
+    class Broken(MemoryLog):
+        async def beat(self, tokens):
+            raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("sse_asgi.live.producer.FIRST_VIEWER", 0.01)
+    live, closed = Live(Broken()), []
+    generation = await live.start(endless(closed), id="g", linger=0)
+    await end_of(live, generation)
+    assert closed == [True]
+    assert defects_in(caplog, "beat") == 1
+    assert len((await watch(live, "/g")).errors) == 1
+
+
+async def test_a_log_whose_beats_fail_for_a_lease_ends_the_generation():
+    class Broken(MemoryLog):
+        lease = 0.2
+
+        async def beat(self, tokens):
+            raise ZeroDivisionError("a defect")
+
+    live = Live(Broken())
+    await end_of(live, await live.start(endless()))
+
+
+async def test_what_viewers_saw_counts_as_sent_also_if_the_log_has_lost_it():
+    class Forgetful(MemoryLog):
+        append_now = None
+
+        async def append(self, appends):
+            return [self.answer(each) for each in appends]
+
+        def answer(self, append):
+            reached = append.prev + len(append.events)
+            if reached <= 2:
+                return Ack(reached)
+            return FencedError("gone") if append.prev == 0 else Ack(0)
+
+    live, release = Live(Forgetful()), asyncio.Event()
+
+    async def source():
+        yield "a"
+        yield "b"
+        await release.wait()
+        yield "c"
+
+    generation = await live.start(source, id="g")
+    follower = live.follow("g")
+    assert [(await anext(follower)).data for _ in "ab"] == ["a", "b"]
+    release.set()
+    transcript = await end_of(live, generation)
+    assert (transcript.chunks, transcript.sent_chunks) == (3, 2)
+    await follower.aclose()
 
 
 async def test_a_log_that_is_not_local_is_appended_to_by_one_task_for_all():
@@ -561,6 +798,45 @@ async def test_closing_waits_for_what_ends_in_time_and_ends_the_rest(live):
     assert transcript.outcome is Outcome.SHUT_DOWN
     assert seen.text == transcript.text
     assert len(seen.errors) == 1
+
+
+async def test_closing_waits_for_a_start_under_way_and_ends_what_it_began():
+    class Slow(MemoryLog):
+        closed = False
+
+        async def create(self, *arguments, **options):
+            created = await super().create(*arguments, **options)
+            entered.set()
+            await release.wait()
+            assert not self.closed
+            return created
+
+        async def aclose(self):
+            self.closed = True
+
+    entered, release, touched, reports = asyncio.Event(), asyncio.Event(), [], []
+
+    async def source():
+        touched.append(True)
+        yield "a"
+
+    log = Slow()
+    live = Live(log)
+    start = asyncio.create_task(live.start(source, id="g", on_complete=reports.append))
+    await entered.wait()
+    closing = asyncio.create_task(live.aclose(drain=0))
+    while not live._running._closing:
+        await asyncio.sleep(0)
+    assert not closing.done()
+    release.set()
+    with pytest.raises(RuntimeError, match="being closed"):
+        await start
+    async with asyncio.timeout(5):
+        await closing
+    assert log.closed
+    assert touched == []
+    assert [each.outcome for each in reports] == [Outcome.SHUT_DOWN]
+    assert (await log.look("g")).ending.outcome == "shut_down"
 
 
 async def test_closing_leaves_no_task():

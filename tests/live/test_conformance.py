@@ -43,3 +43,18 @@ async def test_a_redis_url_may_name_a_socket_a_password_and_a_database(redis_ser
     with pytest.raises(LogUnavailableError, match="username-password"):
         await wrong.look("g")
     await wrong.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "words"),
+    [
+        (redis.asyncio.Redis(), TypeError, "url must be a str, not of type Redis; pass"),
+        (None, TypeError, "url must be a str, not of type NoneType; pass"),
+        ("http://:secret@host", ValueError, "rediss:// or unix://, not 'http'; pass"),
+        ("me:secret@host:6379", ValueError, "rediss:// or unix://; pass"),
+    ],
+)
+def test_what_is_no_redis_url_is_refused_at_once(url, error, words):
+    with pytest.raises(error, match=words) as caught:
+        RedisLog(url, prefix="none")
+    assert "secret" not in str(caught.value)

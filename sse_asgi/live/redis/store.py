@@ -24,6 +24,7 @@ _UNOWNED = 2
 _PAUSE = 0.25
 _APPENDS = 256  # in one call of a script, which holds up the server
 _BEATS = 50
+_SCHEMES = ("redis", "rediss", "unix")
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -43,10 +44,12 @@ class RedisLog:
         timeout: Seconds for which the server may leave a command or a connection unanswered.
 
     Raises:
-        ValueError: If `prefix` or a number is not of that form.
+        TypeError: If `url` is no string.
+        ValueError: If `url`, `prefix` or a number is not of that form.
     """
 
     def __init__(self, url: str, *, prefix: str, lease: float = 30.0, timeout: float = 5.0) -> None:
+        _check_url(url)
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(
                 f"prefix {shown(prefix)}: use 1 to 64 letters, digits, dots, underscores or hyphens"
@@ -197,6 +200,19 @@ class RedisLog:
     def _times(self, keep: float) -> tuple[int, int, int, str]:
         lease = _milliseconds(self.lease)
         return _milliseconds(keep), _milliseconds(keep) + lease, lease, self._settings.process
+
+
+def _check_url(url: object) -> None:
+    remedy = "pass the server's URL, redis://127.0.0.1:6379/0 for instance"
+    if not isinstance(url, str):
+        raise TypeError(f"url must be a str, not of type {type(url).__qualname__}; {remedy}")
+    scheme, separator, _ = url.partition("://")
+    if not separator:  # not shown: it may hold a password
+        raise ValueError(f"url must begin with redis://, rediss:// or unix://; {remedy}")
+    if scheme.lower() not in _SCHEMES:
+        raise ValueError(
+            f"url must begin with redis://, rediss:// or unix://, not {shown(scheme)}; {remedy}"
+        )
 
 
 def _milliseconds(seconds: float) -> int:
