@@ -235,6 +235,8 @@ async def test_errors_are_told_as_the_page_says():
     assert isinstance(connection.error, names["QuotaExceededError"])
     async with connect(names["app"], "/answer/") as refused:
         assert refused.status == 429
+    async with connect(names["app"], "/answer") as redirected:
+        assert redirected.status == 307
 
 
 @pytest.mark.anyio
@@ -278,14 +280,14 @@ async def test_each_endpoint_is_read_by_the_framing_of_its_middleware(capsys, ca
         assert capsys.readouterr().out == "completed a b \n"
     json_alone = names["Starlette"](routes=[names["Route"]("/", names["json_endpoint"])])
     wrong = names["EventStreamMiddleware"](json_alone, on_complete=names["save"])
-    assert await body_of(wrong, "/?prompt=a") == 'data: "a "\n\n'
+    assert await body_of(wrong, "/?prompt=a") == 'data: "a "\n\ndata: [DONE]\n\n'
     assert capsys.readouterr().out == 'completed "a "\n'
     wrong = names["EventStreamMiddleware"](
         names["Starlette"](routes=[names["Route"]("/", names["endpoint"])]),
         on_complete=names["save"],
         framing=sse_asgi.JSONFraming(),
     )
-    assert await body_of(wrong, "/?prompt=a") == "data: a \n\n"
+    assert await body_of(wrong, "/?prompt=a") == "data: a \n\ndata: [DONE]\n\n"
     assert capsys.readouterr().out == "completed \n"
     assert "not transcribed further: FramingError" in caplog.text
 

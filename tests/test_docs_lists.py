@@ -11,6 +11,8 @@ import pytest
 import sse_asgi
 import sse_asgi.errors
 from sse_asgi.cli import _make_parser
+from sse_asgi.client import EventSource
+from sse_asgi.live import Live
 from tests import documents
 from tests.documents import DOCS, ROOT
 
@@ -50,6 +52,27 @@ def test_the_options_page_has_every_option_of_shutdown():
     assert {row[0].strip("`"): row[1].strip("`") for row in rows} == {
         name: repr(parameter.default) for name, parameter in parameters.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("page", "number", "function", "first"),
+    [
+        ("live.md", 0, Live, None),
+        ("live.md", 1, Live.start, "source"),
+        ("client.md", 0, EventSource, "url"),
+    ],
+    ids=["Live", "live.start", "EventSource"],
+)
+def test_a_table_of_options_has_every_option_and_its_default(page, number, function, first):
+    parameters = inspect.signature(function).parameters
+    rows = documents.tables_in(REFERENCE / page)[number]
+    assert [row[0].strip("`") for row in rows] == [
+        name for name in parameters if name not in ("self", first)
+    ]
+    for name, default, *_ in rows:
+        value = parameters[name.strip("`")].default
+        if not isinstance(value, sse_asgi.Shutdown) and "](#" not in default:
+            assert value == eval(default.strip("`"), vars(sse_asgi)), name
 
 
 def test_the_reference_has_every_public_name():

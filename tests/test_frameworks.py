@@ -221,7 +221,8 @@ def test_endpoint_that_streams_already_is_taken_care_of(tmp_path):
     settings = {"app": "existing_endpoint:app", "environment": environment()}
     with serve(kind, directory=tmp_path, ready=listens, **settings) as server:
         with Stream(server, "words") as stream:
-            assert stream.client.read_all() == b"data: one \n\ndata: two \n\ndata: three\n\n"
+            body = stream.client.read_all()
+            assert body == b"data: one \n\ndata: two \n\ndata: three\n\n" + DONE
             assert stream.client.headers["x-accel-buffering"] == "no"
             assert stream.save()["text"] == "one two three"
         with Stream(server, "waits") as stream:

@@ -10,8 +10,9 @@ from sse_asgi import EventStreamMiddleware
 
 async def endpoint(request):
     async def events():
-        async for chunk in answer(request.query_params["prompt"]):
+        async for chunk in answer(request.query_params.get("prompt", "")):
             yield f"data: {chunk}\n\n"
+        yield "data: [DONE]\n\n"
 
     return StreamingResponse(events(), media_type="text/event-stream")
 

@@ -9,7 +9,7 @@ async def source(request):
     if request.method == "POST":
         prompt = (await request.json())["prompt"]
     else:
-        prompt = request.query_params["prompt"]
+        prompt = request.query_params.get("prompt", "")
     async for chunk in answer(prompt):
         yield chunk
 

@@ -15,7 +15,7 @@ def authorized(connection, _):
 
 @get("/answer")
 async def get_answer(request: Request) -> ASGIApp:
-    return EventStream(answer(request.query_params["prompt"]), on_complete=save)
+    return EventStream(answer(request.query_params.get("prompt", "")), on_complete=save)
 
 
 @post("/answer")

@@ -14,7 +14,7 @@ async def endpoint(request):
     if request.method == "POST":
         prompt = (await request.json())["prompt"]
     else:
-        prompt = request.query_params["prompt"]
+        prompt = request.query_params.get("prompt", "")
     return EventStreamResponse(answer(prompt), on_complete=save)
 
 

@@ -1,12 +1,12 @@
 """The command line, `sse-asgi`: one module for each command."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from sse_asgi.cli import demo, doctor, listen, serve
 from sse_asgi.cli.errors import CommandError
+from sse_asgi.cli.options import Parser
 
 _COMMANDS = (demo, serve, listen, doctor)
 
@@ -21,7 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the program's name; None takes them from the command line.
     """
     parser = _make_parser()
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:  # argparse would not say of which command
+        parser.prog = f"{parser.prog} {options.command or ''}".strip()
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     if options.command is None:
         parser.print_help()
         return 0
@@ -33,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _make_parser() -> Parser:
+    parser = Parser(
         prog="sse-asgi", description="Turn any iterator of strings into an event stream."
     )
     parser.add_argument("--version", action="version", version=f"sse-asgi {_version()}")

@@ -1,12 +1,15 @@
 """`sse-asgi demo`: a page on which a stream can be watched from both ends."""
 
 import argparse
+import asyncio
 import os
+import sys
 from functools import partial
 
 from sse_asgi.cli.errors import CommandError
 from sse_asgi.cli.extra import require
 from sse_asgi.cli.options import Commands, add_address
+from sse_asgi.errors import LogUnavailableError
 
 _DESCRIPTION = """\
 Serve a page on which an answer appears as it is made, beside what the server kept of it.
@@ -20,13 +23,15 @@ An answer goes on when its page is reloaded. With --redis it can be followed, an
 of several processes.
 """
 _MOST_WORKERS = 64
+_PATIENCE = 1.0
+"""Seconds in which a Redis is to answer at the start."""
 
 
 def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
     parser = commands.add_parser(
         "demo",
-        help="open a page that shows a stream from both ends",
+        help="serve a page that shows a stream from both ends",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,6 +70,9 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from error
 
+    if options.redis is not None:
+        _check_redis(options.redis)
+
     def greet(url: str) -> str:
         return f"The demo is at {url} ({source.name}). Ctrl-C ends it."
 
@@ -77,6 +85,25 @@ def run(options: argparse.Namespace) -> int:
         port=options.port,
         greet=greet,
     )
+
+
+def _check_redis(url: str) -> None:
+    """Say so if the Redis is out of reach. It may come later, so that ends nothing."""
+    # An extra: the demo works without it.
+    from sse_asgi.live.redis import RedisLog  # noqa: PLC0415
+
+    async def look() -> None:
+        log = RedisLog(url, prefix="sse-asgi-demo", timeout=_PATIENCE)
+        try:
+            await log.look("anything")
+        finally:
+            await log.aclose()
+
+    try:
+        asyncio.run(look())
+    except LogUnavailableError as error:
+        reason = str(error).rstrip(".")
+        print(f"sse-asgi demo: {reason}; no answer begins without it", file=sys.stderr)
 
 
 def _redis_url(text: str) -> str:

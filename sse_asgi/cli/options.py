@@ -1,10 +1,19 @@
 """Options that more than one command has."""
 
 import argparse
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong with a command line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the line, without the usage, and exit with status 2."""
+        self.exit(2, f"{self.prog}: {' '.join(message.split())}; see --help\n")
+
 
 # argparse has no public name for what `add_subparsers` returns.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 """Where a command adds its own parser."""
 
 

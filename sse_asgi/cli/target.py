@@ -59,6 +59,8 @@ def _stream(value: object, settings: Mapping[str, Any]) -> ASGIApp:
 
 def _find(target: str) -> object:
     module_name, _, path = target.partition(":")
+    if "/" in target or module_name.endswith(".py"):
+        raise CommandError(_no_path(target, module_name, path))
     if not (module_name and path):
         raise CommandError(
             f"{target!r} names no attribute: write module:attribute, as in app:answer"
@@ -70,6 +72,18 @@ def _find(target: str) -> object:
         except AttributeError as error:
             raise CommandError(_no_attribute(target, value, name)) from error
     return value
+
+
+def _no_path(target: str, module_name: str, path: str) -> str:
+    """One line with what was meant, as far as the path tells."""
+    file = Path(module_name.removesuffix(".py"))
+    elsewhere = file.is_absolute() or ".." in file.parts
+    where = f"in {file.parent}, " if elsewhere else ""
+    module = file.name if elsewhere else ".".join(file.parts)
+    attribute = "answer" if not path or "/" in path else path
+    return (
+        f"{target!r} is a path: {where}write module:attribute, as in {module or 'app'}:{attribute}"
+    )
 
 
 def _no_attribute(target: str, value: object, name: str) -> str:

@@ -157,7 +157,10 @@ def test_the_response_does_not_start(examine):
 
 @pytest.mark.parametrize("number", [204, 404, 500])
 def test_a_wrong_status(examine, number):
-    assert str(number) in only(examine(status(number)), "status")["evidence"]
+    finding = only(examine(status(number)), "status")
+    assert str(number) in finding["evidence"]
+    assert (finding["remedy"] == "see the server's log") == (number == 500)
+    assert ("credentials" in finding["remedy"]) == (number < 500)
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/json"])

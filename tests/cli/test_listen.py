@@ -67,6 +67,34 @@ def test_text_as_it_is(listen):
     assert server.requests[0].get("accept") == b"text/event-stream"
 
 
+def test_one_is_not_many(listen):
+    done, _ = listen(stream(b"data: x\n\n"), options=["--no-done"])
+    assert done.stderr.splitlines()[0] == "complete: 1 event, 1 character of text"
+    assert status_line(Timing()).count("0 events") == 1
+
+
+def test_the_summary_begins_a_line_where_the_text_is_shown_too():
+    together = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    for text, expected in (
+        (b"data: a\n\n", "a\ncomplete: "),
+        (b"data: a\ndata\n\n", "a\ncomplete"),
+    ):
+        with ScriptedServer(stream(text, END)) as server, start(server.url, **together) as process:
+            assert process.stdout.read().startswith(expected)
+    with (
+        ScriptedServer(stream(*HELLO, END)) as server,
+        start(server.url, "--quiet", **together) as process,
+    ):
+        assert process.stdout.read() == "Hello, wörld!"
+
+
+def test_the_summary_begins_a_line_on_a_terminal_that_a_pipe_leads_to(listen, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    done, _ = listen(stream(*HELLO, END))
+    assert done.stdout == "Hello, wörld!"
+    assert done.stderr.startswith("\ncomplete: ")
+
+
 def test_text_comes_as_it_arrives():
     with (
         ScriptedServer(stream(HELLO[0], 60, end="open")) as server,

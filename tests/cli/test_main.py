@@ -32,8 +32,35 @@ def test_version_names_the_installed_version(tmp_path):
 def test_an_unknown_command_has_exit_status_2(tmp_path):
     result = commands.run("demonstrate", directory=tmp_path)
     assert result.returncode == 2
-    assert "demonstrate" in result.stderr
-    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(
+        "sse-asgi: argument COMMAND: invalid choice: 'demonstrate' (choose from "
+    )
+    assert line.endswith("; see --help")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["serve"], "sse-asgi serve: the following arguments are required: module:attribute"),
+        (["serve", "app:answer", "--foo"], "sse-asgi serve: unrecognized arguments: --foo"),
+        (["demo", "left", "over"], "sse-asgi demo: unrecognized arguments: left over"),
+        (["--foo"], "sse-asgi: unrecognized arguments: --foo"),
+        (
+            ["demo", "--port=x\ny"],
+            "sse-asgi demo: argument --port: 'x\\ny' is no port: give a number from 0 to 65535",
+        ),
+        (
+            ["doctor", "ftp://x"],
+            "sse-asgi doctor: argument URL: 'ftp://x' is no URL of http or https",
+        ),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_with_the_command(arguments, line, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert tuple(capsys.readouterr()) == ("", f"{line}; see --help\n")
 
 
 def without(module, *arguments):

@@ -52,6 +52,24 @@ def directory(tmp_path_factory):
         ("", "'' names no attribute: write module:attribute, as in app:answer"),
         ("ap:answer", "no module 'ap' in {here} or on the Python path"),
         ("app.chat:answer", "no module 'app.chat' in {here} or on the Python path"),
+        ("app.py:answer", "'app.py:answer' is a path: write module:attribute, as in app:answer"),
+        ("app.py", "'app.py' is a path: write module:attribute, as in app:answer"),
+        ("./app.py:two", "'./app.py:two' is a path: write module:attribute, as in app:two"),
+        (
+            "app/chat:answer",
+            "'app/chat:answer' is a path: write module:attribute, as in app.chat:answer",
+        ),
+        ("app:an/swer", "'app:an/swer' is a path: write module:attribute, as in app:answer"),
+        ("./:answer", "'./:answer' is a path: write module:attribute, as in app:answer"),
+        (
+            "/srv/app.py:answer",
+            "'/srv/app.py:answer' is a path: in /srv, write module:attribute, as in app:answer",
+        ),
+        # nothing is imported before it is said
+        (
+            "raising.py:answer",
+            "'raising.py:answer' is a path: write module:attribute, as in raising:answer",
+        ),
         ("app:anwser", "'app:anwser' has no attribute 'anwser': did you mean 'answer'?"),
         ("app:Chat.nothing", "'app:Chat.nothing' has no attribute 'nothing'"),
         (

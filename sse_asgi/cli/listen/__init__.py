@@ -11,7 +11,7 @@ import anyio
 from sse_asgi.cli.listen.dialects import DIALECTS, text_decoder
 from sse_asgi.cli.listen.plot import check_plot, draw
 from sse_asgi.cli.listen.session import Ending, Session, render_event, render_json, render_text
-from sse_asgi.cli.listen.timing import summary
+from sse_asgi.cli.listen.timing import counted, summary
 from sse_asgi.cli.options import Commands
 from sse_asgi.cli.requesting import add_request, request_of, require_client, seconds
 
@@ -123,9 +123,11 @@ async def _stop_on_signal(scope: anyio.CancelScope) -> None:
 
 
 def _summarise(session: Session, *, quiet: bool) -> None:
+    session.begin_line(sys.stderr)
     timing = session.timing
     ending = "interrupted" if session.interrupted else session.ending.name.lower()
-    head = f"{ending}: {timing.events} events, {session.characters} characters of text"
+    events, characters = counted(timing.events, "event"), counted(session.characters, "character")
+    head = f"{ending}: {events}, {characters} of text"
     if session.reason and not session.interrupted:
         head += f"; {session.reason}"
     print(head, file=sys.stderr)

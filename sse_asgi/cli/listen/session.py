@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, TextIO
 
 import anyio
 
@@ -78,6 +78,10 @@ class Session:
         self.timing.note_end()
         self._output.finish()
         self._status.close()
+
+    def begin_line(self, file: TextIO) -> None:
+        """End the line that the text has left open, for what is printed to a file after it."""
+        self._output.begin_line(file)
 
     async def _refresh(self) -> None:
         while self._status.enabled:

@@ -1,5 +1,6 @@
 """What a terminal shows: the stream's text, and one status line below it."""
 
+import os
 import re
 import shutil
 import sys
@@ -35,6 +36,19 @@ class Output:
         if self._in_line and self._is_terminal:
             self._file.write("\n")
             self._file.flush()
+            self._in_line = False
+
+    def begin_line(self, file: TextIO) -> None:
+        """Begin a line in another file, where that shows the text, too, and its line is open."""
+        if self._in_line and (file.isatty() or _are_same(file, self._file)):
+            print(file=file)
+
+
+def _are_same(one: TextIO, other: TextIO) -> bool:
+    try:
+        return os.path.sameopenfile(one.fileno(), other.fileno())
+    except OSError:  # no file of the system's
+        return False
 
 
 class StatusLine:

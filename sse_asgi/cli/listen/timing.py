@@ -87,6 +87,11 @@ def seconds(value: float | None) -> str:
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write how many there are of something."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def status_line(timing: Timing) -> str:
     """Return the line that a terminal shows while the stream goes on."""
     longest = max(timing.longest_gap, timing.silence if timing.events else 0.0)
@@ -94,7 +99,7 @@ def status_line(timing: Timing) -> str:
         [
             f"{timing.now:.1f} s",
             f"first byte {seconds(timing.response)}, event {seconds(timing.first_event)}",
-            f"{timing.events} events, {timing.rate:.1f}/s",
+            f"{counted(timing.events, 'event')}, {timing.rate:.1f}/s",
             f"longest gap {seconds(longest)}",
         ]
     )

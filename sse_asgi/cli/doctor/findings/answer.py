@@ -43,7 +43,9 @@ def status(examination: Examination) -> Finding | None:
         "The status is not 200",
         f"{first.method} {first.url} answered {first.status}"
         + (f"; {meaning}" if meaning else "; a browser's EventSource gives up at once"),
-        "check the path, the method and the credentials (-H 'Authorization: ...'); answer 200",
+        "see the server's log"
+        if first.status >= 500
+        else "check the path, the method and the credentials (-H 'Authorization: ...'); answer 200",
     )
 
 
