@@ -163,6 +163,15 @@ async def test_linger_counts_the_viewers_of_every_process(redis_server):
             assert (await generation.transcript()).outcome is Outcome.DISCONNECTED
 
 
+async def test_linger_counts_a_viewer_elsewhere_that_leaves_at_once(redis_server):
+    async with hubs(redis_server.url, lease=600.0) as (here, there):
+        generation = await here.start(endless(), id="g", linger=0)
+        async with connect(there, "/g") as far:
+            await anext(far)
+        async with asyncio.timeout(3):
+            assert (await generation.transcript()).outcome is Outcome.DISCONNECTED
+
+
 async def test_a_slow_viewer_reads_the_log_and_holds_up_nobody(redis_server):
     chunks = ["x" * 500 + str(number) for number in range(4000)]
     async with hubs(redis_server.url, lease=10.0) as (here, there):

@@ -34,6 +34,7 @@ class Follower:
         self._pause = session.settings.silence
         self._looked = 0.0
         self._behind = False
+        self._ended = False
 
     async def batches(self, after: int) -> AsyncGenerator[Batch, None]:
         """Yield batches from a position on, up to the ending."""
@@ -42,11 +43,12 @@ class Follower:
             while True:
                 if channel is not None:
                     channel.dirty = False
-                batch = await self._look(after, present=channel is not None)
+                batch = await self._look(after)
                 if batch is not None:
                     after = batch.last
                     yield batch
                     if batch.ending is not None:
+                        self._ended = True
                         return
                 if channel is None:
                     log = self._session.keys(self._key, "log")[0]
@@ -58,13 +60,14 @@ class Follower:
                         after = batch.last
                         yield batch
         finally:
-            if channel is not None:
-                await self._leave(channel)
+            await self._leave(channel)
 
-    async def _leave(self, channel: Channel) -> None:
-        self._session.pushes.leave(channel)
-        with suppress(LogUnavailableError):
-            await self._session.leave(self._key)
+    async def _leave(self, channel: Channel | None) -> None:
+        if channel is not None:
+            self._session.pushes.leave(channel)
+        if not self._ended:
+            with suppress(LogUnavailableError):
+                await self._session.leave(self._key)
 
     async def _hears(self, channel: Channel) -> bool:
         """Wait for a push; False when the log has to be looked at instead."""
@@ -85,12 +88,12 @@ class Follower:
             events += push.events[reached - push.prev :]
         return events
 
-    async def _look(self, after: int, *, present: bool) -> Batch | None:
-        """Read the log once; None if nothing follows yet."""
+    async def _look(self, after: int) -> Batch | None:
+        """Read the log once, and say there that somebody follows; None if nothing is new yet."""
         self._behind = False
         self._looked = time.monotonic()
         try:
-            reading = await self._session.read(self._key, after, bury=self._bury, present=present)
+            reading = await self._session.read(self._key, after, bury=self._bury, present=True)
         except LogUnavailableError:
             if self._down.seconds(missing=True) > self._session.settings.lease:
                 raise
