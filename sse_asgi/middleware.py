@@ -2,6 +2,7 @@
 
 from sse_asgi.stream.asgi import ASGIApp, Receive, Scope, Send
 from sse_asgi.stream.options import DescribeError, OnChunk, OnComplete, Options
+from sse_asgi.stream.passage import completing_headers
 from sse_asgi.stream.run import accompany
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
 from sse_asgi.wire.framing import Framing, TextFraming
@@ -78,7 +79,9 @@ class EventStreamMiddleware:
         Raises:
             Exception: What the app or `on_chunk` raised, once the client has been told.
         """
-        if scope["type"] == "http" and scope["method"] != "HEAD":
-            await accompany(self.app, self._options, scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
+        elif scope["method"] == "HEAD":  # it says what GET would say (RFC 9110, 9.3.2)
+            await self.app(scope, receive, completing_headers(send))
+        else:
+            await accompany(self.app, self._options, scope, receive, send)

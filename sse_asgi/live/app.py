@@ -146,7 +146,7 @@ class Live:
         Raises:
             UnknownGenerationError: The id exists, and has another owner.
             LogUnavailableError: The log is out of reach.
-            RuntimeError: `aclose` has been called; or asyncio does not run here.
+            RuntimeError: `aclose` is under way; or asyncio does not run here.
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that cannot work.
         """

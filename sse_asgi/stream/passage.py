@@ -268,6 +268,18 @@ class TextReader:
         return [text for text in texts if text]
 
 
+def completing_headers(send: Send) -> Send:
+    """Return a `send` that gives an event stream's headers what it needs, and no more."""
+
+    async def send_completed(message: Message) -> None:
+        if _begins_event_stream(message):
+            fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
+            message = {**message, "headers": _completed(fields)}
+        await send(message)
+
+    return send_completed
+
+
 def _begins_event_stream(message: Message) -> bool:
     if message["type"] != "http.response.start":
         return False

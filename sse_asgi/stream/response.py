@@ -143,4 +143,6 @@ def _remedy(chunk: object) -> str:
         return ": encode it with json.dumps, or name its fields in a ServerSentEvent"
     if isinstance(chunk, (AsyncIterable, Iterable)):
         return ": yield what it holds, one by one"
-    return ""
+    if isawaitable(chunk):
+        return ": await it first"
+    return ": yield str() of it, if that is what clients are to read"

@@ -56,7 +56,7 @@ class SourceOpener:
                 return cast("AsyncIterator[Chunk]", chunks)
             if inspect.isawaitable(chunks):
                 chunks = await chunks
-            if not is_iterable(chunks):
+            if not is_iterable(chunks, "what the source returned is"):
                 raise TypeError(
                     f"the source returned a value {_a(chunks)} instead of an iterable of strings; "
                     "does its function lack a `yield`?"
@@ -73,28 +73,28 @@ async def close(iterator: AsyncIterator[Chunk]) -> None:
         await aclose()
 
 
-def is_iterable(value: object) -> bool:
-    """Tell whether this is an iterable of chunks.
+def is_iterable(value: object, it_is: str = "the source is") -> bool:
+    """Tell whether this is an iterable of chunks; `it_is` begins what is said of one that is none.
 
     Raises:
         TypeError: It is one string, which would be streamed letter by letter; or something that
             can be iterated, but that nobody means to stream.
     """
     if isinstance(value, (str, bytes, bytearray, memoryview, ServerSentEvent)):
-        raise TypeError(f"the source is {_a(value)}, not an iterable of strings; wrap it: [value]")
+        raise TypeError(f"{it_is} {_a(value)}, not an iterable of strings; wrap it: [value]")
     if isinstance(value, AsyncIterable):
         return True
     if not isinstance(value, Iterable):
         return False
     if isinstance(value, Mapping):
         raise TypeError(
-            f"the source is {_a(value)}, of which the keys alone would be streamed; pass its "
+            f"{it_is} {_a(value)}, of which the keys alone would be streamed; pass its "
             "values(), or encode it: [json.dumps(value)]"
         )
     if isinstance(value, (set, frozenset)):
-        raise TypeError(f"the source is {_a(value)}, which has no order; pass a list of its chunks")
+        raise TypeError(f"{it_is} {_a(value)}, which has no order; pass a list of its chunks")
     if isinstance(value, type):  # an Enum's members can be iterated
-        raise TypeError(f"the source is the class {value.__qualname__}; pass a list of its chunks")
+        raise TypeError(f"{it_is} the class {value.__qualname__}; pass a list of its chunks")
     return True
 
 

@@ -206,7 +206,11 @@ def check_framing(value: object) -> Framing:
     Raises:
         TypeError: It is none; a class of framings is the usual mistake.
     """
-    if isinstance(value, type) or not isinstance(value, Framing):
+    if isinstance(value, type):
+        raise TypeError(
+            f"framing must be a Framing, not {shown(value)} itself: call it, {value.__qualname__}()"
+        )
+    if not isinstance(value, Framing):
         raise TypeError(
             f"framing must be a Framing, such as TextFraming(), not {shown(value)} "
             f"({type(value).__qualname__})"

@@ -27,6 +27,13 @@ def error_message(peer):
     return json.loads(peer.events[-1].data)["message"]
 
 
+class Answer:
+    """An awaitable that nobody has awaited."""
+
+    def __await__(self):
+        yield
+
+
 class TestOnTheWire:
     async def test_start_an_empty_body_the_chunks_and_the_end(self):
         async def source(request):
@@ -146,7 +153,8 @@ class TestOnTheWire:
             ({"a": 1}, "None: encode it with json.dumps, or name its fields in a ServerSentEvent"),
             (["a"], "None: encode it with json.dumps, or name its fields in a ServerSentEvent"),
             (iter("ab"), "None: yield what it holds, one by one"),
-            (7, "a chunk is a str, a ServerSentEvent or None"),
+            (7, "None: yield str() of it, if that is what clients are to read"),
+            (Answer(), "None: await it first"),
         ],
     )
     async def test_what_is_no_chunk_is_told_with_a_remedy(self, chunk, remedy):

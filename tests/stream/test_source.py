@@ -261,6 +261,7 @@ async def test_a_callable_that_returns_no_iterable_fails_the_stream(value):
     assert transcript.outcome is Outcome.FAILED
     assert isinstance(peer.raised, TypeError)
     assert type(value).__name__ in str(peer.raised)
+    assert "the source returned" in str(peer.raised)
     assert [event.type for event in peer.events] == ["error"]
     assert peer.closed
 
