@@ -193,11 +193,14 @@ async def test_a_thousand_viewers_need_two_connections(redis_server):
     async with hubs(redis_server.url, lease=30.0) as (here, there):
         for number in range(20):
             await here.start(paced(chunks, 0.05), id=f"g{number}")
-        watching = [asyncio.create_task(watch(there, f"/g{number % 20}")) for number in range(1000)]
-        await asyncio.sleep(1.0)
+        # A 503 is no failure here: on a busy machine a thousand may wait for too long.
+        watching = [
+            asyncio.create_task(watch(there, f"/g{number % 20}", retries=50))
+            for number in range(1000)
+        ]
+        await until(lambda: len(there._tails) == 20)
         names = [each["name"] for each in await client.client_list()]
         assert names.count("sse_asgi") <= 4  # of two processes
-        assert len(there._tails) == 20
         for seen in await asyncio.gather(*watching):
             assert seen.text == "".join(chunks)
         await until(lambda: len(there._tails) == 0)
