@@ -2,7 +2,7 @@
 
 from sse_asgi.stream.asgi import ASGIApp, Receive, Scope, Send
 from sse_asgi.stream.options import DescribeError, OnChunk, OnComplete, Options
-from sse_asgi.stream.passage import completing_headers
+from sse_asgi.stream.passage_headers import completing_headers
 from sse_asgi.stream.run import accompany
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
 from sse_asgi.wire.framing import Framing, TextFraming

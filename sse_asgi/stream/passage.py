@@ -7,12 +7,13 @@ they carry.
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from inspect import isawaitable
 
 from sse_asgi.stream.asgi import ASGIApp, Message, Receive, Scope, Send
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.inbox import Inbox
+from sse_asgi.stream.passage_headers import begins_event_stream, completed
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.framing import Framing
@@ -112,7 +113,7 @@ class Passage(Ending[LineT]):
         return heard
 
     async def _send(self, message: Message) -> None:
-        if not self._active and _begins_event_stream(message):
+        if not self._active and begins_event_stream(message):
             await self._begin(message)
         elif not self._active or self.closed:  # what may follow the end
             await self._server_send(message)
@@ -128,7 +129,7 @@ class Passage(Ending[LineT]):
             self._reader = TextReader(self.options.framing)
         self.enter_shutdown()
         self.start_watching()
-        if await self._transmit({**message, "headers": _completed(fields)}):
+        if await self._transmit({**message, "headers": completed(fields)}):
             # Some servers hold the headers back until the body begins.
             await self._transmit({"type": "http.response.body", "body": b"", "more_body": True})
 
@@ -266,41 +267,3 @@ class TextReader:
             self.ended = self.ended or None in texts
             self.ended_with_error = events[-1].type == "error"
         return [text for text in texts if text]
-
-
-def completing_headers(send: Send) -> Send:
-    """Return a `send` that gives an event stream's headers what it needs, and no more."""
-
-    async def send_completed(message: Message) -> None:
-        if _begins_event_stream(message):
-            fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
-            message = {**message, "headers": _completed(fields)}
-        await send(message)
-
-    return send_completed
-
-
-def _begins_event_stream(message: Message) -> bool:
-    if message["type"] != "http.response.start":
-        return False
-    for name, value in message.get("headers", ()):
-        if bytes(name).lower() == b"content-type":
-            return bytes(value).partition(b";")[0].strip().lower() == b"text/event-stream"
-    return False
-
-
-def _completed(fields: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return an endpoint's header fields with what an event stream needs.
-
-    A length would be wrong with the first keep-alive; `connection` belongs to the server.
-    """
-    kept = [field for field in fields if field[0] not in (b"connection", b"content-length")]
-    names = {name for name, _ in kept}
-    if b"x-accel-buffering" not in names:
-        kept.append((b"x-accel-buffering", b"no"))
-    if b"cache-control" not in names:
-        kept.append((b"cache-control", b"no-store, no-transform"))
-    elif not any(n == b"cache-control" and b"no-transform" in v.lower() for n, v in kept):
-        last = max(at for at, (name, _) in enumerate(kept) if name == b"cache-control")
-        kept[last] = (b"cache-control", kept[last][1] + b", no-transform")
-    return kept
