@@ -651,7 +651,11 @@ class TestFailure:
 
     @pytest.mark.parametrize("when", ["it waits", "it has ended"])
     async def test_a_framing_that_fails_to_encode_all_fails_the_stream(self, when):
-        closed = []
+        closed, sent = [], anyio.Event()
+
+        async def note(message):
+            if message.get("body") == b"good":
+                sent.set()
 
         class Framing(TextFraming):
             def encoder(self):
@@ -667,7 +671,7 @@ class TestFailure:
         async def source(request):
             try:
                 yield "good"
-                await anyio.sleep(0.001)
+                await soon(sent)
                 yield "\ud800"
                 if when == "it waits":
                     await anyio.sleep(PATIENCE)
@@ -675,7 +679,7 @@ class TestFailure:
                 await anyio.sleep(0)
                 closed.append(1)
 
-        peer, transcript = await run(source, framing=Framing())
+        peer, transcript = await run(source, framing=Framing(), peer={"on_send": note})
         assert transcript.outcome is Outcome.FAILED
         assert isinstance(peer.raised, UnicodeEncodeError)
         assert (transcript.chunks, transcript.sent_chunks) == (2, 1)
