@@ -106,10 +106,10 @@ class TestSlowClientAndCleanUp:
 
         saved = []
         block = Block(b"data: a")
-        app = EventStream(source, cleanup_timeout=0.1)
+        app = EventStream(source, cleanup_timeout=0.5)
         async with native(app, on_send=block) as (_, _):
             await soon(block.reached)
-            await asyncio.sleep(0.3)  # longer than the timeout
+            await asyncio.sleep(0.7)  # longer than the timeout
             block.opened.set()
         assert saved
         assert "abandoned" not in caplog.text
