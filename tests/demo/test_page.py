@@ -118,9 +118,8 @@ def test_the_answer_grows_word_by_word_until_both_sides_hold_the_same(demo, open
     assert list(seen)[-1] == text
 
     assert tab.transcript.text_content() == text
-    assert (
-        tab.status.text_content() == f"Identical: both sides hold the same {len(text)} characters."
-    )
+    verdict = f"Identical: both sides hold the same {len(text):,} characters."
+    assert tab.status.text_content() == verdict
     assert (tab.text("browser-state"), tab.text("server-state")) == ("completed", "completed")
     assert tab.chunks() == int(tab.text("server-chunks")) == int(tab.text("server-sent")) >= 160
     assert 0.2 < tab.number("first") < tab.number("elapsed")
