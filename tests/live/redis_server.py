@@ -7,6 +7,8 @@ import tempfile
 import time
 from typing import Self
 
+from redis.asyncio import Redis
+
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -31,6 +33,10 @@ class RedisServer:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def client(self) -> Redis:
+        """Return a client for a test's own questions; it waits for as long as a busy loop does."""
+        return Redis.from_url(self.url, socket_timeout=None, socket_connect_timeout=None)
 
     @property
     def socket(self) -> str:

@@ -9,7 +9,6 @@ import socket
 import time
 
 import pytest
-import redis.asyncio
 
 from sse_asgi import Outcome
 from sse_asgi.live import FencedError, Live, LogUnavailableError
@@ -152,7 +151,7 @@ async def test_a_swallowed_reply_doubles_nothing(server):
 
 async def test_a_rolled_back_redis_gets_its_tail_again(server):
     chunks = words(300)
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = server.client()
     async with hubs(server.url, lease=5.0) as (here, there):
         await here.start(paced(chunks), id="g")
         watching = [asyncio.create_task(watch(live, "/g")) for live in (here, there)]
@@ -187,7 +186,7 @@ async def test_a_silent_generation_gives_a_rolled_back_redis_its_tail_again(serv
         await last.wait()
 
     first, second = words(20), words(20, 1)
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = server.client()
     async with hubs(server.url, lease=5.0) as (here, there):
         generation = await here.start(source, id="g")
         await asyncio.sleep(0.2)
@@ -212,7 +211,7 @@ async def test_a_silent_generation_gives_a_rolled_back_redis_its_tail_again(serv
 
 async def test_a_snapshot_without_a_lease_does_not_bury_the_living(server):
     chunks = words(200)
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = server.client()
     async with hubs(server.url, lease=3.0) as (here, there):
         await here.start(paced(chunks), id="g")
         watching = [asyncio.create_task(watch(live, "/g")) for live in (here, there)]
@@ -229,7 +228,7 @@ async def test_a_snapshot_without_a_lease_does_not_bury_the_living(server):
 
 async def test_an_evicted_log_is_brought_back(server):
     chunks = words(600)
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = server.client()
     async with hubs(server.url, lease=3.0) as (here, there):
         await here.start(paced(chunks), id="g")
         watching = [asyncio.create_task(watch(live, "/g")) for live in (here, there)]
@@ -271,7 +270,7 @@ async def test_a_silent_generation_ends_too_when_redis_stays_away(server):
 
 async def test_flushed_scripts_are_sent_again(server):
     chunks = words(150)
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = server.client()
     async with hubs(server.url) as (here, there):
         await here.start(paced(chunks), id="g")
         watching = asyncio.create_task(watch(there, "/g"))
@@ -285,7 +284,7 @@ async def test_flushed_scripts_are_sent_again(server):
 async def test_lost_pushes_are_read_from_the_log(server):
     chunks = words(400)
     rng = random.Random(7)
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = server.client()
     async with hubs(server.url) as (here, there):
         await here.start(paced(chunks), id="g")
         watching = [asyncio.create_task(watch(live, "/g")) for live in (here, there, there)]
@@ -366,7 +365,7 @@ async def test_a_producer_whose_loop_stalled_is_fenced(server):
 
 async def test_a_generation_that_redis_refuses_holds_up_no_other(server):
     chunks = words(150)
-    client = redis.asyncio.Redis.from_url(server.url)
+    client = server.client()
     async with hubs(server.url, lease=1.5) as (here, there):
         broken = await here.start(paced(words(100_000)), id="broken")
         await here.start(paced(chunks), id="g")

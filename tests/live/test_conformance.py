@@ -30,7 +30,7 @@ async def test_redis_log_conforms(check, redis_server):
 
 @pytest.mark.anyio
 async def test_a_redis_url_may_name_a_socket_a_password_and_a_database(redis_server):
-    client = redis.asyncio.Redis.from_url(redis_server.url)
+    client = redis_server.client()
     await client.acl_setuser("live", enabled=True, passwords=["+secret"], keys=["*"],
                              channels=["*"], commands=["+@all"])  # fmt: skip
     url = f"unix://live:secret@{redis_server.socket}?db=3"

@@ -5,7 +5,6 @@ import itertools
 import random
 
 import pytest
-import redis.asyncio
 
 from sse_asgi import JSONFraming, Outcome
 from sse_asgi.live import RemoteSourceError, UnknownGenerationError
@@ -188,7 +187,7 @@ async def test_a_slow_viewer_reads_the_log_and_holds_up_nobody(redis_server):
 
 
 async def test_a_thousand_viewers_need_two_connections(redis_server):
-    client = redis.asyncio.Redis.from_url(redis_server.url)
+    client = redis_server.client()
     chunks = words(60)
     async with hubs(redis_server.url, lease=30.0) as (here, there):
         for number in range(20):
@@ -209,7 +208,7 @@ async def test_a_thousand_viewers_need_two_connections(redis_server):
 
 
 async def test_what_ended_is_forgotten_after_its_time_and_leaves_no_key(redis_server):
-    client = redis.asyncio.Redis.from_url(redis_server.url)
+    client = redis_server.client()
     await client.flushall()
     async with hubs(redis_server.url, keep=1.0) as (here, there):
         await here.start(["a"], id="g")
