@@ -12,6 +12,9 @@ from sse_asgi.wire.events import MessageEvent, encode_data, well_formed
 
 _BETWEEN_SURROGATES = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 
+# Of these, JSON escapes only the ones in ASCII by itself.
+_OTHER_LINE_ENDS = {"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
 
 @runtime_checkable
 class Framing(Protocol):
@@ -94,9 +97,10 @@ class TextFraming:
 class JSONFraming:
     """Send each chunk as a JSON string, so that every character arrives exactly.
 
-    Characters outside ASCII are sent as UTF-8; a chunk with lone surrogates is escaped. JSON
-    readers make one character of a high and a low surrogate that stand side by side, so a chunk
-    with such a pair is sent as two events, cut between them.
+    Characters outside ASCII are sent as UTF-8, but for U+0085, U+2028 and U+2029: some clients
+    take these for line ends, too, so they are escaped. A chunk with lone surrogates is escaped as
+    a whole. JSON readers make one character of a high and a low surrogate that stand side by
+    side, so a chunk with such a pair is sent as two events, cut between them.
 
     Attributes:
         done: The data of the event that ends the stream; `None` for no such event.
@@ -184,13 +188,13 @@ class _JSONEncoder:
 
     def __call__(self, chunk: str) -> bytes:
         try:
-            return b"data: %b\n\n" % encode_basestring(chunk).encode()
+            return b"data: %b\n\n" % _on_one_line(encode_basestring(chunk)).encode()
         except UnicodeEncodeError:
             parts = _BETWEEN_SURROGATES.split(chunk)
             return b"".join(encode_data(encode_basestring_ascii(part)) for part in parts)
 
     def encode_all(self, chunks: list[str]) -> bytes:
-        frames = "\n\ndata: ".join(map(encode_basestring, chunks))
+        frames = _on_one_line("\n\ndata: ".join(map(encode_basestring, chunks)))
         try:
             return f"data: {frames}\n\n".encode()
         except UnicodeEncodeError:
@@ -198,6 +202,15 @@ class _JSONEncoder:
 
 
 _ENCODE_JSON = _JSONEncoder()
+
+
+def _on_one_line(strings: str) -> str:
+    """Escape in JSON strings what a client may take for a line's end, as `str.splitlines` does."""
+    if strings.isascii():
+        return strings
+    for separator, escape in _OTHER_LINE_ENDS.items():
+        strings = strings.replace(separator, escape)
+    return strings
 
 
 def check_framing(value: object) -> Framing:

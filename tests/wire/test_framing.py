@@ -134,7 +134,8 @@ def test_a_text_chunk_is_one_events_data(chunk: str, stream: bytes):
         ("tok", b'data: "tok"\n\n'),
         ("", b'data: ""\n\n'),
         ('a\r\n"\\\0', b'data: "a\\r\\n\\"\\\\\\u0000"\n\n'),
-        ("\u00e9\u2028\U0001f600", 'data: "\u00e9\u2028\U0001f600"\n\n'.encode()),
+        ("\u00e9\U0001f600", 'data: "\u00e9\U0001f600"\n\n'.encode()),
+        ("\u00e9\u0085\u2028\u2029", 'data: "\u00e9\\u0085\\u2028\\u2029"\n\n'.encode()),
         ("[DONE]", b'data: "[DONE]"\n\n'),
         ("\u00e9\ud83d", b'data: "\\u00e9\\ud83d"\n\n'),
         ("\ud83d\ude00", b'data: "\\ud83d"\n\ndata: "\\ude00"\n\n'),
@@ -142,6 +143,18 @@ def test_a_text_chunk_is_one_events_data(chunk: str, stream: bytes):
 )
 def test_a_json_chunk_is_a_json_string(chunk: str, stream: bytes):
     assert encoded(JSONFraming(), [chunk]) == stream
+
+
+@settings(deadline=None)
+@given(st.lists(CHUNK))
+@example(["\u2028", "\x85\u2029", "\v\f\x1c\x1d\x1e"])
+def test_json_chunks_arrive_also_where_unicode_s_line_ends_count(chunks: list[str]):
+    encoder: Any = JSONFraming().encoder()
+    stream = encoder.encode_all(chunks) if chunks else b""
+    lines = stream.decode().splitlines()
+    assert received(JSONFraming(), "".join(f"{line}\n" for line in lines).encode()) == received(
+        JSONFraming(), stream
+    )
 
 
 @settings(deadline=None)
