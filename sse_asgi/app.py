@@ -1,8 +1,10 @@
 """EventStream: a source as an ASGI application."""
 
 from collections.abc import Awaitable
+from contextvars import Context
 
 from sse_asgi.stream.asgi import Receive, Scope, Send
+from sse_asgi.stream.context import ContextOpener
 from sse_asgi.stream.options import (
     DescribeError,
     HeadersInput,
@@ -51,6 +53,8 @@ class EventStream:
         shutdown: What happens when the server stops; `None` for nothing.
         describe_error: Given what failed the stream, returns what the client may know of it.
             Without it the client is told that the stream failed, and no more.
+        context: What the source sees as its context variables, in a copy for each response, such
+            as `contextvars.copy_context()` in an endpoint; `None` for the server's.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -74,8 +78,9 @@ class EventStream:
         max_body_size: int = 1_048_576,
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
+        context: Context | None = None,
     ) -> None:
-        self._opener = SourceOpener(source)
+        self._opener = SourceOpener(source) if context is None else ContextOpener(source, context)
         self.options = Options(
             framing=framing,
             on_chunk=on_chunk,

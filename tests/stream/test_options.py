@@ -90,7 +90,7 @@ def test_options_are_keyword_only_and_documented():
 def test_defaults_of_the_app_and_of_the_options_agree():
     defaults = {field.name: field.default for field in dataclasses.fields(Options)}
     for name, parameter in inspect.signature(EventStream).parameters.items():
-        if name not in ("source", "framing", "headers"):
+        if name not in ("source", "framing", "headers", "context"):
             assert parameter.default == defaults[name], name
 
 
