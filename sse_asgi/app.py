@@ -118,9 +118,5 @@ class EventStream:
 
     async def _answer_head(self, send: Send) -> None:
         """Send what GET would say, without its body (RFC 9110, 9.3.2)."""
-        options = self.options
-        await send({
-            "type": "http.response.start", "status": options.status,
-            "headers": list(options.headers),
-        })  # fmt: skip
+        await send(self.options.start_message())
         await send({"type": "http.response.body", "body": b"", "more_body": False})

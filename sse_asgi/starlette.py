@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Final
@@ -16,7 +17,7 @@ except ImportError:
     ) from None
 
 from sse_asgi.app import EventStream
-from sse_asgi.stream.asgi import Receive, Scope, Send
+from sse_asgi.stream.asgi import Message, Receive, Scope, Send
 from sse_asgi.stream.source import Source
 
 _OPTIONS: Final = list(inspect.signature(EventStream).parameters)[1:]
@@ -71,9 +72,29 @@ class EventStreamResponse(Response):
         self._stream.options = replace(
             self._stream.options, status=self.status_code, headers=tuple(self.raw_headers)
         )
-        await self._stream(scope, receive, send)
+        if self._stream.options.prefetch:
+            await self._answer_always(scope, receive, send)
+        else:
+            await self._stream(scope, receive, send)
         if self.background is not None:
             await self.background()
+
+    async def _answer_always(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start the response also if its client leaves before the first chunk.
+
+        `BaseHTTPMiddleware` takes what starts none for broken, and raises. Servers drop it.
+        """
+        started = False
+
+        async def noting_start(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        await self._stream(scope, receive, noting_start)
+        if not started:
+            with suppress(OSError):
+                await send(self._stream.options.start_message())
 
 
 def _check_names(options: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from starlette.routing import Mount, Route
 from sse_asgi import EventStream, EventStreamMiddleware, Outcome, Shutdown
 from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import connect
-from tests.stream.peer import Record
+from tests.stream.peer import Peer, Record, soon
 
 DONE = b"data: [DONE]\n\n"
 
@@ -320,6 +320,27 @@ async def test_disconnect_passes_through_middleware(name, wrapped):
     assert record.only.text == "first"
     if not wrapped:  # Starlette's own response has lost the generator's clean-up
         assert log == ["cleaned"]
+
+
+@pytest.mark.parametrize("name", INSIDE)
+async def test_disconnect_before_a_prefetched_chunk_is_nobodys_error(name):
+    opened, record = anyio.Event(), Record()
+
+    async def source(request):
+        opened.set()
+        await anyio.sleep_forever()
+        yield "never"
+
+    app = starlette(
+        lambda request: EventStreamResponse(source, prefetch=True, on_complete=record),
+        middleware=[INSIDE[name]],
+    )
+    async with Peer(app) as peer:
+        await soon(opened)
+        peer.leave()
+    assert peer.raised is None
+    assert peer.body == b""
+    assert record.only.outcome is Outcome.DISCONNECTED
 
 
 @pytest.mark.parametrize("name", INSIDE)

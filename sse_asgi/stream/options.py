@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from sse_asgi.stream.asgi import Message
 from sse_asgi.stream.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.source import check_takes_one
 from sse_asgi.stream.transcript import Transcript
@@ -74,6 +75,14 @@ class Options:
             raise ValueError(f"status must be one that has a body, not {self.status}")
         if self.shutdown is not None and not isinstance(self.shutdown, Shutdown):
             raise _wrong_type("shutdown", self.shutdown, "a Shutdown or None")
+
+    def start_message(self) -> Message:
+        """Return what starts a response: a new one each time, for middleware may change it."""
+        return {
+            "type": "http.response.start",
+            "status": self.status,
+            "headers": list(self.headers),
+        }
 
     def _check_hooks(self) -> None:
         for name, argument in _HOOKS.items():

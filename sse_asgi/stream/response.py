@@ -117,10 +117,7 @@ class Response(Ending[LineT]):
 
     async def _start(self, *, or_stop: bool = False) -> None:
         self.started = True
-        options = self.options
-        headers = list(options.headers)  # middleware may change the list
-        message = {"type": "http.response.start", "status": options.status, "headers": headers}
-        await self.line.transmit(message, or_stop=or_stop)
+        await self.line.transmit(self.options.start_message(), or_stop=or_stop)
         self.line.open = not self.line.given_up
 
 
