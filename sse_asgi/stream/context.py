@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, Source, SourceOpener, close
+from sse_asgi.stream.source import Chunk, Interruption, Source, SourceOpener, close
 
 T = TypeVar("T")
 
@@ -50,6 +50,9 @@ class _ContextIterator(AsyncIterator[Chunk]):
 
     async def __anext__(self) -> Chunk:
         return await _await_in(self._context, self._next())
+
+    async def athrow(self, error: BaseException) -> Chunk:
+        return await _await_in(self._context, Interruption(self._iterator, error)())
 
     async def aclose(self) -> None:
         await _await_in(self._context, close(self._iterator))

@@ -145,7 +145,8 @@ class AsyncioEnding(Ending[Line]):
         self.abandoned = True
         self.cancel_host()
 
-    def _is_cancelled_by_others(self) -> bool:
+    def is_cancelled_by_others(self) -> bool:
+        """Tell whether somebody has cancelled the server's task but this stream."""
         return self.host.cancelling() - self._cancels > self._older_cancels
 
     def _take_back_cancels(self) -> None:
@@ -158,9 +159,11 @@ class AsyncioEnding(Ending[Line]):
     def _work_ended(self, error: BaseException | None) -> None:
         if self._bound is not None:
             self._bound.cancel()
-        cancelled = isinstance(error, asyncio.CancelledError) and self._is_cancelled_by_others()
+        cancelled = isinstance(error, asyncio.CancelledError) and self.is_cancelled_by_others()
         if error is not None and cancelled:
             self._cancel_message = error.args
+        elif isinstance(error, asyncio.CancelledError) and self.abandoned:
+            error = None  # cut by `cleanup_timeout`, which was logged
         self.judge(error, cancelled=cancelled)
         self._take_back_cancels()
 
@@ -173,7 +176,7 @@ class AsyncioEnding(Ending[Line]):
         except OSError:
             self.settle(Outcome.DISCONNECTED)
         except asyncio.CancelledError as error:
-            by_others = self._is_cancelled_by_others()
+            by_others = self.is_cancelled_by_others()
             self._cancel_message = error.args
             self.settle(Outcome.SHUT_DOWN if by_others else self._final_stop or Outcome.SHUT_DOWN)
         except Exception as error:  # noqa: BLE001 - raised at the end
@@ -216,7 +219,7 @@ class AsyncioEnding(Ending[Line]):
 
         By that anyio's scopes know their own; one without it would cancel whoever set the scope.
         """
-        if self._is_cancelled_by_others() and not self._cancel_message:
+        if self.is_cancelled_by_others() and not self._cancel_message:
             try:
                 await anyio.lowlevel.checkpoint_if_cancelled()
             except asyncio.CancelledError as error:
@@ -224,7 +227,7 @@ class AsyncioEnding(Ending[Line]):
 
     def _raise_what_is_due(self) -> None:
         error = self.due_error()
-        cancelled = self._is_cancelled_by_others()
+        cancelled = self.is_cancelled_by_others()
         del self.host  # the task will hold the error, whose traceback holds this stream
         try:
             if cancelled:

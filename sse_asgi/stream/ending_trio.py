@@ -126,18 +126,26 @@ class TrioEnding(Ending[TrioLine]):
     # Ending
 
     async def _work_to_the_end(self) -> None:
-        with self._work, self._inner:
-            try:
-                await self._drive(self.work())
-            except anyio.get_cancelled_exc_class() as error:
+        try:
+            with self._work, self._inner:
+                await self._work_and_judge()
+        except trio.Cancelled as error:  # of none of the scopes of this stream
+            if trio.current_effective_deadline() == -math.inf:
                 self.judge(error, cancelled=self.outcome is None)
                 raise
-            except BaseException as error:  # noqa: BLE001 - raised again at the end
-                self.judge(error, cancelled=False)
-            else:
-                self.judge(None, cancelled=False)
+            self.judge(_nobodys(error), cancelled=False)
         if self._inner.cancel_called:
             _logger.error("a source did not end within cleanup_timeout")
+
+    async def _work_and_judge(self) -> None:
+        try:
+            await self._drive(self.work())
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001 - raised again at the end
+            self.judge(error, cancelled=False)
+        else:
+            self.judge(None, cancelled=False)
 
     @types.coroutine
     def _drive(self, work: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
@@ -199,3 +207,10 @@ class TrioEnding(Ending[TrioLine]):
                 raise error
         finally:
             del error  # its traceback holds this frame
+
+
+def _nobodys(cancelled: trio.Cancelled) -> RuntimeError:
+    """Return what tells of a cancellation that would end whoever gets it, for it has no scope."""
+    error = RuntimeError("a cancellation came from a scope that is not around the stream")
+    error.__cause__ = cancelled
+    return error

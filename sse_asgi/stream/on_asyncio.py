@@ -23,7 +23,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_WAIT
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
-from sse_asgi.stream.source import Chunk, SourceOpener, close
+from sse_asgi.stream.source import Chunk, SourceOpener, Step, close
 from sse_asgi.stream.steps import DONE, Steps, first_step, go_on, one_turn, rest_of, wake
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
@@ -36,8 +36,6 @@ _Work = Coroutine[Any, Any, None]
 
 class AsyncioResponse(Response[Line], AsyncioEnding):
     """One response under asyncio."""
-
-    _deferred = False  # a cancellation, to the source's next await
 
     def __init__(
         self,
@@ -64,20 +62,16 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         self.enter_shutdown()  # a signal may come before that
         return self._drive(self.produce())
 
-    async def pause(self) -> None:
+    async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
         """Send what is ready (`_drive` does), let others run, and let a cancellation in."""
         # A server's own threads need the interpreter to bring in other requests, and a source that
         # never awaits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
-        try:
-            await one_turn()
-        except asyncio.CancelledError as error:
-            if self.outcome is not None or self._deferred:
-                raise
-            self._deferred = True
-            self._cancel_again(error.args)
-        else:
-            self._deferred = False
+        return await self.wait_beside(source, one_turn())
+
+    def is_cancelled(self) -> bool:
+        """Tell whether the server's task is cancelled, and not by this stream."""
+        return self.is_cancelled_by_others()
 
     async def close_source(self, source: AsyncIterator[Chunk]) -> None:
         """Close the source; only if that takes a while, a timer bounds it."""

@@ -4,10 +4,11 @@ A task of its own must send what is ready: under trio nobody but the scheduler c
 up to the point where it waits.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from time import monotonic
 
 import anyio
+import anyio.lowlevel
 
 from sse_asgi.stream.asgi import Receive, Send
 from sse_asgi.stream.ending_trio import TrioEnding
@@ -16,7 +17,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_WAIT, Outbox
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
-from sse_asgi.stream.source import SourceOpener
+from sse_asgi.stream.source import Chunk, SourceOpener, Step
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
 
@@ -69,7 +70,6 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         self._flushed = anyio.Event()
         self._sending = anyio.Lock()
         self._receive = receive
-        self._deferred = False  # a cancellation, to the source's next await
 
     async def run(self) -> None:
         """Live: from the first message to the server to the report of the end."""
@@ -93,18 +93,21 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         self.outbox.filled.set()
         await self._flushed.wait()
 
-    async def pause(self) -> None:
+    async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
         """Send what is ready, let others run, and let a cancellation in."""
-        try:
-            await self.flush()
-            await anyio.lowlevel.checkpoint()
-            self.outbox.due = monotonic() + MAX_WAIT
-        except anyio.get_cancelled_exc_class():
-            if self.outcome is not None or self._deferred:
-                raise
-            self._deferred = True  # it comes again by itself
-        else:
-            self._deferred = False
+        step = await self.wait_beside(source, self._flush_and_let_others_run())
+        if step is not None:  # at once: here a cancelled task does not wait at all
+            await anyio.lowlevel.cancel_shielded_checkpoint()
+        self.outbox.due = monotonic() + MAX_WAIT
+        return step
+
+    def is_cancelled(self) -> bool:
+        """Tell whether the task is cancelled: here nothing else can raise that."""
+        return True
+
+    async def _flush_and_let_others_run(self) -> None:
+        await self.flush()
+        await anyio.lowlevel.checkpoint()
 
     async def conclude(self) -> None:
         """Conclude, after what is being sent."""

@@ -6,14 +6,16 @@ second. When one follows the other depends on the event loop: `on_asyncio` and `
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Mapping
 from inspect import isawaitable
 from time import monotonic
+
+import anyio
 
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
 from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, SourceOpener, close
+from sse_asgi.stream.source import Chunk, Interruption, SourceOpener, Step, close
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -35,12 +37,15 @@ class Response(Ending[LineT]):
         return bool(self.request.scope.get("http_version") == "2")
 
     @abstractmethod
-    async def pause(self) -> None:
+    async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
         """Send what is ready, let others run, and let a cancellation in.
 
-        One that the source's own timeout or task group sends is deferred to the source's next
-        await, where it belongs. A source that awaits nothing until the next pause is cut there.
+        What it returns, if anything, is the source's next step, as for `wait_beside`.
         """
+
+    @abstractmethod
+    def is_cancelled(self) -> bool:
+        """Tell whether the task that this runs in is cancelled, and not by this stream."""
 
     async def produce(self) -> None:
         """Step the source from its opening to its end; everything a source is runs in here."""
@@ -48,15 +53,21 @@ class Response(Ending[LineT]):
         record, put = self.recorder.fresh.append, outbox.putter()
         size = 0  # of what came since the last pause; there may be less in the outbox
         source = await self._opener.open(self.request)
+        step = next_step = source.__anext__
         try:
-            async for chunk in source:
+            while True:
+                try:
+                    chunk = await step()
+                except StopAsyncIteration:
+                    break
+                step = next_step
                 if isinstance(chunk, str):
                     record(chunk)
                     if on_chunk is not None:
                         self.recorder.note()  # the time of the first, before the hook's own
                         await_it = on_chunk(chunk)
                         if await_it is not None and isawaitable(await_it):
-                            await await_it
+                            step = await self.wait_beside(source, await_it) or step
                     put(chunk)
                     size += len(chunk) + FRAME_SIZE
                 else:
@@ -65,7 +76,7 @@ class Response(Ending[LineT]):
                     size += len(event)
                 if monotonic() >= outbox.due or size >= MAX_SIZE:
                     size = 0
-                    await self.pause()
+                    step = await self.pause(source) or step
                 if self.outcome is not None:  # the line is lost, or the source ignored its stop
                     break
         except Exception as error:
@@ -73,6 +84,23 @@ class Response(Ending[LineT]):
             raise
         finally:
             await self.close_source(source)
+
+    async def wait_beside(
+        self, source: AsyncIterator[Chunk], awaitable: Awaitable[object]
+    ) -> Step | None:
+        """Wait while the source stands at a `yield`.
+
+        Unless it is this stream's own stop, what cancels that is for the source: it comes from a
+        timeout or a task group of the source's own, or for the whole task. Then the source's next
+        step is returned, in which it learns that.
+        """
+        try:
+            await awaitable
+        except anyio.get_cancelled_exc_class() as error:
+            if self.outcome is not None or not self.is_cancelled():
+                raise
+            return Interruption(source, error)
+        return None
 
     async def close_source(self, source: AsyncIterator[Chunk]) -> None:
         """Close the source, which has `cleanup_timeout` seconds for that."""

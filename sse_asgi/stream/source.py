@@ -66,6 +66,37 @@ class SourceOpener:
         return ThreadedIterator(cast("Iterable[Chunk]", chunks))
 
 
+Step = Callable[[], Awaitable[Chunk]]
+"""What gives the next chunk, or raises `StopAsyncIteration` at the end, as `__anext__` does."""
+
+
+class Interruption:
+    """The step in which a source learns that it was cancelled while it stood at a `yield`.
+
+    Its own timeouts and task groups run on while others have its chunk, and cancel the task that
+    waits in a hook then. The source can tell whether it is theirs; whoever waits cannot. What is
+    no generator cannot be told: it fails with the cancellation.
+    """
+
+    __slots__ = ("_error", "_source")
+
+    def __init__(self, source: AsyncIterator[Chunk], error: BaseException) -> None:
+        self._source = source
+        self._error: BaseException | None = error
+
+    async def __call__(self) -> Chunk:
+        """Raise the cancellation where the source stands, and return the chunk that it gives."""
+        error, self._error = cast("BaseException", self._error), None
+        athrow = getattr(self._source, "athrow", None)
+        try:
+            if athrow is None:
+                raise error
+            chunk: Chunk = await athrow(error)
+            return chunk
+        finally:
+            del error  # its traceback holds this frame
+
+
 async def close(iterator: AsyncIterator[Chunk]) -> None:
     """Close an iterator as `async for` does not: now, in this task, not at collection."""
     aclose = getattr(iterator, "aclose", None)

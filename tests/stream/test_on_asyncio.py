@@ -394,6 +394,92 @@ class TestOwnTimeouts:
         assert record.only.outcome is Outcome.COMPLETED
         assert record.only.sent_chunks == record.only.chunks
 
+    @pytest.mark.parametrize("where", ["on_chunk", "pause", "slow send"])
+    async def test_that_yields_inside_gets_its_native_timeout_where_it_stands(self, where):
+        block, record, caught = Block(b"xxx" if where == "slow send" else b"no"), Record(), []
+
+        async def source(request):
+            try:
+                async with asyncio.timeout(0.03):
+                    while True:
+                        yield "x" * 70_000 if where == "slow send" else "x"
+            except TimeoutError:
+                caught.append(asyncio.current_task().cancelling())
+            yield "end"
+
+        async def on_chunk(chunk):
+            await asyncio.sleep(0.01)
+
+        async def open_later():
+            if where == "slow send":
+                await block.reached.wait()
+                await asyncio.sleep(0.06)
+                block.opened.set()
+
+        opener = asyncio.create_task(open_later())
+        app = EventStream(
+            source, on_complete=record, on_chunk=on_chunk if where == "on_chunk" else None
+        )
+        async with native(app, on_send=block) as (peer, task):
+            pass
+        await opener
+        assert caught == [0]
+        assert task.cancelling() == 0
+        assert peer.raised is None
+        assert peer.text == record.only.text
+        assert record.only.text.endswith("xend")
+        assert record.only.outcome is Outcome.COMPLETED
+        assert record.only.sent_chunks == record.only.chunks
+
+    async def test_an_on_chunk_that_cancels_itself_is_a_failure_and_no_business_of_the_source(self):
+        record, told = Record(), []
+
+        async def source(request):
+            try:
+                yield "a"
+            except asyncio.CancelledError:
+                told.append(1)
+                raise
+
+        async def on_chunk(chunk):
+            raise asyncio.CancelledError
+
+        async with native(EventStream(source, on_complete=record, on_chunk=on_chunk)) as (peer, _):
+            pass
+        assert told == []
+        assert record.only.outcome is Outcome.FAILED
+        assert peer.events[-1].type == "error"
+
+    @pytest.mark.parametrize("where", ["on_chunk", "pause"])
+    async def test_a_server_s_cancellation_reaches_the_source_where_it_stands(self, where):
+        record, told, standing = Record(), [], asyncio.Event()
+
+        async def source(request):
+            try:
+                while True:
+                    yield "a"
+                    standing.set()
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.001)
+                told.append(1)
+                raise
+
+        async def on_chunk(chunk):
+            standing.set()
+            await asyncio.sleep(PATIENCE)
+
+        app = EventStream(
+            source, on_complete=record, on_chunk=on_chunk if where == "on_chunk" else None
+        )
+        peer = Peer(app)
+        task = asyncio.create_task(app(peer.scope, peer.receive, peer.send))
+        await soon(standing)
+        task.cancel()
+        await asyncio.wait((task,), timeout=PATIENCE)
+        assert task.cancelled()
+        assert told == [1]
+        assert record.only.outcome is Outcome.SHUT_DOWN
+
     @pytest.mark.parametrize("error", [OSError("pipe"), RuntimeError("server")])
     async def test_a_send_that_fails_after_it_ends_the_idle_source(self, error):
         reached, go, record, cleaned = asyncio.Event(), asyncio.Event(), Record(), []

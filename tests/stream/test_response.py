@@ -1,9 +1,11 @@
 """A chunk's way and an ending's way, on every event loop."""
 
 import contextvars
+import gc
 import json
 import time
 import tracemalloc
+import weakref
 
 import anyio
 import anyio.lowlevel
@@ -413,6 +415,155 @@ class TestTaskAndContext:
         assert peer.text == transcript.text
         assert transcript.text.endswith("late")
         assert transcript.outcome is Outcome.COMPLETED
+
+
+def busy(seconds):
+    """Compute; nobody else runs meanwhile."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+
+
+class TestCancelledAtAYield:
+    """A source's own scope cancels while the source stands at a `yield`: it learns of it there."""
+
+    @pytest.mark.parametrize("where", ["on_chunk", "pause", "both"])
+    async def test_a_timeout_around_yields_ends_what_it_is_around(self, where):
+        async def source(request):
+            with anyio.move_on_after(0.03) as scope:
+                while True:
+                    if where != "on_chunk":
+                        busy(0.002)
+                    yield "a"
+            yield f" {scope.cancelled_caught}"
+            await anyio.sleep(0)
+            yield " end"
+
+        async def on_chunk(chunk):
+            await anyio.sleep(0.005)
+
+        peer, transcript = await run(source, on_chunk=None if where == "pause" else on_chunk)
+        assert peer.raised is None
+        assert transcript.outcome is Outcome.COMPLETED
+        assert transcript.text.startswith("aa")
+        assert transcript.text.endswith("a True end")
+        assert peer.text == transcript.text
+        assert transcript.sent_chunks == transcript.chunks
+        assert peer.closed
+
+    async def test_an_expired_timeout_that_the_source_lets_out_fails_the_stream(self):
+        async def source(request):
+            with anyio.fail_after(0.02):
+                while True:
+                    yield "a"
+
+        peer, transcript = await run(source)
+        assert isinstance(peer.raised, TimeoutError)
+        assert (transcript.outcome, transcript.error) == (Outcome.FAILED, peer.raised)
+        assert peer.events[-1].type == "error"
+        assert peer.text == transcript.text
+        assert peer.closed
+
+    async def test_a_child_that_fails_while_on_chunk_waits_fails_the_stream_with_its_error(self):
+        waiting, cleaned = anyio.Event(), []
+
+        async def fail():
+            await waiting.wait()
+            raise LookupError("child")
+
+        async def source(request):
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(fail)
+                    yield "a"
+                    await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0)
+                cleaned.append(1)
+
+        async def on_chunk(chunk):
+            waiting.set()
+            await anyio.sleep_forever()
+
+        peer, transcript = await run(source, on_chunk=on_chunk)
+        assert peer.raised.subgroup(LookupError) is not None
+        assert transcript.outcome is Outcome.FAILED
+        assert peer.text == transcript.text == "a"
+        assert error_message(peer) == GENERIC
+        assert peer.closed
+        assert cleaned == [1]
+
+    async def test_the_source_may_cancel_itself_at_every_yield(self):
+        """Others, the sender among them, get their turns all the same."""
+
+        async def source(request):
+            for _ in range(20):
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    busy(0.002)
+                    yield "x" * MAX_SIZE
+
+        peer, transcript = await run(source)
+        assert transcript.outcome is Outcome.COMPLETED
+        assert peer.text == transcript.text == "x" * 20 * MAX_SIZE
+
+    async def test_no_end_stands_in_the_way_of_being_freed(self):
+        class Source:
+            def __init__(self, request):
+                refs.append(weakref.ref(self))
+
+            async def __aiter__(self):
+                with anyio.fail_after(0.02):
+                    while True:
+                        yield "a"
+
+        async def on_chunk(chunk):
+            await anyio.sleep(0.005)
+
+        refs = []
+        gc.collect()
+        gc.disable()
+        try:
+            for hook in (None, on_chunk):
+                async with Peer(EventStream(Source, on_chunk=hook)) as peer:
+                    pass
+                assert isinstance(peer.raised, TimeoutError)
+                peer.raised = None
+            assert [each() for each in refs] == [None, None]
+        finally:
+            gc.enable()
+
+    async def test_a_source_that_is_no_generator_fails_with_what_it_cannot_be_told(self):
+        """Nobody but the source can take it back, so nobody may take it for the server's."""
+
+        class ByHand:
+            scope = None
+
+            def __init__(self, request):
+                pass
+
+            def __aiter__(self):
+                return self
+
+            async def __anext__(self):
+                if self.scope is None:
+                    self.scope = anyio.CancelScope().__enter__()
+                    self.scope.cancel()
+                return "a"
+
+            async def aclose(self):
+                self.scope.__exit__(None, None, None)
+
+        async def on_chunk(chunk):
+            await anyio.sleep_forever()
+
+        peer, transcript = await run(ByHand, on_chunk=on_chunk)
+        assert transcript.outcome is Outcome.FAILED
+        assert transcript.error is not None
+        assert transcript.text == "a"
+        assert error_message(peer) == GENERIC
+        assert peer.closed
 
 
 class TestOnChunk:
@@ -1118,6 +1269,31 @@ class TestCleanUpTimeout:
         assert record.only.outcome is Outcome.DISCONNECTED
         assert "cleanup_timeout" in caplog.text
         assert peer.raised is None
+
+    async def test_a_stuck_close_of_a_source_that_has_ended_takes_nothing_from_its_text(
+        self, caplog
+    ):
+        class Source:
+            def __init__(self, request):
+                self.words = ["a", "b"]
+
+            def __aiter__(self):
+                return self
+
+            async def __anext__(self):
+                if not self.words:
+                    raise StopAsyncIteration
+                return self.words.pop(0)
+
+            async def aclose(self):
+                await anyio.sleep_forever()
+
+        peer, transcript = await run(Source, cleanup_timeout=0.05)
+        assert (transcript.outcome, transcript.error) == (Outcome.COMPLETED, None)
+        assert peer.raised is None
+        assert peer.body.endswith(b"data: [DONE]\n\n")
+        assert peer.text == transcript.text == "ab"
+        assert "cleanup_timeout" in caplog.text
 
     async def test_a_clean_up_within_the_bound_is_not_logged(self, caplog):
         async def source(request):
