@@ -11,7 +11,7 @@ import hashlib
 import logging
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, Final
 
@@ -25,13 +25,13 @@ from sse_asgi.stream.ending import error_event as failure_event
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import frame_of
-from sse_asgi.stream.source import SourceOpener, close
+from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
 from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
 
 FIRST_VIEWER: Final = 30.0
 """Seconds that a generation with `linger` waits at least for its first viewer."""
 
-_STEPS: Final = 16
+_TURNS: Final = 16
 """Chunks after which a source that never waits lets others run."""
 
 _LAST_CHANCE: Final = 1.0
@@ -143,34 +143,52 @@ class Producer:
     async def _produce(self) -> None:
         take, on_chunk = self._recorder.take, self._options.on_chunk
         encode, write = self._options.framing.encoder(), self.writer.write
-        steps = 0
+        turns = 0
         source = await self._opener.open(_detached_request())
+        step = next_step = source.__anext__
         try:
-            async for chunk in source:
+            while True:
+                try:
+                    chunk = await step()
+                except StopAsyncIteration:
+                    break
+                step = next_step
                 if isinstance(chunk, str):
                     take(chunk)
                     if on_chunk is not None:
                         waiting = on_chunk(chunk)
                         if waiting is not None and isawaitable(waiting):
-                            await waiting
+                            step = await self._wait_at_yield(source, waiting) or step
                     waiting = write(split_events(encode(chunk)))
                     self._ends.append(self.writer.last)
                 else:
                     waiting = write(split_events(frame_of(chunk)))
+                turns += 1
+                if waiting is None and turns % _TURNS == 0:
+                    waiting = asyncio.sleep(0)
                 if waiting is not None:
-                    await waiting
-                steps += 1
-                if steps % _STEPS == 0:
-                    await asyncio.sleep(0)
+                    step = await self._wait_at_yield(source, waiting) or step
                 if self._outcome is not None:  # the source ignored its stop
                     break
-        except Exception as error:
-            if self._outcome is None:  # now: the clean-up may raise another
-                self._outcome, self._error = Outcome.FAILED, error
+        except (Exception, asyncio.CancelledError) as error:
+            self._note_failure(error)  # now: the clean-up may raise another
             raise
         finally:
             self._bound_cleanup()
             await close(source)
+
+    def _wait_at_yield(
+        self, source: AsyncIterator[Chunk], awaitable: Awaitable[object]
+    ) -> Awaitable[Step | None]:
+        return wait_at_yield(
+            source, awaitable, lambda: self._outcome is None and self._source.cancelling() > 0
+        )
+
+    def _note_failure(self, error: BaseException) -> None:
+        """Settle, if what was raised is no cancellation of the source's task by others."""
+        cancelled = isinstance(error, asyncio.CancelledError) and self._source.cancelling() > 0
+        if self._outcome is None and not cancelled:
+            self._outcome, self._error = Outcome.FAILED, error
 
     def _bound_cleanup(self) -> None:
         if self._bound is None:
@@ -201,13 +219,15 @@ class Producer:
         if not source.done() or source.cancelled():
             # If not by us: whatever closes the event loop cancels every task.
             self._outcome = self._outcome or Outcome.SHUT_DOWN
-            return
-        error = source.exception()
-        if error is not None and self._outcome is None:  # it could not be opened
-            self._outcome, self._error = Outcome.FAILED, error
+            awaited_what_was = isinstance(self._error, asyncio.CancelledError)
+            error = self._error if awaited_what_was else None
+        else:
+            error = source.exception()
+            if error is not None:  # it could not be opened
+                self._note_failure(error)
+            self._outcome = self._outcome or Outcome.COMPLETED
         if error is not None:
             _logger.error("a live source raised: generation %s", self._name, exc_info=error)
-        self._outcome = self._outcome or Outcome.COMPLETED
 
     async def _finish(self) -> Transcript:
         await self.writer.drain()

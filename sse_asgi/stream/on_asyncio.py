@@ -23,7 +23,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_WAIT
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
-from sse_asgi.stream.source import Chunk, SourceOpener, Step, close
+from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
 from sse_asgi.stream.steps import DONE, Steps, first_step, go_on, one_turn, rest_of, wake
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
@@ -67,11 +67,11 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         # A server's own threads need the interpreter to bring in other requests, and a source that
         # never awaits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
-        return await self.wait_beside(source, one_turn())
+        return await wait_at_yield(source, one_turn(), self.is_cancelled_for_source)
 
-    def is_cancelled(self) -> bool:
-        """Tell whether the server's task is cancelled, and not by this stream."""
-        return self.is_cancelled_by_others()
+    def is_cancelled_for_source(self) -> bool:
+        """Tell whether the task has been cancelled, and not in order to end this stream."""
+        return self.outcome is None and self.is_cancelled_by_others()
 
     async def close_source(self, source: AsyncIterator[Chunk]) -> None:
         """Close the source; only if that takes a while, a timer bounds it."""

@@ -17,7 +17,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_WAIT, Outbox
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
-from sse_asgi.stream.source import Chunk, SourceOpener, Step
+from sse_asgi.stream.source import Chunk, SourceOpener, Step, wait_at_yield
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
 
@@ -95,15 +95,16 @@ class TrioResponse(Response[TrioLine], TrioEnding):
 
     async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
         """Send what is ready, let others run, and let a cancellation in."""
-        step = await self.wait_beside(source, self._flush_and_let_others_run())
+        pause = self._flush_and_let_others_run()
+        step = await wait_at_yield(source, pause, self.is_cancelled_for_source)
         if step is not None:  # at once: here a cancelled task does not wait at all
             await anyio.lowlevel.cancel_shielded_checkpoint()
         self.outbox.due = monotonic() + MAX_WAIT
         return step
 
-    def is_cancelled(self) -> bool:
-        """Tell whether the task is cancelled: here nothing else can raise that."""
-        return True
+    def is_cancelled_for_source(self) -> bool:
+        """Tell whether the task has been cancelled, and not in order to end this stream."""
+        return self.outcome is None
 
     async def _flush_and_let_others_run(self) -> None:
         await self.flush()

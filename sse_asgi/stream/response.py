@@ -6,16 +6,14 @@ second. When one follows the other depends on the event loop: `on_asyncio` and `
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from inspect import isawaitable
 from time import monotonic
-
-import anyio
 
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
 from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, Interruption, SourceOpener, Step, close
+from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -40,12 +38,15 @@ class Response(Ending[LineT]):
     async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
         """Send what is ready, let others run, and let a cancellation in.
 
-        What it returns, if anything, is the source's next step, as for `wait_beside`.
+        What it returns, if anything, is the source's next step, as for `wait_at_yield`.
         """
 
     @abstractmethod
-    def is_cancelled(self) -> bool:
-        """Tell whether the task that this runs in is cancelled, and not by this stream."""
+    def is_cancelled_for_source(self) -> bool:
+        """Tell whether the task has been cancelled, and not in order to end this stream.
+
+        By a timeout or a task group of the source's own, or by whoever cancels the whole task.
+        """
 
     async def produce(self) -> None:
         """Step the source from its opening to its end; everything a source is runs in here."""
@@ -67,7 +68,8 @@ class Response(Ending[LineT]):
                         self.recorder.note()  # the time of the first, before the hook's own
                         await_it = on_chunk(chunk)
                         if await_it is not None and isawaitable(await_it):
-                            step = await self.wait_beside(source, await_it) or step
+                            for_source = self.is_cancelled_for_source
+                            step = await wait_at_yield(source, await_it, for_source) or step
                     put(chunk)
                     size += len(chunk) + FRAME_SIZE
                 else:
@@ -84,23 +86,6 @@ class Response(Ending[LineT]):
             raise
         finally:
             await self.close_source(source)
-
-    async def wait_beside(
-        self, source: AsyncIterator[Chunk], awaitable: Awaitable[object]
-    ) -> Step | None:
-        """Wait while the source stands at a `yield`.
-
-        Unless it is this stream's own stop, what cancels that is for the source: it comes from a
-        timeout or a task group of the source's own, or for the whole task. Then the source's next
-        step is returned, in which it learns that.
-        """
-        try:
-            await awaitable
-        except anyio.get_cancelled_exc_class() as error:
-            if self.outcome is not None or not self.is_cancelled():
-                raise
-            return Interruption(source, error)
-        return None
 
     async def close_source(self, source: AsyncIterator[Chunk]) -> None:
         """Close the source, which has `cleanup_timeout` seconds for that."""

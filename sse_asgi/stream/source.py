@@ -5,6 +5,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 from types import AsyncGeneratorType
 from typing import Any, cast
 
+import anyio
+
 from sse_asgi.errors import SourceSpentError
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.thread import ThreadedIterator
@@ -95,6 +97,23 @@ class Interruption:
             return chunk
         finally:
             del error  # its traceback holds this frame
+
+
+async def wait_at_yield(
+    source: AsyncIterator[Chunk], awaitable: Awaitable[object], is_for_source: Callable[[], bool]
+) -> Step | None:
+    """Wait while a source stands at a `yield`.
+
+    If that is cancelled, and `is_for_source` says that this is not the end of the source, its next
+    step is returned: the one in which it learns of that.
+    """
+    try:
+        await awaitable
+    except anyio.get_cancelled_exc_class() as error:
+        if not is_for_source():
+            raise
+        return Interruption(source, error)
+    return None
 
 
 async def close(iterator: AsyncIterator[Chunk]) -> None:

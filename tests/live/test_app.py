@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import logging
+import time
 
 import anyio
 import pytest
@@ -31,6 +32,22 @@ async def live():
     live = Live()
     yield live
     await live.aclose(drain=0)
+
+
+class Remote(MemoryLog):
+    """A log that is asked for one exchange at a time, each of which takes a moment."""
+
+    append_now = None
+    exchanges = 0
+    running = 0
+
+    async def append(self, appends):
+        assert self.running == 0
+        self.exchanges += 1
+        self.running += 1
+        await asyncio.sleep(0.002)
+        self.running -= 1
+        return [MemoryLog.append_now(self, each) for each in appends]
 
 
 def endless(closed=None):
@@ -516,6 +533,50 @@ async def test_hooks_may_be_async_and_on_chunk_may_fail_the_stream(live):
     assert reports == [transcript]
 
 
+@pytest.mark.parametrize("where", ["on_chunk", "turn", "log"])
+async def test_a_timeout_around_yields_ends_what_it_is_around(where, monkeypatch):
+    async def source():
+        try:
+            async with asyncio.timeout(0.05):
+                while True:
+                    time.sleep(0.001)
+                    yield "a"
+        except TimeoutError:
+            yield " timeout"
+        await asyncio.sleep(0)
+        yield " end"
+
+    async def on_chunk(chunk):
+        await asyncio.sleep(0.01)
+
+    live = Live(log=Remote() if where == "log" else MemoryLog())
+    if where == "log":
+        monkeypatch.setattr("sse_asgi.live.writer._BACKLOG", 1)
+    generation = await live.start(source, on_chunk=on_chunk if where == "on_chunk" else None)
+    seen = await watch(generation, "/")
+    transcript = await generation.transcript()
+    assert transcript.outcome is Outcome.COMPLETED
+    assert transcript.text.startswith("aa")
+    assert transcript.text.endswith("a timeout end")
+    assert seen.text == transcript.text
+    assert (seen.done, seen.errors) == (True, [])
+    await live.aclose(drain=0)
+
+
+async def test_a_source_that_awaits_what_was_cancelled_has_failed(live, caplog):
+    async def source():
+        yield "a"
+        task = asyncio.create_task(asyncio.sleep(5))
+        task.cancel()
+        await task
+
+    generation = await live.start(source)
+    transcript = await generation.transcript()
+    assert transcript.outcome is Outcome.FAILED
+    assert isinstance(transcript.error, asyncio.CancelledError)
+    assert "a live source raised" in caplog.text
+
+
 async def test_an_on_complete_that_is_cancelled_cancels_nobody(live, caplog):
     reports = []
 
@@ -707,19 +768,6 @@ async def test_what_viewers_saw_counts_as_sent_also_if_the_log_has_lost_it():
 
 
 async def test_a_log_that_is_not_local_is_appended_to_by_one_task_for_all():
-    class Remote(MemoryLog):
-        append_now = None
-        exchanges = 0
-        running = 0
-
-        async def append(self, appends):
-            assert self.running == 0
-            self.exchanges += 1
-            self.running += 1
-            await asyncio.sleep(0.002)
-            self.running -= 1
-            return [MemoryLog.append_now(self, each) for each in appends]
-
     log = Remote()
     live = Live(log)
     started = [await live.start(paced(words(30, n), 0.001)) for n in range(20)]
