@@ -6,6 +6,7 @@ import gzip
 import logging
 import random
 import signal
+import time
 import weakref
 from itertools import pairwise
 
@@ -22,7 +23,7 @@ from sse_asgi import (
 )
 from sse_asgi.stream.ending import FINAL_GRACE
 from tests.stage import living_tasks
-from tests.stream.peer import BODY, START, Block, Peer, Record, soon
+from tests.stream.peer import BODY, PATIENCE, START, Block, Peer, Record, soon
 from tests.test_shutdown import Handler, handlers  # noqa: F401 - a fixture
 
 EVENT_STREAM = [(b"content-type", b"text/event-stream")]
@@ -735,6 +736,41 @@ async def test_endpoint_ends_when_the_client_leaves_in_a_blocked_send(listens):
     assert record.only.outcome is Outcome.DISCONNECTED
     assert (record.only.text, record.only.sent_chunks) == ("ab", 2)
     assert peer.raised is None
+    assert endpoint.cleaned
+
+
+def endless_steps():
+    """Steps between which nobody waits; not for ever, so that a test of it cannot hang."""
+    overdue = time.monotonic() + PATIENCE
+    while time.monotonic() < overdue:
+        yield b"data: x\n\n"
+    raise AssertionError("nobody has ended the endpoint")
+
+
+@pytest.mark.parametrize("listens", [False, True])
+async def test_endpoint_that_never_waits_lets_others_in_and_ends_when_the_client_leaves(listens):
+    endpoint = Endpoint(listens=listens)
+    endpoint.steps = endless_steps()
+    middleware, record = wrapped(endpoint, record=False)
+    async with Peer(middleware) as peer:
+        await peer.received(b"data: x\n\n")
+        peer.leave()
+    assert peer.raised is None
+    assert record.only.outcome is Outcome.DISCONNECTED
+    assert endpoint.cleaned
+
+
+@pytest.mark.parametrize("listens", [False, True])
+async def test_endpoint_that_never_waits_ends_when_the_server_stops(listens):
+    endpoint, shutdown = Endpoint(listens=listens), Shutdown(grace=0.02, signals=False)
+    endpoint.steps = endless_steps()
+    middleware, record = wrapped(endpoint, record=False, shutdown=shutdown)
+    async with Peer(middleware) as peer:
+        await peer.received(b"data: x\n\n")
+        shutdown.begin()
+    assert peer.raised is None
+    assert record.only.outcome is Outcome.SHUT_DOWN
+    assert peer.closed
     assert endpoint.cleaned
 
 

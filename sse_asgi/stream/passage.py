@@ -9,6 +9,9 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Awaitable
 from inspect import isawaitable
+from typing import Final
+
+import anyio.lowlevel
 
 from sse_asgi.stream.asgi import ASGIApp, Message, Receive, Scope, Send
 from sse_asgi.stream.ending import Ending, LineT
@@ -17,6 +20,12 @@ from sse_asgi.stream.passage_headers import begins_event_stream, completed
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.framing import Framing
+
+TURNS: Final = 4
+"""Messages after which an app that never waits lets others run.
+
+After a fifth for a connection that is lost, asyncio's transports log each of them.
+"""
 
 _EVENT_ENDS = (b"\n\n", b"\r\r", b"\n\r\n")
 
@@ -39,6 +48,7 @@ class Passage(Ending[LineT]):
         self.says_last_words = False
         self._active = False  # the response is an event stream
         self._readable = True  # its body is not compressed
+        self._messages = 0
         self._position = Position()
         self._reader: TextReader | None = None
         self._marker_sent = False  # the framing's end marker; clients leave at it
@@ -117,8 +127,13 @@ class Passage(Ending[LineT]):
             await self._begin(message)
         elif not self._active or self.closed:  # what may follow the end
             await self._server_send(message)
-        elif self.outcome is None:  # else it has been ended, and nobody hears any more
+        elif self.outcome is None:
             await self._pass_on(message)
+            self._messages += 1
+            if self._messages % TURNS == 0:
+                await anyio.lowlevel.checkpoint()
+        else:  # it has been ended, and nobody hears any more
+            await anyio.lowlevel.checkpoint()  # nor would it, if it never waits
 
     async def _begin(self, message: Message) -> None:
         self._active = True
