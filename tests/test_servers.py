@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -202,6 +203,25 @@ def test_source_reads_the_json_body_when_it_has_begun(server):
         server.get(f"/step?run={run}")
         assert client.read_all().endswith(b"y\n\n" + DONE)
     assert server.report.wait(run, "complete")["length"] == 300_005
+
+
+@only(*(name for name, each in SERVERS.items() if not each.http2))
+@pytest.mark.parametrize("source", ["words", "late-words"])
+def test_client_that_holds_its_body_back_is_asked_for_it(server, source):
+    """RFC 9110, 10.1.1: before the response starts, for after that nobody asks any more."""
+    run, body = new_run("expect"), b'{"prompt": "one"}'
+    head = (
+        f"POST /stream/{source}?run={run} HTTP/1.1\r\nhost: localhost\r\n"
+        f"expect: 100-continue\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5.0) as client:
+        client.sendall(head.encode())
+        assert client.recv(4096).startswith(b"HTTP/1.1 100 ")
+        client.sendall(body)
+        if source == "late-words":
+            wait_for(lambda: server.get(f"/state?run={run}")["idle"], what="the source waits")
+            server.get(f"/step?run={run}")
+        assert server.report.wait(run, "complete")["text"].endswith("one")
 
 
 @pytest.mark.parametrize(

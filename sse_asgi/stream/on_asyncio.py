@@ -31,6 +31,9 @@ from sse_asgi.stream.watch import watch
 THREADS_TURN: Final = 0.000_05
 """Seconds for which a source that never awaits leaves the interpreter to other threads."""
 
+CONTINUE_TIMEOUT: Final = 1.0
+"""Seconds that a client may take to send a body once it is asked for it; then the stream starts."""
+
 _Work = Coroutine[Any, Any, None]
 
 
@@ -99,6 +102,8 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         try:
             waiter = work.send(None)
             self._attend()
+            if self.request.expects_continue:
+                yield from self._wait_for_body().__await__()
             must_start = not self.options.prefetch  # the headers wait for no chunk
             while True:
                 if (outbox.chunks or outbox.frames or must_start) and not line.given_up:
@@ -119,6 +124,18 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                     waiter = work.send(None)
         except StopIteration:
             return
+
+    async def _wait_for_body(self) -> None:
+        """Give the server time to ask for a body that is held back: after the start none does.
+
+        The watcher's first `receive` is what has it ask; an answer is what shows that it did.
+        """
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CONTINUE_TIMEOUT):
+                    await self.request.begun()
+        except asyncio.CancelledError as error:
+            self._cancel_again(error.args)
 
     def _begin_flush(self) -> Steps | None:
         """Begin to send what is ready, and return the rest of that if it blocks.

@@ -97,6 +97,11 @@ class Request:
         """The parameters that the framework's router found in the path, if it has one."""
         return dict(self.scope.get("path_params") or {})
 
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client holds its body back until it is asked for it (RFC 9110, 10.1.1)."""
+        return any(name == b"expect" for name, _ in self.scope["headers"])
+
     async def body(self) -> bytes:
         """Wait for the whole body and return it.
 
@@ -139,6 +144,11 @@ class Request:
                 return {"type": "http.request", "body": part, "more_body": more}
             if self._gone:
                 return {"type": "http.disconnect"}
+            await self._next_change()
+
+    async def begun(self) -> None:
+        """Wait until something of the body has come, or it is clear that nothing will."""
+        while not (self._size or self.complete or self._gone):
             await self._next_change()
 
     def feed(self, message: Message) -> None:

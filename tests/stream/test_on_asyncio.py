@@ -17,7 +17,7 @@ from sse_asgi import EventStream, Outcome, Shutdown
 from sse_asgi.stream import run as run_module
 from sse_asgi.stream.line import KEEP_ALIVE, Line
 from tests.stream.conftest import LOOPS
-from tests.stream.peer import BODY, PATIENCE, Block, Peer, Record, soon
+from tests.stream.peer import BODY, PATIENCE, START, Block, Peer, Record, http_scope, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -973,3 +973,71 @@ async def test_a_send_that_is_cancelled_by_nobody_here_ends_the_stream_and_its_s
         pass
     assert cleaned == [1]
     assert record.only.outcome is Outcome.SHUT_DOWN
+
+
+EXPECTING = [(b"expect", b"100-continue"), (b"content-length", b"4")]
+
+
+class TestExpectContinue:
+    """A client holds its body back: the server asks for it before the response starts, or never."""
+
+    async def test_the_body_is_asked_for_before_the_start(self):
+        calls = []
+
+        async def receive():
+            if "receive" in calls:
+                await asyncio.sleep(PATIENCE)
+            calls.append("receive")
+            return {"type": "http.request", "body": b"body", "more_body": False}
+
+        async def send(message):
+            calls.append(message["type"])
+
+        async def source(request):
+            yield "a"
+            yield (await request.body()).decode()
+
+        app = EventStream(source)
+        await app(http_scope(headers=EXPECTING), receive, send)
+        assert calls[:2] == ["receive", START]
+        assert calls.count(BODY) >= 1
+
+    async def test_a_body_that_does_not_come_holds_the_start_up_for_a_moment(self, monkeypatch):
+        monkeypatch.setattr("sse_asgi.stream.on_asyncio.CONTINUE_TIMEOUT", 0.05)
+
+        async def source(request):
+            yield "a"
+            await peer.received(b"data: a")
+
+        async with native(EventStream(source), body=(), headers=EXPECTING) as (peer, _):
+            pass
+        assert peer.text == "a"
+
+    @pytest.mark.parametrize("who", ["client", "server", "source"])
+    async def test_a_cancellation_meanwhile_reaches_the_source(self, who):
+        record, told = Record(), []
+
+        async def source(request):
+            try:
+                async with asyncio.timeout(0.01 if who == "source" else None):
+                    await asyncio.sleep(PATIENCE)
+            except TimeoutError:
+                yield "timeout"
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.001)
+                told.append(1)
+                raise
+
+        app = EventStream(source, on_complete=record)
+        async with native(app, body=(), headers=EXPECTING) as (peer, task):
+            await turns()
+            if who == "client":
+                peer.leave()
+            elif who == "server":
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        assert told == ([] if who == "source" else [1])
+        assert peer.text == ("timeout" if who == "source" else "")
+        outcomes = {"client": "disconnected", "server": "shut_down", "source": "completed"}
+        assert record.only.outcome == outcomes[who]
