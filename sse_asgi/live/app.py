@@ -131,6 +131,8 @@ class Live:
     ) -> Generation:
         """Start a generation, or follow the one of this id if it exists.
 
+        A call that is cancelled on its way to the log starts it all the same.
+
         Args:
             source: As for `EventStream`; a callable may also take no argument. It is not
                 touched if the id exists.

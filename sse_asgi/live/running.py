@@ -35,7 +35,7 @@ class Running:
         self._max_bytes = max_bytes
         self._leases = Leases(log, self.producers)
         self._appends = Appends(log)
-        self._beginning: set[asyncio.Future[None]] = set()
+        self._beginning: set[asyncio.Task[bool]] = set()
         self._closing = False
 
     def check_open(self) -> None:
@@ -54,21 +54,27 @@ class Running:
     async def begin(self, key: str, producer: Producer, meta: str) -> bool:
         """Begin a generation, unless the id exists.
 
+        Once it is on its way to the log it begins, also if whoever asks for it is cancelled:
+        the log would have one that nobody runs, and its id would be wasted.
+
         Raises:
             RuntimeError: All are being ended. If it had begun it is ended, too.
         """
-        decided = asyncio.get_running_loop().create_future()
-        self._beginning.add(decided)
-        try:
-            begun = await self._log.create(key, producer.feed.token, meta, keep=self._keep)
-            if begun:
-                self._run(key, producer, meta)
-                if self._closing:  # the log has it, so it needs an ending
-                    producer.stop(Outcome.SHUT_DOWN)
-        finally:
-            self._beginning.discard(decided)
-            decided.set_result(None)
+        beginning = asyncio.create_task(
+            self._begin(key, producer, meta), name="sse_asgi live beginning"
+        )
+        self._beginning.add(beginning)
+        beginning.add_done_callback(self._beginning.discard)
+        begun = await asyncio.shield(beginning)
         self.check_open()
+        return begun
+
+    async def _begin(self, key: str, producer: Producer, meta: str) -> bool:
+        begun = await self._log.create(key, producer.feed.token, meta, keep=self._keep)
+        if begun:
+            self._run(key, producer, meta)
+            if self._closing:  # the log has it, so it needs an ending
+                producer.stop(Outcome.SHUT_DOWN)
         return begun
 
     async def aclose(self, drain: float) -> None:

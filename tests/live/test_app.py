@@ -658,13 +658,22 @@ async def test_a_log_that_raises_fails_the_generation(caplog):
         async def append(self, appends):
             raise ZeroDivisionError("a defect")
 
+    watched = asyncio.Event()
+
+    async def source():
+        await watched.wait()
+        yield "a"
+        await asyncio.Event().wait()
+
     live = Live(Broken())
-    generation = await live.start(endless(), id="g")
-    seen, transcript = await watch(live, "/g"), await generation.transcript()
+    generation = await live.start(source, id="g")
+    async with connect(live, "/g") as connection, asyncio.timeout(5):
+        watched.set()
+        assert [event.type async for event in connection] == ["error"]
+        transcript = await generation.transcript()
     assert transcript.outcome is Outcome.FAILED
     assert "a defect" in str(transcript.error)
     assert "a log's append raised" in caplog.text
-    assert (seen.text, len(seen.errors)) == ("", 1)
     await live.aclose()
 
 
@@ -885,6 +894,38 @@ async def test_closing_waits_for_a_start_under_way_and_ends_what_it_began():
     assert touched == []
     assert [each.outcome for each in reports] == [Outcome.SHUT_DOWN]
     assert (await log.look("g")).ending.outcome == "shut_down"
+
+
+async def test_a_start_that_is_cancelled_on_its_way_to_the_log_does_not_waste_the_id():
+    """Whoever starts it again follows what runs: the log has it, so it must not be nobody's."""
+
+    class Slow(MemoryLog):
+        async def create(self, *arguments, **options):
+            created = await super().create(*arguments, **options)
+            entered.set()
+            await release.wait()
+            return created
+
+    entered, release, calls, reports = asyncio.Event(), asyncio.Event(), [], []
+
+    async def source():
+        calls.append(1)
+        yield "a"
+
+    live = Live(Slow())
+    start = asyncio.create_task(live.start(source, id="g", on_complete=reports.append))
+    await entered.wait()
+    start.cancel()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    again = await live.start(source, id="g")
+    async with asyncio.timeout(5):
+        transcript = await again.transcript()
+    assert (transcript.outcome, transcript.text) == (Outcome.COMPLETED, "a")
+    assert calls == [1]
+    assert [each.text for each in reports] == ["a"]
+    await live.aclose()
 
 
 async def test_closing_leaves_no_task():
