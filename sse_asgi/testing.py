@@ -4,6 +4,7 @@ It needs no server, works under asyncio and trio, and reads endless streams, whi
 that collect the whole response first cannot.
 """
 
+import asyncio
 import json as jsonlib
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
@@ -15,6 +16,7 @@ import anyio
 
 from sse_asgi.errors import StreamRefusedError
 from sse_asgi.stream.asgi import ASGIApp, Message, Scope
+from sse_asgi.stream.loops import in_asyncio
 from sse_asgi.stream.request import Headers
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
@@ -167,6 +169,10 @@ class Connection:
             await app(scope, self._receive, self._send)
         except Exception as error:  # noqa: BLE001 - kept for the test to see
             self.error = error
+        except asyncio.CancelledError as error:
+            if _is_cancelled():
+                raise
+            self.error = error  # of the app's own making
         finally:
             self._ended = True
             self._notify()
@@ -251,6 +257,11 @@ def _check_type(connection: Connection) -> None:
         status=status,
         content_type=content_type,
     )
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task() if in_asyncio() else None
+    return task is None or task.cancelling() > 0
 
 
 def _fields(body: bytes, headers: Mapping[str, str]) -> dict[str, str]:

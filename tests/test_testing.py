@@ -1,5 +1,6 @@
 """The client in process: it reads event by event, and can leave."""
 
+import asyncio
 import json
 
 import anyio
@@ -256,6 +257,18 @@ class TestErrors:
         async with connect(EventStream(source)) as connection:
             assert [event.type async for event in connection] == ["message", "error"]
         assert isinstance(connection.error, LookupError)
+
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio has none without a scope
+    async def test_a_cancellation_of_the_apps_own_making_is_an_error_too(self):
+        async def source(request):
+            yield "a"
+            task = asyncio.create_task(anyio.sleep_forever())
+            task.cancel()
+            await task
+
+        async with connect(EventStream(source)) as connection:
+            assert [event.type async for event in connection] == ["message", "error"]
+        assert isinstance(connection.error, asyncio.CancelledError)
 
     async def test_an_error_of_the_test_is_raised_bare(self):
         with pytest.raises(ZeroDivisionError):
