@@ -11,13 +11,15 @@ import hashlib
 import logging
 from array import array
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Final
 
 from sse_asgi.errors import LogError
 from sse_asgi.live.feed import Feed
 from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event, split_events
+from sse_asgi.live.linger import AskLease, Linger
 from sse_asgi.live.log import Lease
 from sse_asgi.live.transcripts import ending_of
 from sse_asgi.live.writer import Writer
@@ -27,9 +29,6 @@ from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import frame_of
 from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
 from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
-
-FIRST_VIEWER: Final = 30.0
-"""Seconds that a generation with `linger` waits at least for its first viewer."""
 
 _TURNS: Final = 16
 """Chunks after which a source that never waits lets others run."""
@@ -48,8 +47,7 @@ class Producer:
         options: The framing, the hooks and the clean-up timeout.
         token: What tells it from other producers of the id.
         linger: Seconds without viewers after which it ends; None for never.
-        ask_lease: Asks the log for the lease, which tells whether somebody watches in another
-            process, and tells it to what it is given.
+        ask_lease: As for `Linger`.
 
     Attributes:
         feed: What the viewers here read.
@@ -63,13 +61,18 @@ class Producer:
         token: str,
         *,
         linger: float | None,
-        ask_lease: Callable[[Callable[[Lease], None]], None],
+        ask_lease: AskLease,
     ) -> None:
         self.feed = Feed(token, on_empty=self._left)
+        self._linger = Linger(
+            linger,
+            feed=self.feed,
+            ask_lease=ask_lease,
+            heed=self.heed,
+            end=partial(self.stop, Outcome.DISCONNECTED),
+        )
         self._opener = opener
         self._options = options
-        self._linger = linger
-        self._ask_lease = ask_lease
         self._recorder = Recorder(record=True)
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
@@ -77,14 +80,12 @@ class Producer:
         self._bound: asyncio.TimerHandle | None = None
         self._gave_up = False
         self._abandoned = False
-        self._empty: asyncio.TimerHandle | None = None
 
     def start(self, writer: Writer) -> "asyncio.Task[Transcript]":
         """Begin, and return the task that gives the transcript when all is done."""
         self.writer = writer
         self._loop = asyncio.get_running_loop()
-        if self._linger is not None:
-            self._watch_linger(max(self._linger, FIRST_VIEWER))
+        self._linger.start()
         self._source = self._loop.create_task(self._produce(), name="sse_asgi live source")
         self._main = self._loop.create_task(self._run(), name="sse_asgi live generation")
         return self._main
@@ -109,22 +110,19 @@ class Producer:
     def heed(self, lease: Lease) -> None:
         """Act on what the log says of the lease, the followers, and the wish to stop."""
         self.writer.heed(lease)
-        if self._linger is None or not lease.held:
-            return
-        if lease.followers or self.feed.viewers:
-            self._unwatch_linger()
-        elif self._empty is None:
-            self._watch_linger(self._linger)
+        self._linger.heed(lease)
 
     def heed_wake(self, lease: Lease) -> None:
         """Act on a lease as after a wake: the last viewer may just have left."""
-        if not (lease.followers or self.feed.viewers):
-            self._unwatch_linger()
-        self.heed(lease)
+        self._linger.heed_wake(lease)
+
+    def _left(self) -> None:
+        if not self._main.done():
+            self._linger.left()
 
     async def _run(self) -> Transcript:
         await self._see_end(self._source)
-        self._unwatch_linger()
+        self._linger.stop()
         self._judge()
         ending = self._loop.create_task(self._finish(), name="sse_asgi live ending")
         await self._see_end(ending)
@@ -269,29 +267,6 @@ class Producer:
     def _name(self) -> str:
         """Return what the log calls the generation: its id may be all that a viewer needs."""
         return hashlib.sha256(self.writer.key.encode()).hexdigest()[:6]
-
-    # The viewers
-
-    def _left(self) -> None:
-        """Find out whether there are viewers elsewhere, now that the last one here has left."""
-        if self._linger is not None and not self._main.done():
-            self._ask_lease(self.heed_wake)
-
-    def _watch_linger(self, seconds: float) -> None:
-        self._empty = self._loop.call_later(seconds, self._ask_lease, self._expire)
-
-    def _expire(self, lease: Lease) -> None:
-        """End, for nobody has watched for long enough; unless somebody does now."""
-        self._empty = None
-        if lease.held and not (lease.followers or self.feed.viewers):
-            self.stop(Outcome.DISCONNECTED)
-        else:
-            self.heed(lease)
-
-    def _unwatch_linger(self) -> None:
-        if self._empty is not None:
-            self._empty.cancel()
-            self._empty = None
 
 
 def _detached_request() -> Request:

@@ -726,7 +726,7 @@ async def test_a_log_with_a_defect_in_its_beat_ends_a_generation_that_lingers(ca
         async def beat(self, tokens):
             raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("sse_asgi.live.producer.FIRST_VIEWER", 0.01)
+    monkeypatch.setattr("sse_asgi.live.linger.FIRST_VIEWER", 0.01)
     live, closed = Live(Broken()), []
     generation = await live.start(endless(closed), id="g", linger=0)
     await end_of(live, generation)
@@ -827,7 +827,7 @@ async def test_without_linger_it_runs_to_its_end_whoever_watches(live):
 
 
 async def test_the_first_viewer_has_time_to_come(live, monkeypatch):
-    monkeypatch.setattr("sse_asgi.live.producer.FIRST_VIEWER", 0.2)
+    monkeypatch.setattr("sse_asgi.live.linger.FIRST_VIEWER", 0.2)
     generation = await live.start(endless(), linger=0)
     await asyncio.sleep(0.05)
     assert not generation._task.done()
