@@ -31,6 +31,7 @@ class Stage:
     def __init__(self, seed):
         self.seed = seed
         self.chance = random.Random(seed)
+        self.rounds = 0
         self.framing = self.chance.choice([TextFraming(), JSONFraming()])
         self.chunks = self.chance.choices(PIECES, k=self.chance.randrange(12))
         self.options = {}
@@ -63,6 +64,25 @@ class Stage:
             await self.in_finally()
             await anyio.sleep(0)
             self.cleaned = True
+
+    async def generate_with_timeouts(self, request):
+        self.cleaned = False
+        try:
+            while self.rounds > 0:
+                self.rounds -= 1
+                with anyio.move_on_after(self.chance.choice([0, 0.0005, 0.002])):
+                    while True:
+                        await self.wait_a_little()
+                        self.produced.append(self.chance.choice(PIECES))
+                        yield self.produced[-1]
+            await self.after_chunks()
+            self.ended_by_itself = True
+        finally:
+            await anyio.sleep(0)
+            self.cleaned = True
+
+    async def listen(self, chunk):
+        await self.wait_a_little()
 
     def generate_in_thread(self, request):
         self.cleaned = False

@@ -6,6 +6,7 @@ and received fit together; the messages to the server are in order; no task is l
 
 import asyncio
 import contextlib
+import math
 
 import anyio
 import pytest
@@ -141,6 +142,32 @@ def source_has_timeouts_of_its_own(stage):
 
     send, stage.send = stage.send, send_slowly
     stage.after_chunks = time_out
+
+
+@kind
+def source_has_timeouts_around_its_yields(stage):
+    stage.source, stage.rounds = stage.generate_with_timeouts, stage.chance.randrange(1, 6)
+    stage.options["on_chunk"] = stage.chance.choice([None, stage.listen])
+
+
+@kind
+def client_leaves_a_source_with_timeouts_around_its_yields(stage):
+    source_has_timeouts_around_its_yields(stage)
+    stage.rounds = math.inf
+    stage.outcome, stage.outside = Outcome.DISCONNECTED, stage.leave
+
+
+@kind
+def server_cancels_a_source_with_timeouts_around_its_yields(stage):
+    source_has_timeouts_around_its_yields(stage)
+    stage.rounds = math.inf
+    server_cancels(stage)
+
+
+@kind
+def source_with_timeouts_around_its_yields_fails(stage):
+    source_has_timeouts_around_its_yields(stage)
+    source_raises(stage)
 
 
 @kind

@@ -201,6 +201,8 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         if waiter is None:
             yield
             return
+        if waiter.done():  # who cancels with every turn of the loop would leave none for the rest
+            return
         done = self.loop.create_future()
         context = contextvars.copy_context()
 
