@@ -27,7 +27,7 @@ class End:
     """A connection has ended."""
 
     error: SSEError | None = None  # None for a clean end
-    wait: float = 0.0  # seconds that the server asks for before the next one
+    wait: float | None = None  # seconds that the server asks for before the next one, if it does
     final: bool = False  # there is no next one
     restarted: bool = False  # on the user's word, whether or not there was a connection
 
@@ -110,7 +110,7 @@ class Connections:
     def _follow(self, end: End) -> End:
         """Prepare for what follows the end of a connection."""
         if self._reconnect and not end.final:
-            self._due = anyio.current_time() + self._reconnection.delay(at_least=end.wait)
+            self._due = anyio.current_time() + self._reconnection.delay(at_least=end.wait or 0.0)
             return end
         self._closed = True
         if end.error:
@@ -211,7 +211,7 @@ class Connections:
 async def _refusal(connection: Connection, content_type: str) -> StreamRefusedError:
     response = connection.response
     status, url = response.status_code, str(response.url)
-    message = explain(status, content_type, shown_url(url))
+    message = explain(status, response.headers, shown_url(url))
     if not connection.is_readable:
         coding = ", ".join(response.headers.get_list("content-encoding"))
         message = (
@@ -227,6 +227,6 @@ async def _refusal(connection: Connection, content_type: str) -> StreamRefusedEr
     )
 
 
-def _asked_wait(response: Response) -> float:
+def _asked_wait(response: Response) -> float | None:
     values = response.headers.get_list("retry-after")
-    return retry_after(values[0]) if values else 0.0
+    return retry_after(values[0]) if values else None

@@ -13,7 +13,7 @@ Where this differs from it, deliberately:
 
 from collections.abc import Awaitable, Callable, Collection
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import anyio
 
@@ -36,6 +36,8 @@ from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
 from sse_asgi.wire.text import TextCollector
+
+_REFUSALS: Final = (429, 500)  # of a server that is there, unlike 502, 503 and 504
 
 T = TypeVar("T")
 Hook: TypeAlias = Callable[[T], Awaitable[object] | object]
@@ -122,7 +124,7 @@ class EventSource:
         self._on_open = check_hook("on_open", on_open)
         self._on_comment = check_hook("on_comment", on_comment)
         self._on_error = check_hook("on_error", on_error)
-        # One that may have effects is not repeated where nothing tells that it makes sense.
+        # One that may have effects is not repeated where nothing tells that `text` needs that.
         self._may_repeat = request.method.upper() in ("GET", "HEAD")
 
     @property
@@ -175,8 +177,8 @@ class EventSource:
         It goes on over reconnections where the server sends ids: a server that heeds them gives
         what is missing and nothing twice. A stream that breaks off without ids cannot be resumed,
         and that is an error as well; so is a `restart()` of one. Without an end marker the text
-        ends with a clean end. A request other than GET or HEAD is not sent again after a clean end
-        before the first event.
+        ends with a clean end. A request other than GET or HEAD, which may have effects, is sent
+        again only after an id, or where `Retry-After` asks for it.
 
         Raises:
             TypeError: `framing` is none.
@@ -184,7 +186,8 @@ class EventSource:
                 the partial text.
             StreamFailedError: The server sent an event of type "error"; it carries the same.
             StreamLostError: The first connection could not be made.
-            StreamRefusedError: The first response was no event stream.
+            StreamRefusedError: The first response was no event stream. Of `temporary_statuses` only
+                429 and 500 raise this, and only without `Retry-After`; after others it tries again.
             FramingError: The server uses another framing.
         """
         collector = TextCollector(framing)
@@ -231,12 +234,13 @@ class EventSource:
 
     def _check_resumable(self, collector: TextCollector, end: End, *, has_id: bool) -> None:
         """Raise an error if the text cannot go on with the next connection."""
+        may_begin = self._may_repeat or end.restarted or end.wait is not None
         is_clean = not (end.error or end.restarted)
-        if end.final or (is_clean and not (collector.started or has_id or self._may_repeat)):
+        if end.final or (is_clean and not (collector.started or has_id or may_begin)):
             raise collector.incomplete("the stream ended without its end marker")
-        if not self._connections.opened and isinstance(end.error, StreamLostError):
+        if end.error and not self._connections.opened and (not may_begin or _says_no(end)):
             raise end.error
-        if collector.started and not has_id:
+        if not has_id and (collector.started or not may_begin):
             what = "was restarted" if end.restarted else "broke off"
             raise collector.incomplete(
                 f"the stream {what}, and its server sends no ids by which to resume it"
@@ -266,3 +270,10 @@ class EventSource:
         except Exception:
             await self.aclose()
             raise
+
+
+def _says_no(end: End) -> bool:
+    """Tell whether a first connection's end leaves no reason to try once more."""
+    if isinstance(end.error, StreamRefusedError):
+        return end.error.status in _REFUSALS and end.wait is None
+    return True  # it could not be made

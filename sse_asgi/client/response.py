@@ -67,22 +67,25 @@ def media_type(headers: "HeaderFields") -> str:
     return found
 
 
-def explain(status: int, content_type: str, url: str) -> str:
+def explain(status: int, headers: "HeaderFields", url: str) -> str:
     """Say why a response is refused for its status or content type, and what may help."""
+    content_type = media_type(headers)
     found = f"the content type {content_type}" if content_type else "no content type"
     return (
         f"{url} answered with status {status} and {found}; an event stream has 200 and "
-        f"{EVENT_STREAM}: {_remedy(status, content_type)}"
+        f"{EVENT_STREAM}: {_remedy(status, content_type, headers)}"
     )
 
 
-def _remedy(status: int, content_type: str) -> str:
+def _remedy(status: int, content_type: str, headers: "HeaderFields") -> str:
     if status == 200 and content_type == "text/html":
         return "this is a page; check the path, and the credentials in the headers"
     if status == 200 and content_type == "application/json":
         return "check the path, and that the request asks for a stream"
     if status == 200:
         return f"have the server send content-type: {EVENT_STREAM}"
+    if 300 <= status < 400 and headers.get_list("location"):
+        return "have your client follow redirects, or ask for the location that it names"
     if 300 <= status < 400:
         return "a redirect must name a location"
     return _REMEDIES.get(status, "see the server's log")

@@ -1,6 +1,6 @@
 """The client's twins for scripts without an event loop: they read a response that is there."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterable, Iterable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 from sse_asgi.client.http import may_pass, reason
@@ -95,6 +95,7 @@ def _body(response: SyncResponse | Iterable[bytes]) -> Iterable[bytes]:
     _check_type(response)
     if not isinstance(response, SyncResponse):
         return response
+    _check_is_sync(response)
     _check(response)
     return response.iter_bytes()
 
@@ -105,6 +106,16 @@ def _check_type(response: object) -> None:
             "response must be a response of httpx or httpx2, or an iterable of bytes, not of type "
             f"{type(response).__name__}: give what client.stream(...) opens, or the body's bytes "
             "in a list"
+        )
+
+
+def _check_is_sync(response: Any) -> None:  # noqa: ANN401 - of either library
+    body = getattr(response, "stream", None)
+    is_async = isinstance(body, AsyncIterable) and not isinstance(body, Iterable)
+    if is_async and not response.is_stream_consumed:
+        raise TypeError(
+            "response is one of an AsyncClient: open it with a Client, or use EventSource, which "
+            "makes its own connections"
         )
 
 
@@ -122,7 +133,7 @@ def _check(response: Any) -> None:  # noqa: ANN401 - of either library
     if verdict in (Verdict.TEMPORARY, Verdict.REFUSED):
         status, url = response.status_code, _url(response)
         raise StreamRefusedError(
-            explain(status, content_type, shown_url(url)),
+            explain(status, response.headers, shown_url(url)),
             status=status,
             content_type=content_type,
             url=url,

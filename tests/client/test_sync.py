@@ -11,7 +11,7 @@ from sse_asgi.errors import (
     StreamLostError,
     StreamRefusedError,
 )
-from tests.client.scripted import status, stream
+from tests.client.scripted import redirect, status, stream
 from tests.wire.cases import CASES
 
 
@@ -133,3 +133,25 @@ def test_a_response_made_by_hand(each_library):
 def test_bytes_from_elsewhere():
     events = list(iter_events([b"da", b"ta: a\n", b"\n"], last_event_id="7"))
     assert events == [MessageEvent("a", last_event_id="7")]
+
+
+def test_a_redirect_that_was_not_followed_is_told_with_its_remedy(open_stream):
+    with (
+        open_stream(redirect(307, "/answer/")) as response,
+        pytest.raises(StreamRefusedError, match=r"status 307 .*have your client follow redirects"),
+    ):
+        list(iter_events(response))
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_response_of_an_async_client_is_told_with_its_remedy(serve, each_library):
+    server = serve(stream(b"data: a\n\n"))
+    async with (
+        each_library.AsyncClient(verify=False) as client,
+        client.stream("GET", server.url) as response,
+    ):
+        with pytest.raises(TypeError, match=r"of an AsyncClient: .* EventSource"):
+            iter_events(response)
+        await response.aread()
+        assert list(iter_events(response)) == [MessageEvent("a")]

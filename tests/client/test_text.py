@@ -121,6 +121,29 @@ async def test_a_source_that_never_begins_raises_what_it_met(serve, client):
         await text_of("http://127.0.0.1:1/", client=client, reconnect=False)
 
 
+@pytest.mark.parametrize("number", [429, 500])
+async def test_a_first_response_that_says_no_is_not_asked_again(serve, client, number):
+    server = serve(status(number), stream(b"data: a\n\ndata: [DONE]\n\n"))
+    with pytest.raises(StreamRefusedError, match=f"status {number}"):
+        await text_of(server.url, client=client)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("number", [429, 500, 503])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_first_response_that_asks_to_come_again_is_heeded(serve, client, number, method):
+    later = status(number, headers={"retry-after": "0"})
+    server = serve(later, stream(b"data: a\n\ndata: [DONE]\n\n"))
+    assert await text_of(server.url, client=client, method=method) == "a"
+
+
+async def test_a_server_that_is_not_up_yet_is_asked_again_after_an_id(serve, client):
+    server = serve(
+        stream(b"id: 1\ndata: a\n\n", end="cut"), status(500), stream(b"data: [DONE]\n\n")
+    )
+    assert await text_of(server.url, client=client, method="POST", json={}) == "a"
+
+
 async def test_another_framing_is_an_error(serve, client):
     server = serve(stream(b"data: Hello\n\n"))
     with pytest.raises(FramingError, match="same framing"):
@@ -230,6 +253,14 @@ async def test_a_request_with_effects_is_not_repeated_after_a_clean_end(serve, c
     with pytest.raises(IncompleteStreamError, match="without its end marker") as caught:
         await text_of(server.url, method="POST", json={}, last_event_id="given", client=client)
     assert caught.value.text == ""
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("first", [stream(end="cut"), status(500), status(503), status(502)])
+async def test_a_request_with_effects_is_not_repeated_after_a_failure_either(serve, client, first):
+    server = serve(first, stream(b"data: a\n\ndata: [DONE]\n\n"))
+    with pytest.raises((IncompleteStreamError, StreamRefusedError)):
+        await text_of(server.url, method="POST", json={}, last_event_id="given", client=client)
     assert len(server.requests) == 1
 
 
