@@ -58,6 +58,11 @@ class EventStreamResponse(Response):
         _check_names(options)
         if source is _ABSENT:
             raise TypeError("EventStreamResponse needs a source: pass an iterable of strings")
+        if "status" in options and status_code != 200:
+            raise TypeError(
+                f"EventStreamResponse got status={options['status']!r} and {status_code=!r}, which "
+                "are the same option: give one of them"
+            )
         options.setdefault("status", status_code)
         self._stream = EventStream(source, **options)
         # What Starlette's own constructor sets. Whoever has the response may still change the

@@ -201,6 +201,7 @@ async def test_wrong_options_are_refused(options):
         ({"hartbeat": 15}, r"no option hartbeat; did you mean heartbeat\?"),
         ({"sep": "x"}, "no option sep; there are framing, on_chunk, .*, context$"),
         ({"content": ["a"]}, "no option content: pass the source first"),
+        ({"status": 201, "status_code": 202}, "status=201 and status_code=202, .* one of them"),
     ],
 )
 async def test_options_of_other_responses_are_refused_with_a_remedy(options, message):

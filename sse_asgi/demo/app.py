@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -74,7 +74,8 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
     async def read_transcript(request: Request) -> Response:
         id_ = request.path_params["id"]
         try:
-            transcript = await _transcript(live, id_)
+            generation = await live.get(id_, framing=JSONFraming())
+            transcript = await generation.transcript()
         except UnknownGenerationError:
             return JSONResponse({"message": f"no generation {id_}"}, status_code=404)
         except LogUnavailableError:
@@ -101,15 +102,6 @@ def _open_log(url: str | None) -> Log:
     from sse_asgi.live.redis import RedisLog  # noqa: PLC0415
 
     return RedisLog(url, prefix="sse-asgi-demo")
-
-
-async def _transcript(live: Live, id_: str) -> Transcript:
-    """Wait for the end of a generation, in whichever process it runs; never start one."""
-    async with aclosing(live.follow(id_)) as events:
-        async for _ in events:
-            pass
-    generation = await live.start([], id=id_, framing=JSONFraming())  # it exists: this finds it
-    return await generation.transcript()
 
 
 def _asset(path: str, name: str, media_type: str) -> Route:

@@ -40,7 +40,7 @@ from sse_asgi.stream.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
-from sse_asgi.wire.framing import Framing, TextFraming
+from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
 
 class Live:
@@ -173,14 +173,30 @@ class Live:
         started = await self._running.begin(key, producer, meta)
         if not started:
             await self._viewing.join(key, owner=owner)
-        return Generation(
-            key,
-            started=started,
-            task=self._running.tasks.get(key),
-            framing=framing,
-            viewing=self._viewing,
-            answers=self._answers,
-        )
+        return self._generation(key, framing, started=started)
+
+    async def get(
+        self,
+        id: str,  # noqa: A002 - the contract's name
+        *,
+        owner: str | None = None,
+        framing: Framing = TextFraming(),  # noqa: B008 - immutable
+    ) -> Generation:
+        """Return a generation that runs or has ended, in whichever process; never start one.
+
+        Args:
+            id: The generation.
+            owner: Who asks.
+            framing: That of its `start`, to read its text back.
+
+        Raises:
+            UnknownGenerationError: There is none of that id, or it has another owner.
+            LogUnavailableError: The log is out of reach.
+            TypeError: The id is no string, or `framing` is none.
+        """
+        check_framing(framing)
+        await self._viewing.find(id, owner=owner)
+        return self._generation(id, framing, started=False)
 
     async def follow(
         self,
@@ -254,6 +270,16 @@ class Live:
             await complete_lifespan(receive, send, at_shutdown=self.aclose)
         else:
             await self._answers.route(scope, receive, send)
+
+    def _generation(self, key: str, framing: Framing, *, started: bool) -> Generation:
+        return Generation(
+            key,
+            started=started,
+            task=self._running.tasks.get(key),
+            framing=framing,
+            viewing=self._viewing,
+            answers=self._answers,
+        )
 
     async def _stop(self, key: str, head: Head) -> bool:
         """Stop a generation that the caller may stop."""

@@ -2,8 +2,10 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, NoReturn, cast
 
+from sse_asgi.stream.asgi import Message
+from sse_asgi.stream.request import Request
 from sse_asgi.stream.source import Chunks, Source, SourceOpener, is_iterable
 
 LiveSource = Source | Callable[[], Chunks | Awaitable[Chunks]]
@@ -27,3 +29,38 @@ def _takes_nothing(function: Callable[..., object]) -> bool:
     except (TypeError, ValueError):  # it takes a Request, or does not say what it takes
         return False
     return True
+
+
+class NoRequest(Request):
+    """What a source gets that takes a `Request`: there is none, and whatever it asks of it raises.
+
+    A generation belongs to no request. A source that reads one would go on without what it needs.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(_NoScope())
+
+    async def body(self) -> bytes:
+        """Raise a RuntimeError: there is none."""
+        _say_there_is_none()
+
+    async def receive(self) -> Message:
+        """Raise a RuntimeError: nothing will come."""
+        _say_there_is_none()
+
+
+class _NoScope(dict[str, Any]):
+    def __getitem__(self, key: str) -> NoReturn:
+        _say_there_is_none()
+
+    def get(self, *_: object) -> NoReturn:
+        _say_there_is_none()
+
+
+def _say_there_is_none() -> NoReturn:
+    raise RuntimeError(
+        "a live generation belongs to no request: give `start` a function without arguments that "
+        "has what it needs, as in lambda: answer(prompt)"
+    )

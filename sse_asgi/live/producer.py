@@ -21,11 +21,11 @@ from sse_asgi.live.feed import Feed
 from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event, split_events
 from sse_asgi.live.linger import AskLease, Linger
 from sse_asgi.live.log import Lease
+from sse_asgi.live.opener import NoRequest
 from sse_asgi.live.transcripts import ending_of
 from sse_asgi.live.writer import Writer
 from sse_asgi.stream.ending import error_event as failure_event
 from sse_asgi.stream.options import Options
-from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import frame_of
 from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
 from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
@@ -142,7 +142,7 @@ class Producer:
         take, on_chunk = self._recorder.take, self._options.on_chunk
         encode, write = self._options.framing.encoder(), self.writer.write
         turns = 0
-        source = await self._opener.open(_detached_request())
+        source = await self._opener.open(NoRequest())
         step = next_step = source.__anext__
         try:
             while True:
@@ -267,12 +267,3 @@ class Producer:
     def _name(self) -> str:
         """Return what the log calls the generation: its id may be all that a viewer needs."""
         return hashlib.sha256(self.writer.key.encode()).hexdigest()[:6]
-
-
-def _detached_request() -> Request:
-    """Return an empty request, for a source that takes one: a generation belongs to none."""
-    request = Request(
-        {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
-    )
-    request.feed({"type": "http.request", "body": b"", "more_body": False})
-    return request

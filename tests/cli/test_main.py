@@ -108,6 +108,23 @@ def test_a_port_that_is_none_is_refused(port, capsys):
     assert f"{port!r} is no port" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("origin", "remedy"),
+    [
+        ("app.example.com", "https://app.example.com"),
+        ("app.example.com:81/page", "https://app.example.com:81"),
+        ("https://app.example.com/", "https://app.example.com"),
+    ],
+)
+def test_an_origin_that_is_none_is_refused(origin, remedy, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["doctor", "http://127.0.0.1:1/", f"--origin={origin}"])
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()[:1]
+    assert f"{origin!r} is no origin: " in line
+    assert f"as in {remedy};" in f"{line};"
+
+
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "soon"])
 def test_a_heartbeat_that_is_none_is_refused(seconds, capsys):
     with pytest.raises(SystemExit) as stopped:

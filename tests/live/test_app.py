@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import time
+from inspect import isawaitable
 
 import anyio
 import pytest
@@ -108,7 +109,7 @@ async def test_of_twenty_concurrent_starts_one_runs(live):
     [
         lambda: ["a", "b"],
         ["a", "b"],
-        lambda request: ["a", request.method and "b"],
+        lambda request: ["a", "b"],
         paced(["a", None, "b"], 0),
         paced(["a", "b"], 0)(),
     ],
@@ -117,6 +118,56 @@ async def test_of_twenty_concurrent_starts_one_runs(live):
 async def test_every_kind_of_source_is_taken(live, source):
     generation = await live.start(source)
     assert (await generation.transcript()).text == "ab"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda request: request.query_params, lambda request: request.headers,
+        lambda request: request.path, lambda request: request.method,
+        lambda request: request.path_params, lambda request: request.scope["type"],
+        lambda request: request.body(), lambda request: request.json(),
+        lambda request: request.receive(),
+    ],
+)  # fmt: skip
+async def test_a_source_that_reads_a_request_learns_that_there_is_none(live, read):
+    async def source(request):
+        yield "a"
+        value = read(request)
+        if isawaitable(value):
+            await value
+
+    generation = await live.start(source)
+    transcript = await generation.transcript()
+    assert (transcript.text, transcript.outcome) == ("a", Outcome.FAILED)
+    with pytest.raises(RuntimeError, match=r"belongs to no request: .* lambda: answer\(prompt\)"):
+        raise transcript.error
+
+
+async def test_get_finds_what_runs_and_what_has_ended_and_starts_nothing(live):
+    with pytest.raises(UnknownGenerationError):
+        await live.get("g")
+    release = asyncio.Event()
+
+    async def source():
+        yield "a"
+        await release.wait()
+        yield "[DONE]"
+
+    started = await live.start(source, id="g", owner="ann", framing=JSONFraming())
+    for stranger in (None, "bob"):
+        with pytest.raises(UnknownGenerationError):
+            await live.get("g", owner=stranger)
+    running = await live.get("g", owner="ann")
+    assert (running.id, running.started) == ("g", False)
+    release.set()
+    assert await running.transcript() == await started.transcript()
+    ended = await live.get("g", owner="ann", framing=JSONFraming())
+    assert (await ended.transcript()).text == "a[DONE]"
+    with pytest.raises(TypeError, match="framing must be"):
+        await live.get("g", owner="ann", framing="json")
+    with pytest.raises(TypeError, match="id must be"):
+        await live.get(7)
 
 
 async def test_what_is_no_source_is_refused_before_anything_starts(live):

@@ -1,6 +1,7 @@
 """`sse-asgi doctor`: why doesn't my stream stream?"""
 
 import argparse
+import re
 import sys
 
 import anyio
@@ -37,7 +38,10 @@ def add_parser(commands: Commands) -> None:
         help="silence after which a stream counts as silent (default: 20)",
     )
     parser.add_argument(
-        "--origin", metavar="ORIGIN", help="the page's origin, as in https://example.com, for CORS"
+        "--origin",
+        type=_origin,
+        metavar="ORIGIN",
+        help="the page's origin, as in https://example.com, for CORS",
     )
     parser.add_argument("--done", default="[DONE]", help="the end marker (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -65,3 +69,12 @@ def run(options: argparse.Namespace) -> int:
     write = as_json if options.json else as_text
     print(write(examination, findings, notes_on(examination)))
     return 1 if findings else 0
+
+
+def _origin(text: str) -> str:
+    if text == "null" or re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s]+", text):
+        return text
+    host = (text.partition("://")[2] or text).partition("/")[0]
+    raise argparse.ArgumentTypeError(
+        f"{text!r} is no origin: write scheme and host alone, as in https://{host}"
+    )

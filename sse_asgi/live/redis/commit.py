@@ -39,7 +39,9 @@ class _Call:
 
     def fail(self, cause: BaseException) -> None:
         if not self.reply.done():
-            error = LogUnavailableError(f"redis: {cause or type(cause).__name__}")
+            error = LogUnavailableError(
+                f"redis: {cause or type(cause).__name__}; check the url, and that the server runs"
+            )
             error.__cause__ = cause
             self.reply.set_exception(error)
 
