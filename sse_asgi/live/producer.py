@@ -11,7 +11,6 @@ import hashlib
 import logging
 from array import array
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable
 from functools import partial
 from inspect import isawaitable
 from typing import Any, Final
@@ -27,7 +26,7 @@ from sse_asgi.live.writer import Writer
 from sse_asgi.stream.ending import error_event as failure_event
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import frame_of
-from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
+from sse_asgi.stream.source import SourceOpener, close, tell_at_yield, wait_at_yield
 from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
 
 _TURNS: Final = 16
@@ -154,9 +153,8 @@ class Producer:
                 if isinstance(chunk, str):
                     take(chunk)
                     if on_chunk is not None:
-                        waiting = on_chunk(chunk)
-                        if waiting is not None and isawaitable(waiting):
-                            step = await self._wait_at_yield(source, waiting) or step
+                        for_source = self._is_cancelled_for_source
+                        step = await tell_at_yield(source, on_chunk, chunk, for_source) or step
                     waiting = write(split_events(encode(chunk)))
                     self._ends.append(self.writer.last)
                 else:
@@ -165,7 +163,8 @@ class Producer:
                 if waiting is None and turns % _TURNS == 0:
                     waiting = asyncio.sleep(0)
                 if waiting is not None:
-                    step = await self._wait_at_yield(source, waiting) or step
+                    for_source = self._is_cancelled_for_source
+                    step = await wait_at_yield(source, waiting, for_source) or step
                 if self._outcome is not None:  # the source ignored its stop
                     break
         except (Exception, asyncio.CancelledError) as error:
@@ -175,12 +174,8 @@ class Producer:
             self._bound_cleanup()
             await close(source)
 
-    def _wait_at_yield(
-        self, source: AsyncIterator[Chunk], awaitable: Awaitable[object]
-    ) -> Awaitable[Step | None]:
-        return wait_at_yield(
-            source, awaitable, lambda: self._outcome is None and self._source.cancelling() > 0
-        )
+    def _is_cancelled_for_source(self) -> bool:
+        return self._outcome is None and self._source.cancelling() > 0
 
     def _note_failure(self, error: BaseException) -> None:
         """Settle, if what was raised is no cancellation of the source's task by others."""

@@ -13,7 +13,7 @@ from time import monotonic
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
 from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
+from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, tell_at_yield
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -66,10 +66,8 @@ class Response(Ending[LineT]):
                     record(chunk)
                     if on_chunk is not None:
                         self.recorder.note()  # the time of the first, before the hook's own
-                        await_it = on_chunk(chunk)
-                        if await_it is not None and isawaitable(await_it):
-                            for_source = self.is_cancelled_for_source
-                            step = await wait_at_yield(source, await_it, for_source) or step
+                        for_source = self.is_cancelled_for_source
+                        step = await tell_at_yield(source, on_chunk, chunk, for_source) or step
                     put(chunk)
                     size += len(chunk) + FRAME_SIZE
                 else:

@@ -116,6 +116,19 @@ async def wait_at_yield(
     return None
 
 
+async def tell_at_yield(
+    source: AsyncIterator[Chunk],
+    hook: Callable[[str], object],
+    chunk: str,
+    is_for_source: Callable[[], bool],
+) -> Step | None:
+    """Give a chunk to a hook, sync or async, and wait for that as in `wait_at_yield`."""
+    told = hook(chunk)
+    if told is None or not inspect.isawaitable(told):
+        return None
+    return await wait_at_yield(source, told, is_for_source)
+
+
 async def close(iterator: AsyncIterator[Chunk]) -> None:
     """Close an iterator as `async for` does not: now, in this task, not at collection."""
     aclose = getattr(iterator, "aclose", None)
