@@ -182,7 +182,9 @@ class Connection:
         while not self.status and not self._ended:
             await self._changed.wait()
         if not self.status:
-            raise self.error or RuntimeError("the app has ended without a response")
+            if isinstance(self.error, Exception):
+                raise self.error
+            raise RuntimeError("the app has ended without a response") from self.error
 
     async def _receive(self) -> Message:
         self._requests += 1

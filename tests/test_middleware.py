@@ -760,6 +760,24 @@ async def test_endpoint_that_never_waits_lets_others_in_and_ends_when_the_client
     assert endpoint.cleaned
 
 
+async def test_message_whose_send_was_cancelled_has_not_been_sent():
+    sent = 0
+
+    class Counting(Endpoint):
+        async def respond(self, send):
+            nonlocal sent
+            await send({"type": START, "status": 200, "headers": EVENT_STREAM})
+            with anyio.move_on_after(0.02):
+                while True:
+                    await send({"type": BODY, "body": b"data: x\n\n", "more_body": True})
+                    sent += 1
+            await send({"type": BODY, "body": b"", "more_body": False})
+
+    peer, transcript = await run(Counting())
+    assert transcript.outcome is Outcome.COMPLETED
+    assert peer.body.count(b"data: x\n\n") == sent
+
+
 @pytest.mark.parametrize("listens", [False, True])
 async def test_endpoint_that_never_waits_ends_when_the_server_stops(listens):
     endpoint, shutdown = Endpoint(listens=listens), Shutdown(grace=0.02, signals=False)

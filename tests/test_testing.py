@@ -241,6 +241,16 @@ class TestErrors:
             async with connect(EventStream(source, prefetch=True)):
                 raise AssertionError("there was no response")
 
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio has none without a scope
+    async def test_a_cancellation_of_the_apps_own_making_does_not_pass_for_the_tests(self):
+        async def app(scope, receive, send):
+            raise asyncio.CancelledError
+
+        with pytest.raises(RuntimeError, match="without a response") as caught:
+            async with connect(app):
+                pass
+        assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
     async def test_an_app_without_a_response_is_named(self):
         async def silent(scope, receive, send):
             pass

@@ -13,7 +13,7 @@ from array import array
 from bisect import bisect_right
 from functools import partial
 from inspect import isawaitable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sse_asgi.errors import LogError
 from sse_asgi.live.feed import Feed
@@ -26,7 +26,7 @@ from sse_asgi.live.writer import Writer
 from sse_asgi.stream.ending import error_event as failure_event
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import frame_of
-from sse_asgi.stream.source import SourceOpener, close, tell_at_yield, wait_at_yield
+from sse_asgi.stream.source import SourceOpener, Stepper
 from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
 
 _TURNS: Final = 16
@@ -77,6 +77,7 @@ class Producer:
         self._error: BaseException | None = None
         self._ends = array("Q")  # for each text chunk, the position of its last event
         self._bound: asyncio.TimerHandle | None = None
+        self._ended = False  # by itself
         self._gave_up = False
         self._abandoned = False
 
@@ -138,49 +139,57 @@ class Producer:
     # The source
 
     async def _produce(self) -> None:
+        """Run the source from its opening to its close."""
+        self._source = cast("asyncio.Task[None]", asyncio.current_task())  # an eager one, too
+        try:
+            source = Stepper(await self._opener.open(NoRequest()))
+            try:
+                await self._take_chunks(source)
+            except BaseException as error:
+                self._source_raised(error)  # now: the clean-up may raise another
+                raise
+            finally:
+                self._bound_cleanup()
+                await source.close()
+        except BaseException as error:
+            self._source_raised(error)
+            raise
+
+    async def _take_chunks(self, source: Stepper) -> None:
         take, on_chunk = self._recorder.take, self._options.on_chunk
         encode, write = self._options.framing.encoder(), self.writer.write
         turns = 0
-        source = await self._opener.open(NoRequest())
-        step = next_step = source.__anext__
-        try:
-            while True:
-                try:
-                    chunk = await step()
-                except StopAsyncIteration:
-                    break
-                step = next_step
-                if isinstance(chunk, str):
-                    take(chunk)
-                    if on_chunk is not None:
-                        for_source = self._is_cancelled_for_source
-                        step = await tell_at_yield(source, on_chunk, chunk, for_source) or step
-                    waiting = write(split_events(encode(chunk)))
-                    self._ends.append(self.writer.last)
-                else:
-                    waiting = write(split_events(frame_of(chunk)))
-                turns += 1
-                if waiting is None and turns % _TURNS == 0:
-                    waiting = asyncio.sleep(0)
-                if waiting is not None:
-                    for_source = self._is_cancelled_for_source
-                    step = await wait_at_yield(source, waiting, for_source) or step
-                if self._outcome is not None:  # the source ignored its stop
-                    break
-        except (Exception, asyncio.CancelledError) as error:
-            self._note_failure(error)  # now: the clean-up may raise another
-            raise
-        finally:
-            self._bound_cleanup()
-            await close(source)
+        while self._outcome is None:  # else the source ignored its stop
+            try:
+                chunk = await source.step()
+            except StopAsyncIteration:
+                self._ended = True
+                return
+            if isinstance(chunk, str):
+                take(chunk)
+                if on_chunk is not None:
+                    await source.tell(on_chunk, chunk, self._source_must_know)
+                waiting = write(split_events(encode(chunk)))
+                self._ends.append(self.writer.last)
+            else:
+                waiting = write(split_events(frame_of(chunk)))
+            turns += 1
+            if waiting is None and turns % _TURNS == 0:
+                waiting = asyncio.sleep(0)
+            if waiting is not None:
+                await source.wait(waiting, self._source_must_know)
 
-    def _is_cancelled_for_source(self) -> bool:
+    def _source_must_know(self) -> bool:
         return self._outcome is None and self._source.cancelling() > 0
 
-    def _note_failure(self, error: BaseException) -> None:
-        """Settle, if what was raised is no cancellation of the source's task by others."""
-        cancelled = isinstance(error, asyncio.CancelledError) and self._source.cancelling() > 0
-        if self._outcome is None and not cancelled:
+    def _source_raised(self, error: BaseException) -> None:
+        """Settle by what the source raised, unless that is settled, or its task was cancelled.
+
+        A `CancelledError` may also come from what the source awaits.
+        """
+        if self._outcome is not None:
+            return
+        if not (isinstance(error, asyncio.CancelledError) and self._source.cancelling()):
             self._outcome, self._error = Outcome.FAILED, error
 
     def _bound_cleanup(self) -> None:
@@ -209,16 +218,14 @@ class Producer:
             _logger.error(
                 "a live source did not end within cleanup_timeout: generation %s", self._name
             )
-        if not source.done() or source.cancelled():
-            # If not by us: whatever closes the event loop cancels every task.
-            self._outcome = self._outcome or Outcome.SHUT_DOWN
-            awaited_what_was = isinstance(self._error, asyncio.CancelledError)
-            error = self._error if awaited_what_was else None
-        else:
+        # One that was cancelled, and not by us: whatever closes the event loop cancels every task.
+        # One that had ended by itself before that has given all of its text.
+        self._outcome = self._outcome or (Outcome.COMPLETED if self._ended else Outcome.SHUT_DOWN)
+        error = self._error
+        if source.done() and not source.cancelled():
             error = source.exception()
-            if error is not None:  # it could not be opened
-                self._note_failure(error)
-            self._outcome = self._outcome or Outcome.COMPLETED
+        elif not isinstance(error, asyncio.CancelledError):  # else it has awaited what was
+            error = None
         if error is not None:
             _logger.error("a live source raised: generation %s", self._name, exc_info=error)
 

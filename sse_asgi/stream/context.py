@@ -10,7 +10,7 @@ from contextvars import Context
 from typing import Any, TypeVar
 
 from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, Interruption, Source, SourceOpener, close
+from sse_asgi.stream.source import Chunk, Source, SourceOpener, close, throw
 
 T = TypeVar("T")
 
@@ -52,7 +52,9 @@ class _ContextIterator(AsyncIterator[Chunk]):
         return await _await_in(self._context, self._next())
 
     async def athrow(self, error: BaseException) -> Chunk:
-        return await _await_in(self._context, Interruption(self._iterator, error)())
+        work = throw(self._iterator, error)
+        del error  # its traceback will hold this frame
+        return await _await_in(self._context, work)
 
     async def aclose(self) -> None:
         await _await_in(self._context, close(self._iterator))

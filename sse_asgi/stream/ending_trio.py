@@ -129,11 +129,11 @@ class TrioEnding(Ending[TrioLine]):
         try:
             with self._work, self._inner:
                 await self._work_and_judge()
-        except trio.Cancelled as error:  # of none of the scopes of this stream
+        except trio.Cancelled as error:  # none of the stream's own scopes has sent it
             if trio.current_effective_deadline() == -math.inf:
                 self.judge(error, cancelled=self.outcome is None)
                 raise
-            self.judge(_nobodys(error), cancelled=False)
+            self.judge(_stray_cancellation(error), cancelled=False)
         if self._inner.cancel_called:
             _logger.error("a source did not end within cleanup_timeout")
 
@@ -141,7 +141,7 @@ class TrioEnding(Ending[TrioLine]):
         try:
             await self._drive(self.work())
         except trio.Cancelled:
-            raise
+            raise  # through the scopes: one of them may have sent it
         except BaseException as error:  # noqa: BLE001 - raised again at the end
             self.judge(error, cancelled=False)
         else:
@@ -209,7 +209,7 @@ class TrioEnding(Ending[TrioLine]):
             del error  # its traceback holds this frame
 
 
-def _nobodys(cancelled: trio.Cancelled) -> RuntimeError:
+def _stray_cancellation(cancelled: trio.Cancelled) -> RuntimeError:
     """Return what tells of a cancellation that would end whoever gets it, for it has no scope."""
     error = RuntimeError("a cancellation came from a scope that is not around the stream")
     error.__cause__ = cancelled

@@ -154,9 +154,10 @@ class Line:
             self._lost(Outcome.FAILED, error)
 
     async def _turn(self) -> None:
-        """Wait until nothing is being sent beside."""
-        while self._beside is not None and self._beside is not asyncio.current_task():
-            await asyncio.wait((self._beside,))
+        """Wait for what goes on beside now. What comes later waits for this one."""
+        before = self._beside
+        if before is not None and before is not asyncio.current_task():
+            await asyncio.wait((before,))
         if self.given_up:
             raise OSError("the client is gone")
 

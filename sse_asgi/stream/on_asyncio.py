@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import time
 import types
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -23,7 +23,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_WAIT
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
-from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, wait_at_yield
+from sse_asgi.stream.source import SourceOpener
 from sse_asgi.stream.steps import DONE, Steps, first_step, go_on, one_turn, rest_of, wake
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
@@ -65,20 +65,20 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         self.enter_shutdown()  # a signal may come before that
         return self._drive(self.produce())
 
-    async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
+    async def pause(self) -> None:
         """Send what is ready (`_drive` does), let others run, and let a cancellation in."""
         # A server's own threads need the interpreter to bring in other requests, and a source that
         # never awaits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
-        return await wait_at_yield(source, one_turn(), self.is_cancelled_for_source)
+        await self.source.wait(one_turn(), self.source_must_know)
 
-    def is_cancelled_for_source(self) -> bool:
-        """Tell whether the task has been cancelled, and not in order to end this stream."""
+    def source_must_know(self) -> bool:
+        """Tell whether a cancellation that has come is news to the source."""
         return self.outcome is None and self.is_cancelled_by_others()
 
-    async def close_source(self, source: AsyncIterator[Chunk]) -> None:
+    async def close_source(self) -> None:
         """Close the source; only if that takes a while, a timer bounds it."""
-        closing, waiter = first_step(close(source))
+        closing, waiter = first_step(self.source.close())
         if waiter is not DONE:
             self.bound_cleanup()
             await go_on(closing, waiter)
@@ -103,7 +103,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             waiter = work.send(None)
             self._attend()
             if self.request.expects_continue:
-                yield from self._wait_for_body().__await__()
+                yield from self._have_body_asked_for().__await__()
             must_start = not self.options.prefetch  # the headers wait for no chunk
             while True:
                 if (outbox.chunks or outbox.frames or must_start) and not line.given_up:
@@ -125,15 +125,18 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         except StopIteration:
             return
 
-    async def _wait_for_body(self) -> None:
-        """Give the server time to ask for a body that is held back: after the start none does.
+    async def _have_body_asked_for(self) -> None:
+        """Let the server ask for a body that its client holds back: after the start none does.
 
-        The watcher's first `receive` is what has it ask; an answer is what shows that it did.
+        It asks when the watcher first calls `receive`. A server that does so in a thread of its own
+        has surely asked once an answer comes; that is waited for only if the source waits for it.
         """
         try:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CONTINUE_TIMEOUT):
-                    await self.request.begun()
+            await one_turn()
+            if self.request.is_awaited:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CONTINUE_TIMEOUT):
+                        await self.request.begun()
         except asyncio.CancelledError as error:
             self._cancel_again(error.args)
 

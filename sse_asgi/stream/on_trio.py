@@ -4,7 +4,8 @@ A task of its own must send what is ready: under trio nobody but the scheduler c
 up to the point where it waits.
 """
 
-from collections.abc import AsyncIterator, Callable
+import math
+from collections.abc import Callable
 from time import monotonic
 
 import anyio
@@ -17,7 +18,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_WAIT, Outbox
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
-from sse_asgi.stream.source import Chunk, SourceOpener, Step, wait_at_yield
+from sse_asgi.stream.source import SourceOpener
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
 
@@ -93,18 +94,16 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         self.outbox.filled.set()
         await self._flushed.wait()
 
-    async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
+    async def pause(self) -> None:
         """Send what is ready, let others run, and let a cancellation in."""
-        pause = self._flush_and_let_others_run()
-        step = await wait_at_yield(source, pause, self.is_cancelled_for_source)
-        if step is not None:  # at once: here a cancelled task does not wait at all
+        await self.source.wait(self._flush_and_let_others_run(), self.source_must_know)
+        if self.source_must_know():  # a cancelled task does not wait at all
             await anyio.lowlevel.cancel_shielded_checkpoint()
         self.outbox.due = monotonic() + MAX_WAIT
-        return step
 
-    def is_cancelled_for_source(self) -> bool:
-        """Tell whether the task has been cancelled, and not in order to end this stream."""
-        return self.outcome is None
+    def source_must_know(self) -> bool:
+        """Tell whether a cancellation that has come is news to the source."""
+        return self.outcome is None and anyio.current_effective_deadline() == -math.inf
 
     async def _flush_and_let_others_run(self) -> None:
         await self.flush()

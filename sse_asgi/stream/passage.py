@@ -127,13 +127,16 @@ class Passage(Ending[LineT]):
             await self._begin(message)
         elif not self._active or self.closed:  # what may follow the end
             await self._server_send(message)
-        elif self.outcome is None:
-            await self._pass_on(message)
-            self._messages += 1
-            if self._messages % TURNS == 0:
-                await anyio.lowlevel.checkpoint()
-        else:  # it has been ended, and nobody hears any more
-            await anyio.lowlevel.checkpoint()  # nor would it, if it never waits
+        else:
+            await self._let_others_run()
+            if self.outcome is None:  # else it has been ended, and nobody hears any more
+                await self._pass_on(message)
+
+    async def _let_others_run(self) -> None:
+        """Let others have a turn every few messages, and with each once it has been ended."""
+        self._messages += 1
+        if self._messages % TURNS == 0 or self.outcome is not None:
+            await anyio.lowlevel.checkpoint()  # before the message: what is cancelled is not sent
 
     async def _begin(self, message: Message) -> None:
         self._active = True

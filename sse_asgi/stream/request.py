@@ -146,6 +146,11 @@ class Request:
                 return {"type": "http.disconnect"}
             await self._next_change()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits for what comes next of the body."""
+        return self._changed is not None
+
     async def begun(self) -> None:
         """Wait until something of the body has come, or it is clear that nothing will."""
         while not (self._size or self.complete or self._gone):

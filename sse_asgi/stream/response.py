@@ -6,14 +6,14 @@ second. When one follows the other depends on the event loop: `on_asyncio` and `
 """
 
 from abc import abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from inspect import isawaitable
 from time import monotonic
 
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
 from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, SourceOpener, Step, close, tell_at_yield
+from sse_asgi.stream.source import Chunk, SourceOpener, Stepper
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -21,6 +21,7 @@ from sse_asgi.wire.events import ServerSentEvent
 class Response(Ending[LineT]):
     """The response to one request, made by one source."""
 
+    source: Stepper
     started = False
     outbox_type: type[Outbox] = Outbox
 
@@ -35,17 +36,15 @@ class Response(Ending[LineT]):
         return bool(self.request.scope.get("http_version") == "2")
 
     @abstractmethod
-    async def pause(self, source: AsyncIterator[Chunk]) -> Step | None:
-        """Send what is ready, let others run, and let a cancellation in.
-
-        What it returns, if anything, is the source's next step, as for `wait_at_yield`.
-        """
+    async def pause(self) -> None:
+        """Send what is ready, let others run, and let a cancellation in."""
 
     @abstractmethod
-    def is_cancelled_for_source(self) -> bool:
-        """Tell whether the task has been cancelled, and not in order to end this stream.
+    def source_must_know(self) -> bool:
+        """Tell whether a cancellation that has come is news to the source.
 
-        By a timeout or a task group of the source's own, or by whoever cancels the whole task.
+        It is not, if it is this stream's own stop. Else it comes from a timeout or a task group of
+        the source's own, or from whoever cancels the whole task.
         """
 
     async def produce(self) -> None:
@@ -53,21 +52,18 @@ class Response(Ending[LineT]):
         on_chunk, outbox = self.options.on_chunk, self.outbox
         record, put = self.recorder.fresh.append, outbox.putter()
         size = 0  # of what came since the last pause; there may be less in the outbox
-        source = await self._opener.open(self.request)
-        step = next_step = source.__anext__
+        source = self.source = Stepper(await self._opener.open(self.request))
         try:
             while True:
                 try:
-                    chunk = await step()
+                    chunk = await source.step()
                 except StopAsyncIteration:
                     break
-                step = next_step
                 if isinstance(chunk, str):
                     record(chunk)
                     if on_chunk is not None:
                         self.recorder.note()  # the time of the first, before the hook's own
-                        for_source = self.is_cancelled_for_source
-                        step = await tell_at_yield(source, on_chunk, chunk, for_source) or step
+                        await source.tell(on_chunk, chunk, self.source_must_know)
                     put(chunk)
                     size += len(chunk) + FRAME_SIZE
                 else:
@@ -76,19 +72,19 @@ class Response(Ending[LineT]):
                     size += len(event)
                 if monotonic() >= outbox.due or size >= MAX_SIZE:
                     size = 0
-                    step = await self.pause(source) or step
+                    await self.pause()
                 if self.outcome is not None:  # the line is lost, or the source ignored its stop
                     break
         except Exception as error:
             self.settle(Outcome.FAILED, error)  # now: the clean-up may raise another
             raise
         finally:
-            await self.close_source(source)
+            await self.close_source()
 
-    async def close_source(self, source: AsyncIterator[Chunk]) -> None:
+    async def close_source(self) -> None:
         """Close the source, which has `cleanup_timeout` seconds for that."""
         self.bound_cleanup()
-        await close(source)
+        await self.source.close()
 
     async def flush(self) -> None:
         """Send what is ready; the first time also the headers. A failure ends the stream."""

@@ -68,69 +68,72 @@ class SourceOpener:
         return ThreadedIterator(cast("Iterable[Chunk]", chunks))
 
 
-Step = Callable[[], Awaitable[Chunk]]
-"""What gives the next chunk, or raises `StopAsyncIteration` at the end, as `__anext__` does."""
-
-
-class Interruption:
-    """The step in which a source learns that it was cancelled while it stood at a `yield`.
+class Stepper:
+    """Steps an open source, and tells it what has happened while it stood at a `yield`.
 
     Its own timeouts and task groups run on while others have its chunk, and cancel the task that
-    waits in a hook then. The source can tell whether it is theirs; whoever waits cannot. What is
-    no generator cannot be told: it fails with the cancellation.
+    waits in a hook then. The source can tell whether that is theirs; whoever waits cannot.
     """
 
-    __slots__ = ("_error", "_source")
+    __slots__ = ("_cancellation", "_source")
 
-    def __init__(self, source: AsyncIterator[Chunk], error: BaseException) -> None:
+    def __init__(self, source: AsyncIterator[Chunk]) -> None:
         self._source = source
-        self._error: BaseException | None = error
+        self._cancellation: BaseException | None = None  # of which it is to learn
 
-    async def __call__(self) -> Chunk:
-        """Raise the cancellation where the source stands, and return the chunk that it gives."""
-        error, self._error = cast("BaseException", self._error), None
-        athrow = getattr(self._source, "athrow", None)
+    def step(self) -> Awaitable[Chunk]:
+        """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
+        if self._cancellation is None:
+            return self._source.__anext__()
+        error, self._cancellation = self._cancellation, None
+        return throw(self._source, error)
+
+    async def tell(
+        self, hook: Callable[[str], object], chunk: str, source_must_know: Callable[[], bool]
+    ) -> None:
+        """Give a chunk to a hook, sync or async, and wait for that as in `wait`."""
+        told = hook(chunk)
+        if told is not None and inspect.isawaitable(told):
+            await self.wait(told, source_must_know)
+
+    async def wait(
+        self, awaitable: Awaitable[object], source_must_know: Callable[[], bool]
+    ) -> None:
+        """Wait while the source stands at a `yield`.
+
+        If that is cancelled, and `source_must_know` says so, nothing is raised here: the source's
+        next step is to learn of it.
+        """
         try:
-            if athrow is None:
-                raise error
-            chunk: Chunk = await athrow(error)
-            return chunk
-        finally:
-            del error  # its traceback holds this frame
+            await awaitable
+        except anyio.get_cancelled_exc_class() as error:
+            if not source_must_know():
+                raise
+            self._cancellation = error
+
+    async def close(self) -> None:
+        """Close the source, as `async for` does not: now, in this task, not at collection."""
+        self._cancellation = None  # its traceback holds whoever waited
+        await close(self._source)
 
 
-async def wait_at_yield(
-    source: AsyncIterator[Chunk], awaitable: Awaitable[object], is_for_source: Callable[[], bool]
-) -> Step | None:
-    """Wait while a source stands at a `yield`.
+async def throw(iterator: AsyncIterator[Chunk], error: BaseException) -> Chunk:
+    """Raise an error where an iterator stands, at its `yield`; return the chunk that it then gives.
 
-    If that is cancelled, and `is_for_source` says that this is not the end of the source, its next
-    step is returned: the one in which it learns of that.
+    What is no generator cannot be told: the error is raised here.
     """
+    athrow = getattr(iterator, "athrow", None)
     try:
-        await awaitable
-    except anyio.get_cancelled_exc_class() as error:
-        if not is_for_source():
-            raise
-        return Interruption(source, error)
-    return None
-
-
-async def tell_at_yield(
-    source: AsyncIterator[Chunk],
-    hook: Callable[[str], object],
-    chunk: str,
-    is_for_source: Callable[[], bool],
-) -> Step | None:
-    """Give a chunk to a hook, sync or async, and wait for that as in `wait_at_yield`."""
-    told = hook(chunk)
-    if told is None or not inspect.isawaitable(told):
-        return None
-    return await wait_at_yield(source, told, is_for_source)
+        if athrow is None:
+            raise error
+        chunk: Chunk = await athrow(error)
+        return chunk
+    finally:
+        del error  # its traceback holds this frame
 
 
 async def close(iterator: AsyncIterator[Chunk]) -> None:
-    """Close an iterator as `async for` does not: now, in this task, not at collection."""
+    """Close an iterator, if it can be closed."""
     aclose = getattr(iterator, "aclose", None)
     if aclose is not None:
         await aclose()

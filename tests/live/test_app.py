@@ -614,18 +614,54 @@ async def test_a_timeout_around_yields_ends_what_it_is_around(where, monkeypatch
     await live.aclose(drain=0)
 
 
-async def test_a_source_that_awaits_what_was_cancelled_has_failed(live, caplog):
-    async def source():
-        yield "a"
-        task = asyncio.create_task(asyncio.sleep(5))
-        task.cancel()
-        await task
+async def await_what_was_cancelled():
+    task = asyncio.create_task(asyncio.sleep(5))
+    task.cancel()
+    await task
 
-    generation = await live.start(source)
+
+class ByHand:
+    """An iterator of one chunk, with a close of its own."""
+
+    def __init__(self, close):
+        self.aclose = close
+        self.chunks = ["a"]
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if not self.chunks:
+            raise StopAsyncIteration
+        return self.chunks.pop()
+
+
+@pytest.mark.parametrize("where", ["opening", "step", "close"])
+async def test_a_source_that_awaits_what_was_cancelled_has_failed(live, caplog, where):
+    async def opening():
+        await await_what_was_cancelled()
+        return ["a"]
+
+    async def step():
+        yield "a"
+        await await_what_was_cancelled()
+
+    sources = {"opening": opening, "step": step, "close": ByHand(await_what_was_cancelled)}
+    generation = await live.start(sources[where])
     transcript = await generation.transcript()
     assert transcript.outcome is Outcome.FAILED
     assert isinstance(transcript.error, asyncio.CancelledError)
     assert "a live source raised" in caplog.text
+
+
+async def test_a_stuck_close_of_a_source_that_has_ended_takes_nothing_from_its_text(caplog):
+    live = Live(cleanup_timeout=0.05)
+    generation = await live.start(ByHand(asyncio.Event().wait))
+    seen, transcript = await watch(generation, "/"), await generation.transcript()
+    assert (transcript.outcome, transcript.text) == (Outcome.COMPLETED, "a")
+    assert (seen.text, seen.done, seen.errors) == ("a", True, [])
+    assert "cleanup_timeout" in caplog.text
+    await live.aclose(drain=0)
 
 
 async def test_an_on_complete_that_is_cancelled_cancels_nobody(live, caplog):

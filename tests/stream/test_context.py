@@ -154,6 +154,40 @@ async def test_an_error_of_the_source_is_raised_and_holds_nothing_alive():
         gc.enable()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_timeout_that_passes_at_a_yield_holds_nothing_alive(fails):
+    class Source:
+        def __init__(self, request):
+            refs.append(weakref.ref(self))
+
+        async def __aiter__(self):
+            with anyio.move_on_after(0.01):
+                while True:
+                    yield "a"
+            yield variable.get()
+            if fails:
+                raise ValueError("why")
+
+    async def on_chunk(chunk):
+        await anyio.sleep(0.003)
+
+    refs = []
+    gc.collect()
+    gc.disable()
+    try:
+        stream = endpoint(Source, on_chunk=on_chunk)
+        refs.append(weakref.ref(stream))
+        async with Peer(stream) as peer:
+            pass
+        assert peer.text.endswith("aaround the endpoint")
+        assert isinstance(peer.raised, ValueError) == fails
+        peer.raised = None
+        del stream, peer
+        assert [each() for each in refs] == [None, None]
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("value", [contextvars.copy_context, {}, "context", 0])
 def test_what_is_no_context_is_refused(value):
     with pytest.raises(TypeError, match=r"context must be .*pass contextvars\.copy_context\(\)"):

@@ -394,6 +394,27 @@ class TestOwnTimeouts:
         assert record.only.outcome is Outcome.COMPLETED
         assert record.only.sent_chunks == record.only.chunks
 
+    async def test_that_pass_one_after_the_other_behind_one_slow_send_keep_the_order(self):
+        block, record = Block(b"first"), Record()
+
+        async def source(request):
+            yield "first"
+            for number in range(4):
+                try:
+                    async with asyncio.timeout(0.01):
+                        await asyncio.sleep(PATIENCE)
+                except TimeoutError:
+                    yield f" {number}"
+            passed.set()
+            yield " end"
+
+        passed = asyncio.Event()
+        async with native(EventStream(source, on_complete=record), on_send=block) as (peer, _):
+            await soon(passed)
+            block.opened.set()
+        assert peer.text == "first 0 1 2 3 end"
+        assert record.only.outcome is Outcome.COMPLETED
+
     @pytest.mark.parametrize("where", ["on_chunk", "pause", "slow send"])
     async def test_that_yields_inside_gets_its_native_timeout_where_it_stands(self, where):
         block, record, caught = Block(b"xxx" if where == "slow send" else b"no"), Record(), []
@@ -567,6 +588,33 @@ class TestOwnTimeouts:
         assert peer.text == "a"
         assert record.only.outcome is Outcome.FAILED
         assert not task.cancelled()
+
+
+class TestScopesThatGoOnCancelling:
+    async def test_leave_a_send_that_takes_its_time_to_be_cancelled_its_end(self):
+        """anyio cancels a task with every turn of the loop for as long as a scope is not left."""
+        reached, record = asyncio.Event(), Record()
+
+        async def on_send(message):
+            if b"data: a" in message.get("body", b""):
+                reached.set()
+                try:
+                    await asyncio.sleep(PATIENCE)
+                finally:
+                    await asyncio.sleep(0.03)
+
+        async def source(request):
+            with anyio.move_on_after(0.02):
+                yield "a"
+                await asyncio.sleep(PATIENCE)
+
+        app = EventStream(source, on_complete=record)
+        async with native(app, on_send=on_send) as (peer, task):
+            await soon(reached)
+            peer.leave()
+            await asyncio.sleep(0.1)
+            assert task.cancelling() < 1000
+        assert record.only.outcome is Outcome.DISCONNECTED
 
 
 class TestOneCancellation:
@@ -1002,11 +1050,16 @@ class TestExpectContinue:
         assert calls[:2] == ["receive", START]
         assert calls.count(BODY) >= 1
 
-    async def test_a_body_that_does_not_come_holds_the_start_up_for_a_moment(self, monkeypatch):
-        monkeypatch.setattr("sse_asgi.stream.on_asyncio.CONTINUE_TIMEOUT", 0.05)
+    @pytest.mark.parametrize("waits", [False, True])
+    async def test_a_body_that_does_not_come_holds_up_only_who_waits_for_it(
+        self, waits, monkeypatch
+    ):
+        monkeypatch.setattr("sse_asgi.stream.on_asyncio.CONTINUE_TIMEOUT", 0.05 if waits else 60.0)
 
         async def source(request):
             yield "a"
+            with anyio.move_on_after(0.5 if waits else 0):
+                await request.body()
             await peer.received(b"data: a")
 
         async with native(EventStream(source), body=(), headers=EXPECTING) as (peer, _):
@@ -1020,7 +1073,7 @@ class TestExpectContinue:
         async def source(request):
             try:
                 async with asyncio.timeout(0.01 if who == "source" else None):
-                    await asyncio.sleep(PATIENCE)
+                    await request.body()
             except TimeoutError:
                 yield "timeout"
             except asyncio.CancelledError:

@@ -313,3 +313,32 @@ async def test_a_client_that_leaves_before_the_last_chunks_are_sent_has_not_had_
         block.opened.set()
     assert record.only.outcome is Outcome.DISCONNECTED
     assert (record.only.chunks, record.only.sent_chunks) == (2, 1)
+
+
+async def test_a_stray_cancellation_of_on_chunk_is_its_failure_and_no_business_of_the_source():
+    """One that a scope has caught, and that is raised again where no scope is cancelled."""
+    record, told = Record(), []
+
+    async def source(request):
+        try:
+            yield "a"
+        except trio.Cancelled:
+            told.append(1)
+            raise
+
+    async def on_chunk(chunk):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await trio.sleep(0)
+            except trio.Cancelled as cancelled:
+                kept = cancelled
+        raise kept
+
+    async with Peer(EventStream(source, on_complete=record, on_chunk=on_chunk)) as peer:
+        pass
+    assert told == []
+    assert record.only.outcome is Outcome.FAILED
+    assert isinstance(record.only.error, RuntimeError)
+    assert peer.events[-1].type == "error"
+    assert peer.closed
