@@ -78,6 +78,7 @@ class Producer:
         self._ends = array("Q")  # for each text chunk, the position of its last event
         self._bound: asyncio.TimerHandle | None = None
         self._ended = False  # by itself
+        self._finishing = False
         self._gave_up = False
         self._abandoned = False
 
@@ -124,9 +125,11 @@ class Producer:
         await self._see_end(self._source)
         self._linger.stop()
         self._judge()
-        ending = self._loop.create_task(self._finish(), name="sse_asgi live ending")
-        await self._see_end(ending)
-        return ending.result()
+        while True:
+            ending = self._loop.create_task(self._finish(), name="sse_asgi live ending")
+            await self._see_end(ending)
+            if self._finishing:  # else whatever closes the loop has cancelled it before it began
+                return ending.result()
 
     async def _see_end(self, task: "asyncio.Task[Any]") -> None:
         """Wait for a task's end; a cancellation of this one means that the loop is closing."""
@@ -230,6 +233,7 @@ class Producer:
             _logger.error("a live source raised: generation %s", self._name, exc_info=error)
 
     async def _finish(self) -> Transcript:
+        self._finishing = True
         await self.writer.drain()
         last_words = split_events(self._last_words())  # before the transcript: they may fail
         transcript = self._transcript()

@@ -172,7 +172,7 @@ class Ending(ABC, Generic[LineT]):
             self.line.give_up()
         if self.concluding:
             self.cancel_last_words(outcome)
-        elif self.settle(outcome, error):
+        elif self.settle(outcome, error) or self.line.given_up:
             self.cancel_work()
 
     def line_failed(self, outcome: Outcome, error: BaseException | None = None) -> None:

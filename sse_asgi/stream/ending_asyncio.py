@@ -91,9 +91,14 @@ class AsyncioEnding(Ending[Line]):
 
     def cancel_work(self) -> None:
         """Cancel what the work awaits, once, and bound its clean-up."""
-        if self._bound is None:  # else it is cleaning up already
+        if self._bound is None:
             self.cancel_host()
             self.bound_cleanup()
+        else:  # it is cleaning up already
+            self.release_send()
+
+    def release_send(self) -> None:
+        """End the wait for a send that blocks, if the line has been given up."""
 
     def cancel_host(self) -> None:
         """Cancel the server's task, and remember that it was this stream that did."""

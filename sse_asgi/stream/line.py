@@ -34,14 +34,15 @@ class Line:
             has failed.
 
     Attributes:
+        beside: What is still being sent in a task of its own; what comes next waits for it.
         open: A keep-alive may go out: the body has begun, and not ended.
         given_up: Nothing further is handed over.
         text_chunks: How many were in what has been handed over.
     """
 
-    __slots__ = ("_all_beside", "_beside", "_fail", "_heartbeat", "_last_sent",
-                 "_loop", "_send", "_send_timeout", "_sending_since", "_timer", "given_up",
-                 "open", "text_chunks")  # fmt: skip
+    __slots__ = ("_fail", "_heartbeat", "_last_sent", "_loop", "_send", "_send_timeout",
+                 "_sending_since", "_timer", "beside", "given_up", "open",
+                 "text_chunks")  # fmt: skip
 
     def __init__(
         self,
@@ -60,8 +61,7 @@ class Line:
         self._last_sent = self._loop.time()
         self._sending_since: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._beside: asyncio.Task[None] | None = None
-        self._all_beside: tuple[asyncio.Task[None], ...] = ()
+        self.beside: asyncio.Task[None] | None = None
         self.given_up = False
         self.open = False
         self.text_chunks = 0
@@ -80,7 +80,7 @@ class Line:
         """
         since = None
         try:
-            if self._beside is not None or self.given_up:
+            if self.beside is not None or self.given_up:
                 await self._turn()
             self.text_chunks += text_chunks
             since = self._sending_since = self._loop.time()
@@ -98,10 +98,8 @@ class Line:
         """Hand one message to the server; return the rest of that, to be driven, if it blocks.
 
         It is `transmit` with `or_stop`, without a coroutine for what nearly never blocks, on a line
-        that has not been given up.
+        that has not been given up, and where nothing is being sent beside.
         """
-        if self._beside is not None:
-            return self.transmit(message, text_chunks, or_stop=True).__await__()
         self.text_chunks += text_chunks
         send = self._send
         try:
@@ -121,8 +119,7 @@ class Line:
     def go_on_beside(self, send: Callable[[], Awaitable[None]]) -> None:
         """Let a `transmit` run in a task of its own; the next one waits for it."""
         task = self._loop.create_task(self._finish_beside(send))
-        self._all_beside = (*(each for each in self._all_beside if not each.done()), task)
-        self._beside = None if task.done() else task  # eager tasks may be done
+        self.beside = None if task.done() else task  # eager tasks may be done
 
     def close(self) -> None:
         """Stop both clocks, and what is still being sent beside."""
@@ -131,9 +128,9 @@ class Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for sending in self._all_beside:  # several, if one waits for another that blocks
-            sending.cancel()
-        self._beside, self._all_beside = None, ()
+        if self.beside is not None:
+            self.beside.cancel()
+            self.beside = None
 
     async def _finish(self, sending: Steps, waiter: Any) -> None:  # noqa: ANN401 - a future
         self._sending_since = self._last_sent
@@ -154,10 +151,9 @@ class Line:
             self._lost(Outcome.FAILED, error)
 
     async def _turn(self) -> None:
-        """Wait for what goes on beside now. What comes later waits for this one."""
-        before = self._beside
-        if before is not None and before is not asyncio.current_task():
-            await asyncio.wait((before,))
+        """Wait until nothing is being sent beside, but by this task."""
+        if self.beside is not None and self.beside is not asyncio.current_task():
+            await asyncio.wait((self.beside,))
         if self.given_up:
             raise OSError("the client is gone")
 
@@ -165,8 +161,8 @@ class Line:
         try:
             await send()
         finally:
-            if self._beside is asyncio.current_task():
-                self._beside = None
+            if self.beside is asyncio.current_task():
+                self.beside = None
 
     def _lost(self, outcome: Outcome, error: BaseException | None) -> None:
         if self._fail is not None:
@@ -193,6 +189,6 @@ class Line:
         self._look_next(due)
 
     def _beat(self) -> None:
-        if self.open and self._beside is None:
+        if self.open and self.beside is None:
             keep_alive = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
             self.go_on_beside(partial(self.transmit, keep_alive, or_stop=True))

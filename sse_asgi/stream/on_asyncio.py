@@ -11,7 +11,7 @@ import contextlib
 import contextvars
 import time
 import types
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Generator
 from functools import partial
 from time import monotonic
 from typing import Any, Final
@@ -24,7 +24,16 @@ from sse_asgi.stream.outbox import MAX_WAIT
 from sse_asgi.stream.request import Request
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.source import SourceOpener
-from sse_asgi.stream.steps import DONE, Steps, first_step, go_on, one_turn, rest_of, wake
+from sse_asgi.stream.steps import (
+    DONE,
+    Steps,
+    cancel,
+    first_step,
+    go_on,
+    one_turn,
+    rest_of,
+    wake,
+)
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.stream.watch import watch
 
@@ -39,6 +48,8 @@ _Work = Coroutine[Any, Any, None]
 
 class AsyncioResponse(Response[Line], AsyncioEnding):
     """One response under asyncio."""
+
+    _driven: "asyncio.Future[None] | None" = None  # what a blocked send is waited for by
 
     def __init__(
         self,
@@ -70,7 +81,8 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         # A server's own threads need the interpreter to bring in other requests, and a source that
         # never awaits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
-        await self.source.wait(one_turn(), self.source_must_know)
+        if not self.source.is_to_learn:  # that must not wait for a slow client
+            await self.source.wait(one_turn(), self.source_must_know)
 
     def source_must_know(self) -> bool:
         """Tell whether a cancellation that has come is news to the source."""
@@ -106,7 +118,11 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                 yield from self._have_body_asked_for().__await__()
             must_start = not self.options.prefetch  # the headers wait for no chunk
             while True:
-                if (outbox.chunks or outbox.frames or must_start) and not line.given_up:
+                if (
+                    (outbox.chunks or outbox.frames or must_start)
+                    and not line.given_up
+                    and (line.beside is None or (yield from self._wait_for_line()))
+                ):
                     must_start = False
                     rest = self._begin_flush()
                     if rest is not None:
@@ -159,6 +175,21 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             return None
         return None if waiter is DONE else rest_of(sending, waiter)
 
+    def _wait_for_line(self) -> Generator[Any, Any, bool]:
+        """Wait while something is sent beside; tell whether the line is free then.
+
+        A cancellation that comes meanwhile, of either kind, the work gets at once.
+        """
+        line = self.line
+        self.hold_bound()
+        try:
+            while line.beside is not None and not line.given_up:
+                yield from self._until_done(line.beside)
+        except asyncio.CancelledError as error:
+            self._cancel_again(error.args)
+        self.restart_bound()
+        return line.beside is None and not line.given_up
+
     def _wait_for_slow_client(self, sending: Steps) -> Steps:
         """Drive a send that blocks, and give the work no less time to clean up because of it."""
         self.hold_bound()
@@ -173,6 +204,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
         way the work gets it, at its own await.
         """
         cancelled: tuple[Any, ...] | None = None
+        told = False  # the send, that the line has been given up
         try:
             waiter = next(sending)
             while True:
@@ -183,16 +215,23 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                     if not self.line.given_up:
                         self.line.go_on_beside(partial(go_on, sending, waiter))
                         break
-                    if waiter is None:
-                        waiter = sending.throw(error)
-                    else:
-                        waiter.cancel()
-                else:
+                if self.line.given_up and not told:
+                    told = True
+                    waiter = cancel(sending, waiter)
+                elif waiter is None or waiter.done():
                     waiter = wake(sending, waiter)
-        except (StopIteration, asyncio.CancelledError):
-            pass  # sent, or given up
+        except StopIteration:
+            pass
+        except asyncio.CancelledError:
+            if not told:  # so it has cancelled itself
+                self.line_failed(Outcome.SHUT_DOWN)
         if cancelled is not None:
             self._cancel_again(cancelled)
+
+    def release_send(self) -> None:
+        """Let a send that is driven see that the line has been given up."""
+        if self._driven is not None and not self._driven.done():
+            self._driven.set_result(None)
 
     def _cancel_again(self, message: tuple[Any, ...]) -> None:
         """Pass a cancellation on to the next await, with its message and counted once."""
@@ -206,7 +245,7 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
             return
         if waiter.done():  # who cancels with every turn of the loop would leave none for the rest
             return
-        done = self.loop.create_future()
+        done = self._driven = self.loop.create_future()
         context = contextvars.copy_context()
 
         def note(_: object) -> None:
@@ -214,7 +253,10 @@ class AsyncioResponse(Response[Line], AsyncioEnding):
                 done.set_result(None)
 
         waiter.add_done_callback(note, context=context)
-        yield from done
+        try:
+            yield from done
+        finally:
+            self._driven = None
 
 
 def _abandon(work: _Work) -> None:

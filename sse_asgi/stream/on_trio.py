@@ -57,6 +57,7 @@ class TrioResponse(Response[TrioLine], TrioEnding):
 
     outbox: _NotingOutbox
     outbox_type = _NotingOutbox
+    _sender_ended = False
 
     def __init__(
         self,
@@ -91,8 +92,14 @@ class TrioResponse(Response[TrioLine], TrioEnding):
 
     async def flush(self) -> None:
         """Wait until what is ready has been sent, by the task that sends."""
-        self.outbox.filled.set()
-        await self._flushed.wait()
+        if not self._sender_ended:
+            self.outbox.filled.set()
+            await self._flushed.wait()
+
+    def cancel_work(self) -> None:
+        """Cancel what the work awaits, also where its own scopes shield that from us."""
+        super().cancel_work()
+        self._flushed.set()
 
     async def pause(self) -> None:
         """Send what is ready, let others run, and let a cancellation in."""
@@ -121,10 +128,14 @@ class TrioResponse(Response[TrioLine], TrioEnding):
         await super().conclude()
 
     async def _send_what_is_ready(self) -> None:
-        while not self.line.given_up:
-            await self.outbox.filled.wait()
-            self.outbox.filled = anyio.Event()
-            async with self._sending:
-                await super().flush()
-            flushed, self._flushed = self._flushed, anyio.Event()
-            flushed.set()
+        try:
+            while not self.line.given_up:
+                await self.outbox.filled.wait()
+                self.outbox.filled = anyio.Event()
+                async with self._sending:
+                    await super().flush()
+                flushed, self._flushed = self._flushed, anyio.Event()
+                flushed.set()
+        finally:
+            self._sender_ended = True
+            self._flushed.set()

@@ -81,6 +81,11 @@ class Stepper:
         self._source = source
         self._cancellation: BaseException | None = None  # of which it is to learn
 
+    @property
+    def is_to_learn(self) -> bool:
+        """Whether the next step is to tell the source something."""
+        return self._cancellation is not None
+
     def step(self) -> Awaitable[Chunk]:
         """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
         if self._cancellation is None:

@@ -5,6 +5,7 @@ An awaitable of a server may be an iterator and no more: it has `__next__`, but 
 """
 
 import types
+from asyncio import CancelledError
 from collections.abc import Awaitable, Generator, Iterator
 from typing import Any, Final
 
@@ -58,6 +59,14 @@ def wake(steps: Steps, waiter: Any) -> Any:  # noqa: ANN401 - what a loop knows
         except BaseException as error:  # noqa: BLE001 - it is theirs
             return steps.throw(error)
     return steps.send(None)
+
+
+def cancel(steps: Steps, waiter: Any) -> Any:  # noqa: ANN401 - what a loop knows
+    """Cancel steps as a task is cancelled, through what they wait for; return what that is now."""
+    if waiter is None:
+        return steps.throw(CancelledError())
+    waiter.cancel()
+    return waiter
 
 
 @types.coroutine

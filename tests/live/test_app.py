@@ -1015,6 +1015,34 @@ async def test_a_start_that_is_cancelled_on_its_way_to_the_log_does_not_waste_th
     await live.aclose()
 
 
+async def test_an_ending_that_is_cancelled_before_it_began_is_told_all_the_same():
+    """As asyncio.run does that: it cancels whatever runs in the very turn in which it is called."""
+    reports, cancelled = [], []
+
+    def cancel_the_ending():
+        endings = [
+            each for each in asyncio.all_tasks() if each.get_name() == "sse_asgi live ending"
+        ]
+        if not endings:
+            asyncio.get_running_loop().call_soon(cancel_the_ending)
+        for each in endings:
+            cancelled.append(each.cancel())
+
+    async def source():
+        yield "a"
+        asyncio.get_running_loop().call_soon(cancel_the_ending)
+
+    live = Live()
+    generation = await live.start(source, id="g", on_complete=reports.append)
+    async with asyncio.timeout(5):
+        transcript = await generation.transcript()
+    assert cancelled == [True]
+    assert reports == [transcript]
+    assert transcript.text == "a"
+    assert (await watch(live, "/g")).text == "a"
+    await live.aclose()
+
+
 async def test_closing_leaves_no_task():
     before = asyncio.all_tasks()
     live = Live()

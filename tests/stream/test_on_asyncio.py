@@ -415,6 +415,68 @@ class TestOwnTimeouts:
         assert peer.text == "first 0 1 2 3 end"
         assert record.only.outcome is Outcome.COMPLETED
 
+    async def test_that_pass_while_the_start_is_slow_keep_the_order(self):
+        block = Block(b"start")
+
+        async def source(request):
+            for number in range(3):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.01):
+                        yield f"{number} "
+                        await asyncio.sleep(PATIENCE)
+            passed.set()
+            yield "end"
+
+        passed = asyncio.Event()
+        async with native(EventStream(source), on_send=block) as (peer, _):
+            await soon(passed)
+            block.opened.set()
+        assert peer.text == "0 1 2 end"
+
+    async def test_that_pass_again_and_again_pile_up_no_sends(self):
+        """What a slow client has not taken yet waits as text, and leaves as one."""
+        tasks, sent = [], 0
+
+        async def on_send(message):
+            nonlocal sent
+            if b"tick" in message.get("body", b""):
+                sent += 1
+                await asyncio.sleep(0.1)
+
+        async def source(request):
+            for _ in range(60):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(0.003):
+                        yield "tick "
+                        await asyncio.sleep(PATIENCE)
+                tasks.append(len(asyncio.all_tasks()))
+
+        async with native(EventStream(source), on_send=on_send) as (peer, _):
+            pass
+        assert peer.text == "tick " * 60
+        assert max(tasks) <= tasks[0] + 1
+        assert sent < 20
+
+    async def test_that_passes_in_a_hook_is_told_before_a_slow_client_is_waited_for(self):
+        block, told = Block(b"x"), asyncio.Event()
+
+        async def source(request):
+            try:
+                async with asyncio.timeout(0.02):
+                    yield "x" * 20_000
+            except TimeoutError:
+                told.set()
+            yield "end"
+
+        async def on_chunk(chunk):
+            if chunk != "end":
+                await asyncio.sleep(0.05)
+
+        async with native(EventStream(source, on_chunk=on_chunk), on_send=block) as (peer, _):
+            await soon(told)
+            block.opened.set()
+        assert peer.text == "x" * 20_000 + "end"
+
     @pytest.mark.parametrize("where", ["on_chunk", "pause", "slow send"])
     async def test_that_yields_inside_gets_its_native_timeout_where_it_stands(self, where):
         block, record, caught = Block(b"xxx" if where == "slow send" else b"no"), Record(), []
@@ -588,6 +650,69 @@ class TestOwnTimeouts:
         assert peer.text == "a"
         assert record.only.outcome is Outcome.FAILED
         assert not task.cancelled()
+
+
+class TestSendThatBlocksDuringTheCleanUp:
+    """What ends a stream ends also a send for which the clean-up stands still."""
+
+    @pytest.mark.parametrize("why", ["timed_out", "disconnected"])
+    @pytest.mark.parametrize("how", ["shutdown", "hook"])
+    async def test_is_given_up(self, how, why):
+        shutdown, record = Shutdown(grace=0, signals=False), Record()
+        block = Block(b"data: last")
+
+        async def source(request):
+            try:
+                yield "a"
+                await asyncio.sleep(0.001)
+                yield "last"
+                if how == "hook":
+                    yield "poison"
+                else:
+                    await asyncio.sleep(PATIENCE)
+            except asyncio.CancelledError:
+                yield "last words"
+            finally:
+                await asyncio.sleep(0.001)
+
+        def on_chunk(chunk):
+            if chunk == "poison":
+                raise LookupError
+
+        if how == "shutdown":
+            block.parts = (b"data: last words",)
+        app = EventStream(
+            source, on_complete=record, on_chunk=on_chunk, shutdown=shutdown, cleanup_timeout=60.0,
+            send_timeout=0.05 if why == "timed_out" else None,
+        )  # fmt: skip
+        async with native(app, on_send=block) as (peer, task):
+            await peer.received(b"data: a")
+            if how == "shutdown":
+                shutdown.begin()
+            await soon(block.reached)
+            if why == "disconnected":
+                peer.leave()
+        assert record.only.outcome == ("shut_down" if how == "shutdown" else "failed")
+        assert block.cancelled
+        assert task.cancelling() == 0
+
+    @pytest.mark.parametrize("part", [b"start", b"data: a"])
+    async def test_a_send_that_cancels_itself_after_a_while_is_the_servers_end(self, part):
+        record = Record()
+
+        async def on_send(message):
+            if part in message.get("body", b"start"):
+                await asyncio.sleep(0.001)
+                raise asyncio.CancelledError
+
+        async def source(request):
+            yield "a"
+            await asyncio.sleep(PATIENCE)
+
+        async with native(EventStream(source, on_complete=record), on_send=on_send) as (peer, _):
+            pass
+        assert record.only.outcome is Outcome.SHUT_DOWN
+        assert peer.text == ""
 
 
 class TestScopesThatGoOnCancelling:

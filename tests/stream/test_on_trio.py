@@ -342,3 +342,38 @@ async def test_a_stray_cancellation_of_on_chunk_is_its_failure_and_no_business_o
     assert isinstance(record.only.error, RuntimeError)
     assert peer.events[-1].type == "error"
     assert peer.closed
+
+
+@pytest.mark.parametrize("who", ["client", "server"])
+@pytest.mark.parametrize("sends", ["at once", "never"])
+async def test_a_source_that_yields_inside_of_a_shield_is_not_waited_for_in_vain(who, sends):
+    block, record = Block(*([b"x"] if sends == "never" else [])), Record()
+    standing = trio.Event()
+
+    async def source(request):
+        yield "a"
+        await trio.sleep(0)
+        with trio.CancelScope(shield=True):
+            while not standing.is_set():
+                await trio.sleep(0.001)
+            for _ in range(3):
+                await trio.sleep(0.002)
+                yield "x" * 20_000
+
+    peer = Peer(EventStream(source, on_complete=record), on_send=block)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.run)
+            await peer.received(b"data: a")
+            if sends == "never":
+                standing.set()
+                await block.reached.wait()
+            if who == "client":
+                peer.leave()
+            else:
+                nursery.cancel_scope.cancel()
+            standing.set()
+            with trio.CancelScope(shield=True):
+                await peer.until(lambda: peer.ended)
+            nursery.cancel_scope.cancel()
+    assert len(record) == 1
