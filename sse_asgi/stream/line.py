@@ -160,6 +160,9 @@ class Line:
     async def _finish_beside(self, send: Callable[[], Awaitable[None]]) -> None:
         try:
             await send()
+        except asyncio.CancelledError:  # if not by `close`: the server's send itself
+            self._lost(Outcome.SHUT_DOWN, None)
+            raise
         finally:
             if self.beside is asyncio.current_task():
                 self.beside = None

@@ -652,7 +652,7 @@ class TestOwnTimeouts:
         assert not task.cancelled()
 
 
-class TestSendThatBlocksDuringTheCleanUp:
+class TestSendThatBlocks:
     """What ends a stream ends also a send for which the clean-up stands still."""
 
     @pytest.mark.parametrize("why", ["timed_out", "disconnected"])
@@ -697,16 +697,21 @@ class TestSendThatBlocksDuringTheCleanUp:
         assert task.cancelling() == 0
 
     @pytest.mark.parametrize("part", [b"start", b"data: a"])
-    async def test_a_send_that_cancels_itself_after_a_while_is_the_servers_end(self, part):
-        record = Record()
+    @pytest.mark.parametrize("beside", [False, True])
+    async def test_a_send_that_cancels_itself_after_a_while_is_the_servers_end(self, part, beside):
+        record, passed = Record(), asyncio.Event()
 
         async def on_send(message):
             if part in message.get("body", b"start"):
-                await asyncio.sleep(0.001)
+                await (passed.wait() if beside else asyncio.sleep(0.001))
                 raise asyncio.CancelledError
 
         async def source(request):
             yield "a"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.01 if beside else None):
+                    await asyncio.sleep(PATIENCE)
+            passed.set()
             await asyncio.sleep(PATIENCE)
 
         async with native(EventStream(source, on_complete=record), on_send=on_send) as (peer, _):
