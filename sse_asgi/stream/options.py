@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sse_asgi.stream.asgi import Message
-from sse_asgi.stream.shutdown import DEFAULT, Shutdown
-from sse_asgi.stream.source import check_takes_one
+from sse_asgi.asgi import Message
+from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
+from sse_asgi.source.source import check_takes_one
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing, check_framing
 

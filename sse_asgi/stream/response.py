@@ -12,8 +12,8 @@ from time import monotonic
 
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, SourceOpener, Stepper
+from sse_asgi.source.request import Request
+from sse_asgi.source.source import Chunk, SourceOpener, Stepper
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.events import ServerSentEvent
 

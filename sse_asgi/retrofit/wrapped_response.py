@@ -13,7 +13,7 @@ from typing import Final
 
 import anyio.lowlevel
 
-from sse_asgi.stream.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
 from sse_asgi.stream.ending import Ending, LineT
 from sse_asgi.stream.inbox import Inbox
 from sse_asgi.stream.passage_headers import begins_event_stream, completed

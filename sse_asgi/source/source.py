@@ -8,8 +8,8 @@ from typing import Any, cast
 import anyio
 
 from sse_asgi.errors import SourceSpentError
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.thread import ThreadedIterator
+from sse_asgi.source.request import Request
+from sse_asgi.source.thread import ThreadedIterator
 from sse_asgi.wire.events import ServerSentEvent
 
 Chunk = str | ServerSentEvent | None
