@@ -3,27 +3,9 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 
-
-class Outcome(StrEnum):
-    """How a stream ended, in one word.
-
-    `COMPLETED`: the source ended by itself and everything was handed to the server.
-    `DISCONNECTED`: the client left.
-    `FAILED`: the source, a hook, or the server's `send` raised.
-    `TIMED_OUT`: one `send` took longer than `send_timeout`.
-    `SHUT_DOWN`: the server was told to stop, or cancelled the request.
-    `STOPPED`: a live generation was stopped on request.
-    """
-
-    COMPLETED = "completed"
-    DISCONNECTED = "disconnected"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    SHUT_DOWN = "shut_down"
-    STOPPED = "stopped"
+from sse_asgi.wire.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
