@@ -15,6 +15,30 @@ from sse_asgi.host.host import Handle, Life
 _NO_SCOPE: Final = contextlib.nullcontext()
 
 
+class _Release:
+    """Ends the await inside of it by cancelling the task, and takes that back."""
+
+    __slots__ = ("_cancelled", "_task")
+
+    def __init__(self, task: "asyncio.Task[Any]") -> None:
+        self._task = task
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._cancelled = True
+            self._task.cancel()
+
+    def __enter__(self) -> "_Release":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        if not self._cancelled:
+            return False
+        self._task.uncancel()
+        return kind is asyncio.CancelledError
+
+
 class AsyncioHost:
     """asyncio, as one stream sees it. Make it in the server's task.
 
@@ -79,6 +103,10 @@ class AsyncioHost:
                 except asyncio.CancelledError as error:
                     self.keep(error)  # `raise_cancellation` raises it when the task is done
         task.result()
+
+    def releasable(self) -> "_Release":
+        """Return a context around one await of the current task, which is not always the server's."""
+        return _Release(cast("asyncio.Task[Any]", asyncio.current_task(self._loop)))
 
     def move_here(self) -> None:
         """Let `cancel_work` concern the current task from now on."""

@@ -34,6 +34,10 @@ class Event(Protocol):
         ...
 
 
+class Release(Handle, AbstractContextManager[object], Protocol):
+    """A context around one await that another task can end."""
+
+
 class Host(Protocol):
     """The event loop and the server's task, as one stream sees them.
 
@@ -60,7 +64,7 @@ class Host(Protocol):
     def is_cancelled(self) -> bool:
         """Tell whether the server, or the source, has cancelled the server's task.
 
-        Calls of `cancel_work` do not count. Under trio ask it outside of cancelled `work`.
+        Calls of `cancel_work` do not count. Under trio they hide what others cancel.
         """
         ...
 
@@ -78,6 +82,10 @@ class Host(Protocol):
 
     async def shield(self, awaitable: Awaitable[object]) -> None:
         """Await where no cancellation of the server's task reaches; raises what it raises."""
+        ...
+
+    def releasable(self) -> "Release":
+        """Return a context around one await, which its `cancel` ends; nothing is raised then."""
         ...
 
     def move_here(self) -> None:

@@ -29,11 +29,14 @@ class TrioHost:
             async with trio.open_nursery() as self._nursery:
                 try:
                     await life()
-                except Exception as caught:  # noqa: BLE001 - raised bare, not in the nursery's group
+                except trio.Cancelled:
+                    pass  # raised again below, bare and not in the nursery's group
+                except Exception as caught:  # noqa: BLE001 - raised below, likewise
                     error = caught
                 self._nursery.cancel_scope.cancel()
         finally:
             del self._nursery
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             if error is not None:
                 raise error
@@ -51,7 +54,7 @@ class TrioHost:
 
     def is_cancelled(self) -> bool:
         """Tell whether a scope around here is cancelled: the source's, or the server's."""
-        return trio.current_effective_deadline() == -math.inf
+        return trio.current_effective_deadline() == -math.inf and not self._scope.cancel_called
 
     def keep(self, error: BaseException) -> None:
         """Do nothing: a scope that is cancelled raises at the next checkpoint again."""
@@ -67,6 +70,10 @@ class TrioHost:
         """Await inside of a shield."""
         with trio.CancelScope(shield=True):
             await awaitable
+
+    def releasable(self) -> trio.CancelScope:
+        """Return a scope around one await."""
+        return trio.CancelScope()
 
     def move_here(self) -> None:
         """Do nothing: `work` opens its scope where it is called."""

@@ -27,8 +27,8 @@ from sse_asgi.live.running import Running
 from sse_asgi.live.tail import Tails
 from sse_asgi.live.viewing import EVENT_BYTES, Viewing, check_id
 from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import (
-    DescribeError,
     HeadersInput,
     OnChunk,
     OnComplete,
