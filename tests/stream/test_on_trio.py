@@ -82,14 +82,14 @@ async def test_a_nursery_cancelled_while_on_complete_runs_waits_for_it():
     assert done == [Outcome.COMPLETED]
 
 
-async def test_an_error_reaches_the_server_bare_not_in_a_group():
+async def test_an_error_is_reported_bare_not_in_a_group():
     async def source(request):
         yield "a"
         raise LookupError
 
     async with Peer(EventStream(source)) as peer:
         pass
-    assert type(peer.raised) is LookupError
+    assert type(peer.failure) is LookupError
 
 
 async def test_a_disconnect_that_wakes_the_source_itself_is_not_missed():
@@ -283,7 +283,7 @@ async def test_the_app_and_its_source_are_freed_without_the_collector(end):
             await peer.received(b"data: a\n")
             if end == "disconnected":
                 peer.leave()
-        peer.raised = None
+        peer.forget()
         return references
 
     gc.collect()
