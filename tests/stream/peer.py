@@ -48,11 +48,11 @@ def logged_into(records):
 
 
 def logged_errors(records):
-    """Return the exceptions that were logged at ERROR with a traceback."""
+    """Return the exceptions that were logged at ERROR, each with its traceback."""
     return [
         record.exc_info[1]
         for record in records
-        if record.levelno == logging.ERROR and record.exc_info and record.exc_info[2] is not None
+        if record.levelno == logging.ERROR and record.exc_info and record.exc_info[1]
     ]
 
 

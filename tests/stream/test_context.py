@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from sse_asgi import EventStream, Outcome
+from tests.sources import cleaning_up
 from tests.stream.peer import Peer, Record, logged_errors, run
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +75,8 @@ async def test_a_variable_may_be_set_in_one_step_and_reset_in_the_clean_up():
             yield variable.get()
             await anyio.sleep_forever()
         finally:
-            await anyio.sleep(0.01)
+            with cleaning_up():
+                await anyio.sleep(0.01)
             cleaned.append(variable.get())
             variable.reset(token)
             cleaned.append(variable.get())

@@ -8,6 +8,7 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, TextFraming
 from sse_asgi.stream.line import KEEP_ALIVE
+from tests.sources import cleaning_up
 from tests.stream.peer import BODY, PATIENCE, Block, Peer, Record, logged_errors, soon
 
 pytestmark = pytest.mark.anyio
@@ -164,7 +165,8 @@ class TestKeepAlive:
                     yield "a"
                 await anyio.sleep_forever()
             finally:
-                await anyio.sleep(0)
+                with cleaning_up():
+                    await anyio.sleep(0)
                 cleaned.append(1)
 
         app = EventStream(source, heartbeat=0.02, on_complete=record)
@@ -202,7 +204,8 @@ class TestSendTimeout:
                 if part != b"[DONE]":
                     await anyio.sleep_forever()
             finally:
-                await anyio.sleep(0)
+                with cleaning_up():
+                    await anyio.sleep(0)
                 cleaned.append(1)
 
         app = EventStream(source, send_timeout=0.05, heartbeat=0.02, on_complete=record)

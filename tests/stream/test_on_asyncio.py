@@ -17,7 +17,17 @@ from sse_asgi import EventStream, Outcome, Shutdown
 from sse_asgi.stream import run as run_module
 from sse_asgi.stream.line import KEEP_ALIVE, Line
 from tests.stream.conftest import LOOPS
-from tests.stream.peer import BODY, PATIENCE, START, Block, Peer, Record, logged_errors, http_scope, soon
+from tests.stream.peer import (
+    BODY,
+    PATIENCE,
+    START,
+    Block,
+    Peer,
+    Record,
+    http_scope,
+    logged_errors,
+    soon,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,16 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, Request
 from sse_asgi.stream.watch import MAX_REPEATS, watch
-from tests.stream.peer import DISCONNECT, PATIENCE, Peer, Record, logged_errors, http_scope, run, soon
+from tests.stream.peer import (
+    DISCONNECT,
+    PATIENCE,
+    Peer,
+    Record,
+    http_scope,
+    logged_errors,
+    run,
+    soon,
+)
 
 pytestmark = pytest.mark.anyio
 
