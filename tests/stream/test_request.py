@@ -255,7 +255,7 @@ class TestInAStream:
         peer, transcript = await run(source, max_body_size=10, peer={"body": (b"x" * 6, b"x" * 6)})
         assert transcript.outcome is Outcome.FAILED
         assert isinstance(transcript.error, RequestTooLargeError)
-        assert peer.raised is transcript.error
+        assert peer.failure is transcript.error
         assert peer.text == "first"
 
     async def test_over_the_limit_disturbs_no_source_that_does_not_read_it(self):
