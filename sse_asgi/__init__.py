@@ -14,8 +14,8 @@ from sse_asgi.errors import (
     StreamRefusedError,
 )
 from sse_asgi.middleware import EventStreamMiddleware
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.shutdown import Shutdown
+from sse_asgi.shutdown.shutdown import Shutdown
+from sse_asgi.source.request import Request
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent, ServerSentEvent

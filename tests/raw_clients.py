@@ -22,15 +22,11 @@ GOAWAY = 7  # the type of that frame (RFC 9113, 6.8)
 
 
 class Client:
-    """One connection with one request; the subclasses speak HTTP/1.1 and HTTP/2."""
+    """One connection with one request at a time; the subclasses speak HTTP/1.1 and HTTP/2."""
 
     def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
-        self.status: int | None = None
-        self.headers: dict[str, str] = {}
-        self.body = bytearray()
+        self._forget_response()
         self.keep_body = True
-        self.ended = False
-        self.truncated = False
         self.socket = socket.socket()
         if receive_buffer is not None:  # before the connection is made, or it has no effect
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -41,6 +37,13 @@ class Client:
         except BaseException:
             self.socket.close()
             raise
+
+    def _forget_response(self) -> None:
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.ended = False
+        self.truncated = False
 
     def __enter__(self) -> Self:
         return self
@@ -62,6 +65,17 @@ class Client:
         if content:
             sent |= {"content-type": "application/json", "content-length": str(len(content))}
         self._send_request(method, path, sent, content)
+
+    def request_again(self, path: str, **request: Any) -> None:
+        """Send a further request on the same connection, once the response before has ended."""
+        self._forget_response()
+        self._begin_again()
+        self.request(path, **request)
+
+    @property
+    def says_close(self) -> bool:
+        """Whether the server has said that it closes the connection after this response."""
+        return self.headers.get("connection", "").lower() == "close"
 
     def read_status(self, *, within: float = 5.0) -> int:
         """Wait for the response's status and headers."""
@@ -126,6 +140,9 @@ class Client:
     ) -> None:
         raise NotImplementedError
 
+    def _begin_again(self) -> None:
+        raise NotImplementedError
+
     def _take(self, data: bytes) -> None:
         raise NotImplementedError
 
@@ -146,6 +163,9 @@ class Http1(Client):
         request = h11.Request(method=method, target=path, headers=list(headers.items()))
         parts = [request, *([h11.Data(data=content)] if content else []), h11.EndOfMessage()]
         self.socket.sendall(b"".join(self._http.send(part) or b"" for part in parts))
+
+    def _begin_again(self) -> None:
+        self._http.start_next_cycle()
 
     def _take(self, data: bytes) -> None:
         try:
@@ -181,6 +201,9 @@ class Http2(Client):
         self._http = h2.connection.H2Connection(config)
         self._http.initiate_connection()
         self._frames = b""
+        self._stream = self._http.get_next_available_stream_id()
+
+    def _begin_again(self) -> None:
         self._stream = self._http.get_next_available_stream_id()
 
     def _flush(self) -> None:

@@ -13,6 +13,7 @@ import anyio
 import sniffio
 
 from sse_asgi import EventStream, EventStreamDecoder, JSONFraming, Outcome, TextFraming
+from tests.sources import cleaning_up
 
 PIECES = ["a", "word ", "", "two\nlines", "cr\r", "\nlf", "[DONE]", "\u2028", "x" * 3_000, "\u20ac"]
 
@@ -38,6 +39,7 @@ class Stage:
         self.source = self.generate
         self.outcome = Outcome.COMPLETED
         self.raises = None
+        self.may_fail = False  # what ends it may cut a send, of which nobody knows what became
         self.after_chunks = self.in_finally = self.outside = do_nothing
         self.fault, self.fault_at, self.fault_fired = None, -1, False
         self.produced = []
@@ -60,9 +62,11 @@ class Stage:
             await self.after_chunks()
             self.ended_by_itself = True
         finally:
-            await anyio.sleep(0)
+            with cleaning_up():
+                await anyio.sleep(0)
             await self.in_finally()
-            await anyio.sleep(0)
+            with cleaning_up():
+                await anyio.sleep(0)
             self.cleaned = True
 
     async def generate_with_timeouts(self, request):
@@ -78,7 +82,8 @@ class Stage:
             await self.after_chunks()
             self.ended_by_itself = True
         finally:
-            await anyio.sleep(0)
+            with cleaning_up():
+                await anyio.sleep(0)
             self.cleaned = True
 
     async def listen(self, chunk):
@@ -193,14 +198,18 @@ async def as_a_server(stage, serve):
         finally:
             task.cancel()
         was_cancelled = task.cancelled()
-    assert was_cancelled is stage.cancelled
+    assert was_cancelled is stage.cancelled or stage.may_fail
 
 
-def check(stage):
+def check(stage, logged):
+    """Check all that must be true of a stream, given the exceptions that were logged."""
     try:
         assert len(stage.transcripts) == 1
         assert stage.cleaned in {None, *stage.cleans_up} or stage.ended_by_itself
+        if stage.may_fail and stage.transcripts[0].outcome is Outcome.FAILED:
+            stage.outcome, stage.raises = Outcome.FAILED, BaseException
         check_raised(stage)
+        check_error(stage, stage.transcripts[0].error, logged)
         check_messages(stage)
         check_texts(stage, stage.transcripts[0])
     except AssertionError as error:
@@ -209,11 +218,20 @@ def check(stage):
 
 
 def check_raised(stage):
-    if stage.raises is None:
-        tolerated = PlannedError if stage.in_finally is not do_nothing else ()
-        assert stage.raised is None or isinstance(stage.raised, tolerated)
-    else:
+    """An exception is the framework's until the response has started, and nobody's after that."""
+    if not stage.sends and stage.raises is not None:
         assert isinstance(stage.raised, stage.raises)
+    elif stage.fault_at == 0 and stage.fault_fired and stage.raises is not None:
+        assert stage.raised is None or isinstance(stage.raised, stage.raises)
+    else:
+        assert stage.raised is None
+
+
+def check_error(stage, error, logged):
+    if stage.outcome is Outcome.FAILED:
+        assert isinstance(error, stage.raises)
+        times = sum(each is error for each in logged)
+        assert times == 1 or (stage.raised is error and times == 0)
 
 
 def check_messages(stage):

@@ -16,6 +16,7 @@ from tests import documents
 from tests.conftest import require
 from tests.documents import DOCS, EXAMPLES, README, ROOT
 from tests.servers import SERVERS, launch, serve
+from tests.stream.peer import logged_errors
 
 PAGES = documents.pages()
 WITH_CODE = [page for page in PAGES if documents.blocks_of(page, "python")]
@@ -225,14 +226,16 @@ async def test_saving_keeps_what_was_produced_when_the_client_leaves(capsys):
 
 
 @pytest.mark.anyio
-async def test_errors_are_told_as_the_page_says():
+async def test_errors_are_told_as_the_page_says(caplog):
     names = documents.run(HOW_TO / "errors.md")
     events, connection = await receive_all(names["stream"])
     assert [(event.type, event.data) for event in events] == [
         ("message", "Once upon a time "),
         ("error", '{"message": "Your quota is used up."}'),
     ]
-    assert isinstance(connection.error, names["QuotaExceededError"])
+    assert connection.error is None
+    (error,) = logged_errors(caplog.records)
+    assert isinstance(error, names["QuotaExceededError"])
     async with connect(names["app"], "/answer/") as refused:
         assert refused.status == 429
     async with connect(names["app"], "/answer") as redirected:

@@ -21,7 +21,8 @@ from sse_asgi import (
     ServerSentEvent,
     Shutdown,
 )
-from sse_asgi.stream.ending import FINAL_GRACE
+from sse_asgi.stream.lifecycle import FINAL_GRACE
+from tests.sources import cleaning_up
 from tests.stage import living_tasks
 from tests.stream.peer import BODY, PATIENCE, START, Block, Peer, Record, soon
 from tests.test_shutdown import Handler, handlers  # noqa: F401 - a fixture
@@ -61,7 +62,8 @@ class Endpoint:
                 await self.respond(send)
                 group.cancel_scope.cancel()
         finally:
-            await anyio.sleep(0.01)
+            with cleaning_up():
+                await anyio.sleep(0.01)
             self.cleaned = True
         if self.after is not None:
             await self.after()
@@ -548,13 +550,9 @@ async def test_endpoint_that_raises_in_mid_stream_ends_with_an_error_event():
     assert peer.closed
     assert transcript.outcome is Outcome.FAILED
     assert transcript.text == "a"
-    assert_raised(peer.raised, error)
-    assert_raised(transcript.error, error)
-
-
-def assert_raised(raised, error):
-    """Check for an error, which the endpoint's task group has put into a group."""
-    assert error in (raised, *getattr(raised, "exceptions", ()))
+    assert peer.failure is transcript.error
+    # The endpoint's task group has put it into a group.
+    assert error in (transcript.error, *getattr(transcript.error, "exceptions", ()))
 
 
 async def test_error_may_be_described():
@@ -566,7 +564,7 @@ async def test_error_inside_of_an_event_ends_the_body_without_one():
     peer, transcript = await run(Endpoint(b"data: a\n\ndata: b", PlannedError("x")))
     assert peer.body == b"data: a\n\ndata: b"
     assert peer.closed
-    assert peer.raised is not None
+    assert peer.failure is transcript.error
     assert transcript.outcome is Outcome.FAILED
 
 
@@ -575,7 +573,8 @@ async def test_endpoint_that_returns_in_mid_stream_has_failed():
     assert peer.body == b"data: a\n\n" + GENERIC
     assert peer.closed
     assert transcript.outcome is Outcome.FAILED
-    assert isinstance(peer.raised, RuntimeError)
+    assert isinstance(peer.failure, RuntimeError)
+    assert peer.failure is transcript.error
 
 
 async def test_error_before_the_response_is_the_servers_alone():
@@ -674,7 +673,7 @@ async def test_on_chunk_that_raises_fails_the_stream():
     assert transcript.outcome is Outcome.FAILED
     assert transcript.error is error
     assert (transcript.chunks, transcript.sent_chunks) == (2, 1)
-    assert peer.raised is error
+    assert peer.failure is error
 
 
 @pytest.mark.parametrize("cut", [1, 6, 7, 12])

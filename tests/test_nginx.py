@@ -28,10 +28,19 @@ http {{
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+    upstream kept {{
+        server 127.0.0.1:{upstream};
+        keepalive 4;
+    }}
     server {{
         listen 127.0.0.1:{port};
         location / {{ proxy_pass http://127.0.0.1:{upstream}; }}
         {how_to}
+        location /kept/ {{
+            proxy_pass http://kept/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
         location /gzip/ {{
             proxy_pass http://127.0.0.1:{upstream}/;
             gzip on;

@@ -16,6 +16,7 @@ import pytest
 from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
 from tests.conftest import require
 from tests.servers import free_port
+from tests.sources import cleaning_up
 from tests.stage import living_tasks
 from tests.stream.peer import Block, Peer, Record, soon
 
@@ -40,7 +41,8 @@ class Source:
             await self.goes_on.wait()
             yield "last"
         finally:
-            await anyio.sleep(0.01)
+            with cleaning_up():
+                await anyio.sleep(0.01)
             self.cleaned = True
 
 
@@ -366,7 +368,7 @@ def serve_in_thread(backend, shutdown, source_type=Source):
 
 
 def call_in_loop():
-    from sse_asgi.stream.loops import thread_safe_caller
+    from sse_asgi.host.loops import thread_safe_caller
 
     return thread_safe_caller()
 

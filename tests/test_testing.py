@@ -12,6 +12,7 @@ from starlette.routing import Mount, Route
 
 from sse_asgi import EventStream, MessageEvent, Outcome, ServerSentEvent, testing
 from sse_asgi.testing import BUFFER_SIZE, connect
+from tests.sources import cleaning_up
 from tests.stream.peer import PATIENCE, Record, soon
 
 pytestmark = pytest.mark.anyio
@@ -175,7 +176,8 @@ class TestLeaving:
                 yield "a"
                 await anyio.sleep_forever()
             finally:
-                await anyio.sleep(0.01)
+                with cleaning_up():
+                    await anyio.sleep(0.01)
                 cleaned.append(1)
 
         async with connect(EventStream(source, on_complete=record)) as connection:
@@ -231,6 +233,17 @@ class TestLeaving:
                 pass
 
 
+def broken(error):
+    """Make an app that raises in the middle of its response."""
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"data: a\n\n", "more_body": True})
+        raise error
+
+    return app
+
+
 class TestErrors:
     async def test_an_error_before_the_response_is_raised_bare(self):
         async def source(request):
@@ -260,24 +273,14 @@ class TestErrors:
                 pass
 
     async def test_an_error_after_the_start_is_kept(self):
-        async def source(request):
-            yield "a"
-            raise LookupError("later")
-
-        async with connect(EventStream(source)) as connection:
-            assert [event.type async for event in connection] == ["message", "error"]
+        async with connect(broken(LookupError("later"))) as connection:
+            assert [event.data async for event in connection] == ["a"]
         assert isinstance(connection.error, LookupError)
 
     @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio has none without a scope
     async def test_a_cancellation_of_the_apps_own_making_is_an_error_too(self):
-        async def source(request):
-            yield "a"
-            task = asyncio.create_task(anyio.sleep_forever())
-            task.cancel()
-            await task
-
-        async with connect(EventStream(source)) as connection:
-            assert [event.type async for event in connection] == ["message", "error"]
+        async with connect(broken(asyncio.CancelledError())) as connection:
+            assert [event.data async for event in connection] == ["a"]
         assert isinstance(connection.error, asyncio.CancelledError)
 
     async def test_an_error_of_the_test_is_raised_bare(self):

@@ -1,5 +1,7 @@
 """The other end of a stream in these tests: a server and a client that do as they are told."""
 
+import contextlib
+import logging
 import time
 
 import anyio
@@ -25,6 +27,35 @@ def http_scope(**fields):
     }
 
 
+class _Handler(logging.Handler):
+    def __init__(self, records):
+        super().__init__()
+        self.records = records
+
+    def emit(self, record):
+        self.records.append(record)
+
+
+@contextlib.contextmanager
+def logged_into(records):
+    """Keep every record of the library's logger in this list, for the length of the block."""
+    logger, handler = logging.getLogger("sse_asgi"), _Handler(records)
+    logger.addHandler(handler)
+    try:
+        yield records
+    finally:
+        logger.removeHandler(handler)
+
+
+def logged_errors(records):
+    """Return the exceptions that were logged at ERROR, each with its traceback."""
+    return [
+        record.exc_info[1]
+        for record in records
+        if record.levelno == logging.ERROR and record.exc_info and record.exc_info[1]
+    ]
+
+
 class Peer:
     """One request to an app: `async with` runs it, and waits for its end.
 
@@ -41,6 +72,7 @@ class Peer:
         self.attempts = 0
         self.broken_rules = []
         self.raised = None
+        self.log = []
         self.ended = False
         self._parts = list(body)
         self._sending = False
@@ -110,6 +142,20 @@ class Peer:
         return EventStreamDecoder().feed(self.body)
 
     @property
+    def failure(self):
+        """What failed the stream: not raised into the server, but logged once, and nothing else."""
+        assert self.raised is None, "nothing is raised once the response has started"
+        (error,) = logged_errors(self.log)
+        return error
+
+    def forget(self):
+        """Drop the exceptions that the test knows of: their tracebacks hold whoever is in them."""
+        self.raised = None
+        self.log.clear()
+        for handler in logging.getLogger().handlers:  # pytest's own keep records, too
+            getattr(handler, "records", []).clear()
+
+    @property
     def text(self):
         """What the client reads of the source's text."""
         decode = TextFraming().decoder()
@@ -132,7 +178,8 @@ class Peer:
 
     async def run(self):
         try:
-            await self.app(self.scope, self.receive, self.send)
+            with logged_into(self.log):
+                await self.app(self.scope, self.receive, self.send)
         except Exception as error:
             self.raised = error
         finally:

@@ -17,7 +17,17 @@ from sse_asgi import EventStream, Outcome, Shutdown
 from sse_asgi.stream import run as run_module
 from sse_asgi.stream.line import KEEP_ALIVE, Line
 from tests.stream.conftest import LOOPS
-from tests.stream.peer import BODY, PATIENCE, START, Block, Peer, Record, http_scope, soon
+from tests.stream.peer import (
+    BODY,
+    PATIENCE,
+    START,
+    Block,
+    Peer,
+    Record,
+    http_scope,
+    logged_errors,
+    soon,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -588,7 +598,8 @@ class TestOwnTimeouts:
         assert cleaned == [1]
         failed = isinstance(error, RuntimeError)
         assert record.only.outcome is (Outcome.FAILED if failed else Outcome.DISCONNECTED)
-        assert peer.raised is (error if failed else None)
+        assert peer.raised is None
+        assert logged_errors(peer.log) == ([error] if failed else [])
 
     @pytest.mark.parametrize("behind", ["nothing", "keep-alive"])
     async def test_no_send_is_left_when_the_client_leaves_after_it(self, behind):
@@ -641,8 +652,8 @@ class TestOwnTimeouts:
             failing.set()
             await turns()
             block.opened.set()
-        assert isinstance(peer.raised, ExceptionGroup)
-        assert peer.raised.subgroup(LookupError) is not None
+        assert isinstance(peer.failure, ExceptionGroup)
+        assert peer.failure.subgroup(LookupError) is not None
         assert peer.text == "a"
         assert record.only.outcome is Outcome.FAILED
         assert not task.cancelled()
@@ -896,7 +907,7 @@ class TestNothingIsLeft:
             elif end == "while a send blocks":
                 await soon(block.reached)
                 peer.leave()
-        peer.raised = None
+        peer.forget()
         return references
 
     @pytest.mark.parametrize("end", ENDS)

@@ -6,7 +6,7 @@ import weakref
 import anyio
 import pytest
 
-from sse_asgi import EventStream, Outcome
+from sse_asgi import EventStream, Outcome, Shutdown
 from tests.stream.peer import PATIENCE, Block, Peer, Record, soon
 
 trio = pytest.importorskip("trio")
@@ -82,14 +82,14 @@ async def test_a_nursery_cancelled_while_on_complete_runs_waits_for_it():
     assert done == [Outcome.COMPLETED]
 
 
-async def test_an_error_reaches_the_server_bare_not_in_a_group():
+async def test_an_error_is_reported_bare_not_in_a_group():
     async def source(request):
         yield "a"
         raise LookupError
 
     async with Peer(EventStream(source)) as peer:
         pass
-    assert type(peer.raised) is LookupError
+    assert type(peer.failure) is LookupError
 
 
 async def test_a_disconnect_that_wakes_the_source_itself_is_not_missed():
@@ -102,7 +102,8 @@ async def test_a_disconnect_that_wakes_the_source_itself_is_not_missed():
             await woken.wait()
             await trio.sleep_forever()
         finally:
-            await trio.sleep(0.01)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
             cleaned.append(1)
 
     peer = Peer(EventStream(source, on_complete=record, cleanup_timeout=PATIENCE))
@@ -132,7 +133,8 @@ async def test_a_source_that_only_passes_checkpoints_is_stopped_and_cleans_up():
             while True:
                 await trio.lowlevel.checkpoint()
         finally:
-            await trio.sleep(0.01)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
             cleaned.append(1)
 
     with trio.fail_after(PATIENCE / 2):
@@ -160,7 +162,8 @@ async def test_a_source_inside_of_its_nursery_is_stopped_and_cleans_up():
                 yield "a"
                 await trio.sleep_forever()
         finally:
-            await trio.sleep(0.01)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.01)
             log.append("cleaned")
 
     async with Peer(EventStream(source, on_complete=record)) as peer:
@@ -191,16 +194,44 @@ async def test_a_scope_of_the_sources_own_in_finally_works():
             yield "a"
             await trio.sleep_forever()
         finally:
-            with trio.move_on_after(0.01) as scope:
-                await trio.sleep_forever()
-            log.append(scope.cancelled_caught)
-            await trio.sleep(0.001)
-            log.append("went on")
+            with trio.CancelScope(shield=True):
+                with trio.move_on_after(0.01) as scope:
+                    await trio.sleep_forever()
+                log.append(scope.cancelled_caught)
+                await trio.sleep(0.001)
+                log.append("went on")
 
     async with Peer(EventStream(source)) as peer:
         await peer.received(b"data: a\n")
         peer.leave()
     assert log == [True, "went on"]
+
+
+@pytest.mark.parametrize("why", ["the client leaves", "the server stops"])
+async def test_an_await_in_finally_that_nobody_shields_is_cut_at_once(why, caplog):
+    """As in all code for trio: it shields what must run to its end."""
+    shutdown, record, log = Shutdown(grace=0, signals=False), Record(), []
+
+    async def source(request):
+        try:
+            yield "a"
+            await trio.sleep_forever()
+        finally:
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled:
+                log.append("cut")
+                raise
+
+    app = EventStream(source, on_complete=record, shutdown=shutdown, cleanup_timeout=60.0)
+    with trio.fail_after(PATIENCE):
+        async with Peer(app) as peer:
+            await peer.received(b"data: a\n")
+            peer.leave() if why == "the client leaves" else shutdown.begin()
+    assert log == ["cut"]
+    assert peer.closed is (why == "the server stops")
+    assert record.only.error is None
+    assert not caplog.records
 
 
 async def test_a_sources_own_deadline_while_a_send_blocks():
@@ -283,7 +314,7 @@ async def test_the_app_and_its_source_are_freed_without_the_collector(end):
             await peer.received(b"data: a\n")
             if end == "disconnected":
                 peer.leave()
-        peer.raised = None
+        peer.forget()
         return references
 
     gc.collect()

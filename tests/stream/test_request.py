@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 
 from sse_asgi import Outcome, Request, RequestTooLargeError
-from sse_asgi.stream.request import Headers
+from sse_asgi.source.request import Headers
 from tests.stream.peer import DISCONNECT, PATIENCE, Peer, http_scope, run
 
 pytestmark = pytest.mark.anyio
@@ -255,7 +255,7 @@ class TestInAStream:
         peer, transcript = await run(source, max_body_size=10, peer={"body": (b"x" * 6, b"x" * 6)})
         assert transcript.outcome is Outcome.FAILED
         assert isinstance(transcript.error, RequestTooLargeError)
-        assert peer.raised is transcript.error
+        assert peer.failure is transcript.error
         assert peer.text == "first"
 
     async def test_over_the_limit_disturbs_no_source_that_does_not_read_it(self):

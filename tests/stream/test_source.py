@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, SourceSpentError
-from sse_asgi.stream.source import SourceOpener
-from tests.stream.peer import Peer, run
+from sse_asgi.source.source import SourceOpener
+from tests.stream.peer import Peer, logged_errors, run
 
 WORDS = ["one ", "", "two"]
 
@@ -186,7 +186,7 @@ async def test_an_iterable_that_nobody_means_to_stream_is_refused(value, message
         EventStream(value)
     peer, transcript = await run(lambda request: value)
     assert transcript.outcome is Outcome.FAILED
-    assert re.search(message, str(peer.raised))
+    assert re.search(message, str(peer.failure))
 
 
 @pytest.mark.parametrize("kind", [str, dict, set, int, object, Method, Callable, ServerSentEvent])
@@ -259,9 +259,9 @@ def test_a_callable_that_does_not_tell_its_parameters_is_taken():
 async def test_a_callable_that_returns_no_iterable_fails_the_stream(value):
     peer, transcript = await run(lambda request: value)
     assert transcript.outcome is Outcome.FAILED
-    assert isinstance(peer.raised, TypeError)
-    assert type(value).__name__ in str(peer.raised)
-    assert "the source returned" in str(peer.raised)
+    assert isinstance(peer.failure, TypeError)
+    assert type(value).__name__ in str(peer.failure)
+    assert "the source returned" in str(peer.failure)
     assert [event.type for event in peer.events] == ["error"]
     assert peer.closed
 
@@ -273,8 +273,8 @@ async def test_a_callable_that_raises_fails_the_stream():
 
     peer, transcript = await run(broken)
     assert transcript.outcome is Outcome.FAILED
-    assert isinstance(peer.raised, LookupError)
-    assert peer.raised is transcript.error
+    assert isinstance(peer.failure, LookupError)
+    assert peer.failure is transcript.error
 
 
 @pytest.mark.anyio
@@ -300,4 +300,5 @@ async def test_an_iterator_is_closed_where_it_was_stepped(end):
         if end == "disconnected":
             peer.leave()
     assert len(closed) == 1
-    assert (peer.raised is not None) == (end == "failed")
+    assert peer.raised is None
+    assert len(logged_errors(peer.log)) == (end == "failed")

@@ -8,7 +8,7 @@ import anyio.to_thread
 import pytest
 
 from sse_asgi import EventStream, Outcome
-from sse_asgi.stream.thread import ThreadedIterator
+from sse_asgi.source.thread import ThreadedIterator
 from tests.stream.peer import PATIENCE, Peer, Record, run, soon
 
 pytestmark = pytest.mark.anyio
@@ -101,8 +101,8 @@ async def test_an_error_of_the_source_fails_the_stream_with_its_traceback():
 
     peer, transcript = await run(source)
     assert transcript.outcome is Outcome.FAILED
-    assert isinstance(peer.raised, LookupError)
-    traceback, names = peer.raised.__traceback__, []
+    assert isinstance(peer.failure, LookupError)
+    traceback, names = peer.failure.__traceback__, []
     while traceback is not None:
         names.append(traceback.tb_frame.f_code.co_name)
         traceback = traceback.tb_next
@@ -117,7 +117,7 @@ async def test_a_stop_raised_by_hand_is_an_error(error):
 
     peer, transcript = await run(source)
     assert transcript.outcome is Outcome.FAILED
-    assert isinstance(peer.raised, RuntimeError)
+    assert isinstance(peer.failure, RuntimeError)
 
 
 async def test_an_iter_that_raises_fails_the_stream():
@@ -126,7 +126,7 @@ async def test_an_iter_that_raises_fails_the_stream():
             raise LookupError
 
     peer, _ = await run(Broken())
-    assert isinstance(peer.raised, LookupError)
+    assert isinstance(peer.failure, LookupError)
 
 
 async def test_a_step_that_blocks_when_the_client_leaves_ends_and_is_closed_in_its_thread():
@@ -195,7 +195,7 @@ async def test_an_idle_one_is_closed_when_its_on_chunk_fails():
 
     peer, _ = await run(source, on_chunk=on_chunk)
     assert closed == ["sse_asgi source"]
-    assert isinstance(peer.raised, LookupError)
+    assert isinstance(peer.failure, LookupError)
 
 
 async def test_an_error_while_it_is_closed_is_logged(caplog):

@@ -5,7 +5,16 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, Request
 from sse_asgi.stream.watch import MAX_REPEATS, watch
-from tests.stream.peer import DISCONNECT, PATIENCE, Peer, Record, http_scope, run, soon
+from tests.stream.peer import (
+    DISCONNECT,
+    PATIENCE,
+    Peer,
+    Record,
+    http_scope,
+    logged_errors,
+    run,
+    soon,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -113,7 +122,8 @@ async def test_a_receive_that_raises_ends_the_stream(error, outcome):
         pass
     assert closed == [1]
     assert record.only.outcome is outcome
-    assert peer.raised is (error if outcome is Outcome.FAILED else None)
+    assert peer.raised is None
+    assert logged_errors(peer.log) == ([error] if outcome is Outcome.FAILED else [])
 
 
 async def test_receive_is_called_from_the_start_and_never_twice_at_once():

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import anyio
 
-from sse_asgi.stream.loops import in_asyncio
+from sse_asgi.host.loops import in_asyncio
 
 
 class _Event(Protocol):

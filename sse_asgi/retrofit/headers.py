@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sse_asgi.stream.asgi import Message, Send
+from sse_asgi.asgi import Message, Send
 
 
 def completing_headers(send: Send) -> Send:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 import anyio
 
 from sse_asgi.errors import RequestTooLargeError
-from sse_asgi.stream.asgi import Message, Scope
+from sse_asgi.asgi import Message, Scope
 
 BODY_TIMEOUT: Final = 5.0
 """Seconds that the first part of a body may take to come, once it is asked for."""

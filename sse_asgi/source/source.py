@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import anyio
 
+from sse_asgi.callables import check_takes
 from sse_asgi.errors import SourceSpentError
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.thread import ThreadedIterator
+from sse_asgi.source.request import Request
+from sse_asgi.source.thread import ThreadedIterator
 from sse_asgi.wire.events import ServerSentEvent
+from sse_asgi.wire.parts import Part
 
-Chunk = str | ServerSentEvent | None
+Chunk = str | Part | ServerSentEvent | None
 Chunks = AsyncIterable[Chunk] | Iterable[Chunk]
 Source = Chunks | Callable[[Request], Chunks | Awaitable[Chunks]]
 
@@ -85,6 +87,16 @@ class Stepper:
     def is_to_learn(self) -> bool:
         """Whether the next step is to tell the source something."""
         return self._cancellation is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the source is a generator that has ended, so that there is nothing to close."""
+        source = self._source
+        return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
+
+    def throw_next(self, error: BaseException) -> None:
+        """Raise this at the source's `yield` with the next step."""
+        self._cancellation = error
 
     def step(self) -> Awaitable[Chunk]:
         """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
@@ -182,35 +194,12 @@ def _check_callable(source: object) -> None:
         )
     # Not its repr: that of a partial shows its arguments, which may be the text of users.
     name: str = getattr(source, "__qualname__", type(source).__qualname__)
-    check_takes_one(
-        source, f"the source {name}", "a Request", otherwise=", or pass what it returns"
-    )
+    check_takes(source, f"the source {name}", "a Request", otherwise=", or pass what it returns")
 
 
 def _makes_iterables(kind: type) -> bool:
     refused = (str, bytes, bytearray, memoryview, ServerSentEvent, Mapping, set, frozenset)
     return issubclass(kind, (AsyncIterable, Iterable)) and not issubclass(kind, refused)
-
-
-def check_takes_one(
-    function: Callable[..., object], name: str, argument: str, *, otherwise: str = ""
-) -> None:
-    """Check that a function of the user's can be called with one argument.
-
-    Raises:
-        TypeError: It cannot.
-    """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # a builtin that does not tell: the call will
-        return
-    try:
-        signature.bind(None)
-    except TypeError as error:
-        raise TypeError(
-            f"{name} cannot be called with one argument, {argument}: {error}; give it a parameter "
-            f"for that{otherwise}"
-        ) from None
 
 
 def _a(value: Any) -> str:  # noqa: ANN401 - whatever the user passed

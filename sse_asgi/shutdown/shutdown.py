@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakSet
 
-from sse_asgi.stream.hypercorn import HypercornWatch
-from sse_asgi.stream.loops import current_loop, thread_safe_caller
-from sse_asgi.stream.signals import chain
+from sse_asgi.shutdown.hypercorn import HypercornWatch
+from sse_asgi.host.loops import current_loop, thread_safe_caller
+from sse_asgi.shutdown.signals import chain
 from sse_asgi.wire.events import ServerSentEvent
 
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeVar
 
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, Source, SourceOpener, close, throw
+from sse_asgi.source.request import Request
+from sse_asgi.source.source import Chunk, Source, SourceOpener, close, throw
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import anyio
 
-from sse_asgi.stream.asgi import Message, Receive
+from sse_asgi.asgi import Message, Receive
 
 MAX_MESSAGES: Final = 64
 """Messages that are read ahead of the app; then it is the app's turn."""

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import anyio
 
-from sse_asgi.stream.loops import thread_safe_caller
+from sse_asgi.host.loops import thread_safe_caller
 
 T = TypeVar("T")
 
