@@ -6,7 +6,7 @@ from typing import Self
 
 import anyio.to_thread
 
-from sse_asgi.stream.thread import ThreadedIterator
+from sse_asgi.source.thread import ThreadedIterator
 from sse_asgi.upstream.reader import Item, Reader, SDKObject
 
 
