@@ -27,15 +27,6 @@ from tests.wire.said import NAMES, TEXTS, TOOL_CALLS, USAGES, as_sent, well_form
 
 EVERY = pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS.keys())
 REASONS = st.sampled_from(["stop", "length", "tool_calls", "content_filter"])
-SAID = st.lists(
-    TEXTS
-    | st.lists(TEXTS, min_size=1, max_size=4)
-    | st.builds(Reasoning, TEXTS)
-    | TOOL_CALLS
-    | USAGES
-    | st.builds(Finish, REASONS),
-    max_size=10,
-).map(unique_calls)
 
 
 def unique_calls(said: list[object]) -> list[object]:
@@ -46,6 +37,17 @@ def unique_calls(said: list[object]) -> list[object]:
         else each
         for number, each in enumerate(said)
     ]
+
+
+SAID = st.lists(
+    TEXTS
+    | st.lists(TEXTS, min_size=1, max_size=4)
+    | st.builds(Reasoning, TEXTS)
+    | TOOL_CALLS
+    | USAGES
+    | st.builds(Finish, REASONS),
+    max_size=10,
+).map(unique_calls)
 
 
 def text_of(said: list[object]) -> str:
