@@ -1,6 +1,8 @@
 """Streams of every dialect, written by its encoder and read by our own collector."""
 
-from sse_asgi import EventStreamDecoder, Finish, Framing, Outcome, Part, Usage
+import json
+
+from sse_asgi import EventStreamDecoder, Finish, Framing, Outcome, Part, ServerSentEvent, Usage
 from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.wire.text import TextCollector
 
@@ -44,3 +46,22 @@ def read(framing: Framing, *pieces: bytes) -> tuple[TextCollector, bool]:
 def in_order(parts: tuple[Part, ...]) -> list[Part]:
     """The parts that are sent at once: not those that wait for the end."""
     return [part for part in parts if not isinstance(part, Finish | Usage)]
+
+
+def objects_of(stream: bytes) -> list[dict[str, object]]:
+    """The objects that a stream's events hold."""
+    events = EventStreamDecoder().feed(stream)
+    return [json.loads(event.data) for event in events if event.data != "[DONE]"]
+
+
+def sent(*objects: object, done: bool = False) -> bytes:
+    """A stream of another server: each object is an event's data."""
+    events = [ServerSentEvent(data=json.dumps(each)).encode() for each in objects]
+    return b"".join(events) + b"data: [DONE]\n\n" * done
+
+
+def sent_typed(*objects: dict[str, object]) -> bytes:
+    """The same, each event of the type that its object names."""
+    return b"".join(
+        ServerSentEvent(event=str(each["type"]), data=json.dumps(each)).encode() for each in objects
+    )
