@@ -6,8 +6,8 @@ from typing import Final, Unpack
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.chat.ag_ui import AGUIDialect
 from sse_asgi.chat.ai_sdk import UIMessagesDialect
-from sse_asgi.chat.anthropic import AnthropicMessagesDialect
 from sse_asgi.chat.answer import json_answer, read_body
+from sse_asgi.chat.anthropic import AnthropicMessagesDialect
 from sse_asgi.chat.dialect import Dialect
 from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.exchange import Exchange

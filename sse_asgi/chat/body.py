@@ -1,8 +1,7 @@
 """A request's JSON, whose parameters are checked as they are asked for."""
 
 import json
-from copy import copy
-from typing import Any, NoReturn, Self, cast
+from typing import Any, NoReturn, cast
 
 from sse_asgi.chat.error import InvalidRequestError
 
@@ -21,24 +20,13 @@ class Body:
         if not isinstance(value, dict):
             raise _wrong("body", value, "a JSON object")
         self._fields = cast("Object", value)
-        self._prefix = ""
-
-    def within(self, name: str) -> Self:
-        """Return the parameters within a parameter, which is an object; none if it is not given."""
-        value = self._fields.get(name)
-        if value is not None and not isinstance(value, dict):
-            raise self._wrong(name, value, "an object")
-        body = copy(self)
-        body._fields = cast("Object", value or {})
-        body._prefix = f"{self._prefix}{name}."
-        return body
 
     def text(self, name: str) -> str:
         """Return a string, "" if the client gives none."""
         value = self._fields.get(name)
         if value is None or isinstance(value, str):
             return value or ""
-        raise self._wrong(name, value, "a string")
+        raise _wrong(name, value, "a string")
 
     def required_text(self, name: str) -> str:
         """Return a string that the client must give."""
@@ -49,17 +37,23 @@ class Body:
 
     def flag(self, name: str) -> bool:
         """Return a boolean, False if the client gives none."""
+        return _flag(name, self._fields.get(name))
+
+    def flag_in(self, name: str, flag: str) -> bool:
+        """Return a boolean of an object, False if the client gives none."""
         value = self._fields.get(name)
-        if value is None or isinstance(value, bool):
-            return bool(value)
-        raise self._wrong(name, value, "a boolean")
+        if value is None:
+            return False
+        if not isinstance(value, dict):
+            raise _wrong(name, value, "an object")
+        return _flag(f"{name}.{flag}", cast("Object", value).get(flag))
 
     def number(self, name: str) -> int | None:
         """Return a whole number, None if the client gives none."""
         value = self._fields.get(name)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value
-        raise self._wrong(name, value, "an integer")
+        raise _wrong(name, value, "an integer")
 
     def objects(self, name: str) -> list[Object]:
         """Return an array of objects, an empty one if the client gives none."""
@@ -67,11 +61,11 @@ class Body:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise self._wrong(name, value, "an array")
+            raise _wrong(name, value, "an array")
         items = cast("list[object]", value)
         for number, item in enumerate(items):
             if not isinstance(item, dict):
-                raise self._wrong(f"{name}[{number}]", item, "an object")
+                raise _wrong(f"{name}[{number}]", item, "an object")
         return cast("list[Object]", items)
 
     def messages(self, name: str = "messages", *, content: str = "content") -> list[Object]:
@@ -100,10 +94,6 @@ class Body:
         return {name: value for name, value in self._fields.items() if name not in names}
 
 
-    def _wrong(self, name: str, value: object, expected: str) -> InvalidRequestError:
-        return _wrong(self._prefix + name, value, expected)
-
-
 def _parsed(raw: bytes) -> object:
     try:
         return json.loads(raw, parse_constant=_refuse_constant)
@@ -111,6 +101,12 @@ def _parsed(raw: bytes) -> object:
         raise InvalidRequestError("body", "The body is nested too deeply.") from None
     except ValueError:  # not its own message: it may quote the body
         raise InvalidRequestError("body", "The body is no JSON.") from None
+
+
+def _flag(name: str, value: object) -> bool:
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise _wrong(name, value, "a boolean")
 
 
 def _check_message(name: str, message: Object, content: str) -> None:
@@ -131,7 +127,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
-_KINDS = {
+_KINDS: dict[type, str] = {
     dict: "an object",
     list: "an array",
     str: "a string",

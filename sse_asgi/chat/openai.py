@@ -22,7 +22,7 @@ class ChatCompletionsDialect:
         if body.number("n") not in (None, 1):
             raise InvalidRequestError("n", "'n' must be 1: a request has one answer.")
         streams = body.flag("stream")
-        include_usage = not streams or body.within("stream_options").flag("include_usage")
+        include_usage = not streams or body.flag_in("stream_options", "include_usage")
         return Order(
             messages=body.messages(),
             model=body.text("model"),

@@ -42,7 +42,7 @@ class StreamOptions(TypedDict, total=False):
     heartbeat: float | None
     send_timeout: float | None
     cleanup_timeout: float
-    prefetch: bool
+    prefetch: bool | float
     record: bool
     max_body_size: int
     shutdown: Shutdown | None

@@ -37,7 +37,8 @@ class UnseenStream:
         framing: Framing,
     ) -> None:
         options = setup.options.copy()
-        options.update(heartbeat=None, prefetch=True, record=True)
+        options["heartbeat"] = None
+        options["prefetch"] = options["record"] = True
         self._stream = EventStream(source, framing=framing, on_complete=self._ended, **options)
         self._setup = setup
         self._chat = chat
@@ -80,5 +81,5 @@ class UnseenStream:
         self.transcript = transcript
 
 
-async def _send_nowhere(message: Message) -> None:
+async def _send_nowhere(_: Message) -> None:
     await anyio.lowlevel.checkpoint()

@@ -25,7 +25,9 @@ def events_of(framing: Framing, transcript: Transcript) -> list[dict[str, Any]]:
     encoded.append(encoder.end())
     size = sum(map(len, encoded))
     events = EventStreamDecoder(max_event_size=size + 1).feed(b"".join(encoded))
-    return [cast("dict[str, Any]", json.loads(each.data)) for each in events if each.data != "[DONE]"]
+    return [
+        cast("dict[str, Any]", json.loads(each.data)) for each in events if each.data != "[DONE]"
+    ]
 
 
 def reasoning_of(transcript: Transcript) -> str:

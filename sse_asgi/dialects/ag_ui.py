@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Final
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -20,6 +20,8 @@ from sse_asgi.dialects.events import HOLE, data_event, pieces
 from sse_asgi.wire.names import check_name, make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
+
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +40,17 @@ class AGUI:
         ValueError: An id is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: AG-UI's clients demand none."""
-
     thread_id: str
     run_id: str
 
     def __post_init__(self) -> None:
         check_name("thread_id", self.thread_id, "the request's threadId")
         check_name("run_id", self.run_id, "the request's runId")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """None: AG-UI's clients demand none."""
+        return _HEADERS
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Final
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -48,6 +48,8 @@ _DELTAS: dict[Kind, Mapping[str, object]] = {
     "reasoning": {"type": "thinking_delta", "thinking": HOLE},
 }
 
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class AnthropicMessages:
@@ -66,15 +68,17 @@ class AnthropicMessages:
         ValueError: An option is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: Anthropic's clients demand none."""
-
     model: str
     id: str | None = None
 
     def __post_init__(self) -> None:
         check_model(self.model)
         check_id("id", self.id)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """None: Anthropic's clients demand none."""
+        return _HEADERS
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Final
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -26,6 +26,8 @@ from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
 
 _DELTAS: dict[Kind, str] = {"text": "content", "reasoning": "reasoning_content"}
 
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class ChatCompletions:
@@ -45,9 +47,6 @@ class ChatCompletions:
         ValueError: `model` or `id` is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: OpenAI's clients demand none."""
-
     model: str
     id: str | None = None
     include_usage: bool = False
@@ -60,6 +59,11 @@ class ChatCompletions:
                 f"include_usage must be a bool, not {shown(self.include_usage)} "
                 f"({type(self.include_usage).__name__}): give True or False"
             )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """None: OpenAI's clients demand none."""
+        return _HEADERS
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

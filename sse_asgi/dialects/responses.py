@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Final
 
 from sse_asgi.dialects import response_object as objects
 from sse_asgi.dialects.decoder import (
@@ -30,6 +30,8 @@ from sse_asgi.wire.parts import Finish, Reasoning, ToolCall
 
 _ITEM_PREFIXES: dict[Kind, str] = {"text": "msg_", "reasoning": "rs_"}
 
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Responses:
@@ -49,15 +51,17 @@ class Responses:
         ValueError: An option is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: OpenAI's clients demand none."""
-
     model: str
     id: str | None = None
 
     def __post_init__(self) -> None:
         check_model(self.model)
         check_id("id", self.id)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """None: OpenAI's clients demand none."""
+        return _HEADERS
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

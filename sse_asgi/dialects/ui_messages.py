@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Final
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -38,6 +38,8 @@ _TYPES = {
     *("tool-output-available", "tool-output-error", "source-url", "source-document", "file"),
 }
 
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"x-vercel-ai-ui-message-stream": "v1"})
+
 
 @dataclass(frozen=True, slots=True)
 class UIMessages:
@@ -55,13 +57,15 @@ class UIMessages:
         ValueError: `message_id` is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({"x-vercel-ai-ui-message-stream": "v1"})
-    """The one by which clients are to tell this protocol."""
-
     message_id: str | None = None
 
     def __post_init__(self) -> None:
         check_id("message_id", self.message_id)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The one by which clients are to tell this protocol."""
+        return _HEADERS
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Final
 
 from sse_asgi.errors import shown
 from sse_asgi.wire.events import MessageEvent, encode_data, well_formed
@@ -11,6 +11,8 @@ from sse_asgi.wire.marker import check_marker, encode_marker
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
 from sse_asgi.wire.typed_events import decode_typed, encode_failure, encode_part
+
+_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,6 @@ class TextFraming:
         ValueError: If `done` is shorter than 2 characters, or has CR, LF or a lone surrogate.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: clients of plain text demand none."""
-
     done: str | None = "[DONE]"
 
     def __post_init__(self) -> None:
@@ -42,6 +41,11 @@ class TextFraming:
                 f"done must have at least 2 characters, not {shown(self.done)}: a chunk that "
                 "equals it is cut in two; take a longer marker, or None for no end event"
             )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """None: clients of plain text demand none."""
+        return _HEADERS
 
     def encoder(self) -> "TextEncoder":
         """Return an encoder for one stream."""
