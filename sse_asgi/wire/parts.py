@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from secrets import token_hex
 from typing import NoReturn, TypeAlias, cast
 
 from sse_asgi.errors import shown
+from sse_asgi.wire.names import check_name, make_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class ToolCall:
         arguments: str | Mapping[str, object],
         id: str | None = None,  # noqa: A002 - the field's name
     ) -> None:
-        _check_name("name", name, "the tool's name")
+        check_name("name", name, "the tool's name")
         if id is None:
-            id = f"call_{token_hex(16)}"  # noqa: A001 - the field's name
-        _check_name("id", id, "the call's id, or None to have one made")
+            id = make_id("call_")  # noqa: A001 - the field's name
+        check_name("id", id, "the call's id, or None to have one made")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "arguments", _arguments(arguments))
         object.__setattr__(self, "id", id)
@@ -104,7 +104,7 @@ class Finish:
     reason: str
 
     def __post_init__(self) -> None:
-        _check_name("reason", self.reason, 'a word, "stop" for instance')
+        check_name("reason", self.reason, 'a word, "stop" for instance')
 
 
 Part: TypeAlias = Reasoning | ToolCall | Usage | Finish
@@ -150,15 +150,6 @@ def _check_json(text: str) -> None:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
-
-
-def _check_name(field: str, value: object, what: str) -> None:
-    if not isinstance(value, str):
-        raise TypeError(
-            f"{field} must be a str, not {shown(value)} ({type(value).__name__}): give {what}"
-        )
-    if not value:
-        raise ValueError(f"{field} must not be empty: give {what}")
 
 
 def _check_count(field: str, value: object) -> None:
