@@ -625,8 +625,8 @@ async def test_transcript_holds_the_text_of_the_events():
 
 async def test_text_is_read_through_the_framing():
     framing = JSONFraming()
-    encode = framing.encoder()
-    endpoint = Endpoint(encode("a\r\nb"), encode("\r"), framing.end())
+    encoder = framing.encoder()
+    endpoint = Endpoint(encoder.text(["a\r\nb"]), encoder.text(["\r"]), encoder.end())
     chunks = []
     _, transcript = await run(endpoint, framing=framing, on_chunk=chunks.append)
     assert transcript.text == "a\r\nb\r"

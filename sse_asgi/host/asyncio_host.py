@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 import anyio
 import anyio.lowlevel
 
-from sse_asgi.host.host import Handle, Life
+from sse_asgi.host.host import Handle, Life, Release
 
 _NO_SCOPE: Final = contextlib.nullcontext()
 
@@ -18,16 +18,16 @@ _NO_SCOPE: Final = contextlib.nullcontext()
 class _Release:
     """Ends the await inside of it by cancelling the task, and takes that back."""
 
-    __slots__ = ("_cancelled", "_task")
+    __slots__ = ("_cancelled", "task")
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
-        self._task = task
+        self.task = task
         self._cancelled = False
 
     def cancel(self) -> None:
         if not self._cancelled:
             self._cancelled = True
-            self._task.cancel()
+            self.task.cancel()
 
     def __enter__(self) -> "_Release":
         return self
@@ -35,7 +35,7 @@ class _Release:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         if not self._cancelled:
             return False
-        self._task.uncancel()
+        self.task.uncancel()
         return kind is asyncio.CancelledError
 
 
@@ -70,6 +70,14 @@ class AsyncioHost:
         """Cancel what the server's task awaits, once."""
         self._own += 1
         self._task.cancel()
+
+    def cleanup(self, seconds: float, *, shielded: bool) -> AbstractContextManager[object]:  # noqa: ARG002 - trio's
+        """Return a context that does nothing."""
+        return _NO_SCOPE
+
+    def cancels(self, release: Release) -> bool:
+        """Tell whether the await is one of the server's task."""
+        return isinstance(release, _Release) and release.task is self._task
 
     def is_cancelled(self) -> bool:
         """Tell whether the task was cancelled by others, who have not taken that back."""

@@ -61,6 +61,18 @@ class Host(Protocol):
         """Cancel what the server's task awaits inside of `work`; under asyncio once per call."""
         ...
 
+    def cleanup(self, seconds: float, *, shielded: bool) -> AbstractContextManager[object]:
+        """Return a context for the clean-up of a source.
+
+        Under trio it can be shielded from cancellations, for a time in seconds. asyncio needs none:
+        there a cancellation comes once.
+        """
+        ...
+
+    def cancels(self, release: "Release") -> bool:
+        """Tell whether `cancel_work` ends this await, too."""
+        ...
+
     def is_cancelled(self) -> bool:
         """Tell whether the server, or the source, has cancelled the server's task.
 

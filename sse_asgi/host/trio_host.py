@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from sse_asgi.host.host import Handle, Life
+from sse_asgi.host.host import Handle, Life, Release
 
 
 class TrioHost:
@@ -51,6 +51,16 @@ class TrioHost:
     def cancel_work(self) -> None:
         """Cancel the scope of `work`."""
         self._scope.cancel()
+
+    def cleanup(self, seconds: float, *, shielded: bool) -> AbstractContextManager[object]:
+        """Return a shield of that many seconds, or a scope that does nothing."""
+        if not shielded:
+            return trio.CancelScope()
+        return trio.CancelScope(shield=True, deadline=trio.current_time() + seconds)
+
+    def cancels(self, release: Release) -> bool:  # noqa: ARG002 - it is inside of `work`
+        """Tell that `cancel_work` reaches every await of a wrapped app."""
+        return True
 
     def is_cancelled(self) -> bool:
         """Tell whether a scope around here is cancelled: the source's, or the server's."""

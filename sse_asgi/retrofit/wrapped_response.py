@@ -90,6 +90,8 @@ class WrappedResponse(Stream):
         if not self._is_open or isinstance(error, GeneratorExit):
             raise error
         was_running = self.lifecycle.end_running()
+        if self._cuts_last_message():
+            return
         if isinstance(error, self.host.cancelled):
             self._app_cancelled(error, was_running=was_running)
         elif self._inbox.client_left:  # the app may have seen it first
@@ -113,6 +115,8 @@ class WrappedResponse(Stream):
         if not self._is_open:
             return
         self.lifecycle.end_running()
+        if self._cuts_last_message():
+            return
         if self._inbox.client_left:
             self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
         elif self.lifecycle.shutting_down:  # some frameworks cut their streams at once
@@ -120,6 +124,14 @@ class WrappedResponse(Stream):
         else:
             error = RuntimeError("the app returned without ending its response")
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+
+    def _cuts_last_message(self) -> bool:
+        """Settle the outcome of an app that has cancelled its own last message."""
+        if self.lifecycle.phase is not Phase.FINISHING:
+            return False
+        self.lifecycle.client_lost = True
+        self.lifecycle.last_message_cut()
+        return True
 
     def _raise_unanswered(self) -> None:
         error, self._unanswered = self._unanswered, None
@@ -134,13 +146,17 @@ class WrappedResponse(Stream):
 
     def cancel(self) -> None:
         """End the app: by telling it that its client has left, or else by a cancellation."""
-        finishing = self.lifecycle.phase is Phase.FINISHING
-        if self._blocked is not None and (self.lifecycle.client_lost or finishing):
+        blocked = self._blocked
+        if self.lifecycle.phase is Phase.FINISHING and blocked is not None:
             self.lifecycle.client_lost = True
-            self._blocked.cancel()
+            blocked.cancel()  # the app's last message
+            return
         hears = self._inbox.listeners > 0 or self._inbox.heard
         self._inbox.hang_up()
-        if self.lifecycle.abandoned or (finishing and self._blocked is None) or not hears:
+        has_to_cancel = self.lifecycle.abandoned or not hears
+        if blocked is not None and not (has_to_cancel and self.host.cancels(blocked)):
+            blocked.cancel()
+        if has_to_cancel:
             self.host.cancel_work()
 
     def next_message(self) -> Message | None:
@@ -186,7 +202,8 @@ class WrappedResponse(Stream):
         encoder = self.options.framing.encoder()
         encoder.begin()  # the app has done that
         self.outbox = Outbox(encoder, begun=True)
-        if self._readable and (self.options.on_chunk or self.options.on_complete):
+        hooks = (self.options.on_chunk, self.options.on_complete)
+        if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
         self.enter_shutdown()
         self.start_watching()

@@ -94,6 +94,11 @@ class Stepper:
         source = self._source
         return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
 
+    @property
+    def in_thread(self) -> bool:
+        """Whether a thread of its own steps the source."""
+        return isinstance(self._source, ThreadedIterator)
+
     def throw_next(self, error: BaseException) -> None:
         """Raise this at the source's `yield` with the next step."""
         self._cancellation = error

@@ -116,6 +116,10 @@ class Lifecycle:
         self.outcome, self.error, self.by = outcome, error, by
         return True
 
+    def add_error(self, error: BaseException) -> None:
+        """Record an exception that came after the outcome, unless there was one before."""
+        self.error = self.error or error
+
     def stop(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
         """End the stream as soon as can be; returns whether this call settled the outcome.
 
@@ -124,16 +128,17 @@ class Lifecycle:
         """
         if self.phase is Phase.CLOSED:
             return False
-        counted = self.settle(outcome, error, by=by)
         self._grace_is_over = self._grace_is_over or by is Cause.SHUTDOWN
+        if self.phase is Phase.FINISHING:  # all may still go well
+            self.limit_last_message(outcome)
+            return False
+        counted = self.settle(outcome, error, by=by)
         if self.phase is Phase.RUNNING:
             self.phase = Phase.STOPPING
             if self.in_send and not self.client_lost:
                 self._set_deadline(FINAL_GRACE.get(outcome, 0))
             else:
                 self._cancel_work()
-        elif self.phase is Phase.FINISHING:
-            self.limit_last_message(outcome)
         elif self.in_send and self.client_lost:
             self._cancel_work()
         return counted

@@ -64,6 +64,7 @@ class Response(Stream):
     # Most streams leave these as they are, so they cost each of them nothing.
     _source: Stepper | None = None
     _armed: Handle | None = None
+    _cancellation: tuple[BaseException, bool] | None = None
     _sends = 0
 
     def __init__(
@@ -120,6 +121,8 @@ class Response(Stream):
                         outbox.size += len(chunk) + FRAME_SIZE
                     elif chunk is not None:
                         self._put_other(chunk)
+                    if lifecycle.phase is not Phase.RUNNING:  # the source ignores its stop
+                        break
                     if self._gathers():
                         if outbox.size >= MAX_SIZE or clock() >= self._due:
                             await self._pause(source)
@@ -130,6 +133,7 @@ class Response(Stream):
             except BaseException as error:
                 self._source_raised(error)
             await self._close_source()
+        self._judge_cancellation()
 
     async def _call_on_chunk(
         self, on_chunk: Callable[[str], object], source: Stepper, chunk: str
@@ -169,22 +173,28 @@ class Response(Stream):
 
     def _source_raised(self, error: BaseException) -> None:
         """Settle the outcome by what the source, or a hook or the framing, has raised."""
-        lifecycle, host = self.lifecycle, self.host
-        was_running = lifecycle.end_running()
+        was_running = self.lifecycle.end_running()
         if isinstance(error, GeneratorExit):
             raise error
-        if not isinstance(error, host.cancelled):
-            if not lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE):
-                self._log_late(error)
-        elif host.is_cancelled():
-            host.keep(error)
+        if isinstance(error, self.host.cancelled):
+            self._cancellation = error, was_running
+        elif self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE):
+            pass
+        elif error is not self.lifecycle.error and isinstance(error, Exception):
+            self.lifecycle.add_error(error)
+            _logger.error("a source raised while it was being closed", exc_info=error)
+
+    def _judge_cancellation(self) -> None:
+        """Settle the outcome by a cancellation that came out of the source, which is closed now."""
+        if self._cancellation is None:
+            return
+        (error, was_running), self._cancellation = self._cancellation, None
+        if self.host.is_cancelled():  # else a scope of the source's own has taken it back
+            self.host.keep(error)
             self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
         elif was_running:  # nobody has cancelled this task: the source awaited what was cancelled
-            lifecycle.settle(Outcome.FAILED, _as_failure(error), by=Cause.SOURCE)
-
-    def _log_late(self, error: BaseException) -> None:
-        if error is not self.lifecycle.error and isinstance(error, Exception):
-            _logger.error("a source raised while it was being closed", exc_info=error)
+            self.lifecycle.settle(Outcome.FAILED, _as_failure(error), by=Cause.SOURCE)
+        del error  # its traceback holds this stream
 
     async def _close_source(self) -> None:
         self.lifecycle.end_running()
@@ -192,7 +202,8 @@ class Response(Stream):
             return
         self.lifecycle.begin_cleanup()
         try:
-            await self._source.close()
+            with self.host.cleanup(self.options.cleanup_timeout, shielded=self._source.in_thread):
+                await self._source.close()
         except BaseException as error:
             self._source_raised(error)
 

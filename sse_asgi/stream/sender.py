@@ -78,6 +78,7 @@ class Sender:
         try:
             await self._send(message)
         except BaseException as error:
+            lifecycle.in_send = False
             self._note_failure(error)
         finally:
             lifecycle.in_send = False
@@ -116,13 +117,11 @@ class Sender:
 
     def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
         """Stop the stream, and send nothing more: the client cannot be reached."""
-        if self._lifecycle.phase is Phase.CLOSED:
-            return
         self.open = False
-        self._lifecycle.client_lost = True
-        self._lifecycle.stop(outcome, error, by=by)
-        if self.task is not None:
-            self.task.cancel()
+        if self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
+            self._lifecycle.client_lost = True
+            self._cancel_background()
+        self._lifecycle.stop(outcome, error, by=by)  # the last message may still arrive
 
     def start_clocks(self) -> None:
         """Look at the clocks from now on."""
@@ -134,31 +133,44 @@ class Sender:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._cancel_background()
+        self._next_message = _nothing  # it refers to the stream, which refers here
+
+    def _cancel_background(self) -> None:
         if self.task is not None:
-            self.task.cancel()
+            self.task.cancel()  # it may not have begun yet, and then it never does
             self.task = None
+            self.drained()
 
     async def _send_all(self, first: First | None) -> None:
         try:
             if first is not None:
                 await first()
-            while not self._lifecycle.client_lost:
-                message = self._next_message()
-                if message is None:
-                    break
+            while (message := self._message_for_client()) is not None:
                 await self.transmit(message)
         except BaseException as error:
             self.task = None
-            self._note_failure(error, in_background=True)
+            self._note_failure(error, True)
         finally:
             self.task = None
             self.drained()
 
-    def _note_failure(self, error: BaseException, *, in_background: bool = False) -> None:
+    def _message_for_client(self) -> Message | None:
+        if self._lifecycle.client_lost:
+            return None
+        try:
+            return self._next_message()
+        except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
+            self._lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
+            if self._lifecycle.phase is not Phase.FINISHING:  # then the last message tells of it
+                self._lifecycle.stop(Outcome.FAILED, error, by=Cause.FRAMING)
+            return None
+
+    def _note_failure(self, error: BaseException, in_background: bool = False) -> None:
         if isinstance(error, OSError):
-            self.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+            self._lose_in_send(Outcome.DISCONNECTED, None, Cause.CLIENT, in_background)
         elif isinstance(error, Exception):
-            self.lose(Outcome.FAILED, error, by=Cause.SERVER)
+            self._lose_in_send(Outcome.FAILED, error, Cause.SERVER, in_background)
         elif not isinstance(error, self._host.cancelled):
             raise error
         elif self._lifecycle.client_lost or self._lifecycle.phase is Phase.CLOSED:
@@ -167,7 +179,16 @@ class Sender:
             self._host.keep(error)
             self.interrupted = error
         else:  # the server's `send` has cancelled itself
-            self.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            self._lose_in_send(Outcome.SHUT_DOWN, None, Cause.SERVER, in_background)
+
+    def _lose_in_send(
+        self, outcome: Outcome, error: BaseException | None, by: Cause, in_background: bool
+    ) -> None:
+        if not in_background:
+            self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
+        self._lifecycle.client_lost = True  # in the last phase, too
+        self._lifecycle.settle(outcome, error, by=by)
+        self.lose(outcome, error, by=by)
 
     # The clocks. One timer looks at both. It comes in time for a send, or a silence, that began just
     # after its last look, so a message needs no timer of its own.
@@ -198,3 +219,7 @@ class Sender:
 
     async def _keep_alive(self) -> None:
         await self.transmit({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+
+
+def _nothing() -> None:
+    pass

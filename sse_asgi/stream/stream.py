@@ -176,8 +176,9 @@ class Stream(ABC):
         message = describe(outcome, self.lifecycle.error, self.options.describe_error)
         has_told = self.outbox.put_failure(message, outcome)
         shutdown = self.options.shutdown
-        if outcome is Outcome.SHUT_DOWN and shutdown and shutdown.farewell and not has_told:
-            self.outbox.put_event(shutdown.farewell.encode())
+        farewell = None if shutdown is None else shutdown.farewell
+        if outcome is Outcome.SHUT_DOWN and farewell is not None and not has_told:
+            self.outbox.put_event(farewell.encode())
 
     def _failure_of_framing(self) -> tuple[bytes, int]:
         try:
@@ -258,7 +259,8 @@ class Stream(ABC):
 
     def log_failure(self) -> None:
         """Log what failed the stream, with its traceback: no server hears of it."""
-        if self.has_started and self.lifecycle.error is not None:
+        failed = self.lifecycle.outcome is Outcome.FAILED and self.lifecycle.error is not None
+        if failed and self.has_started:
             _logger.error("an event stream failed", exc_info=self.lifecycle.error)
 
     def _call_on_complete(self) -> Awaitable[object] | None:
