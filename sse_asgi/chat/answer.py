@@ -77,17 +77,3 @@ async def read_body(request: Request, receive: Receive) -> bytes | None:
     if not request.complete:
         raise InvalidRequestError("body", "The body has not come in time.", status=408)
     return await request.body()
-
-
-def replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives the body once more, and then what the server has."""
-    given = False
-
-    async def receive_again() -> dict[str, object]:
-        nonlocal given
-        if given:
-            return dict(await receive())
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_again

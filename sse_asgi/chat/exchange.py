@@ -1,12 +1,12 @@
 """One request for an answer: it is read, and answered with a stream or with one object."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from sse_asgi.app import EventStream
 from sse_asgi.asgi import Message, Receive, Scope, Send
-from sse_asgi.chat.answer import Answer, json_answer, read_body, replay
-from sse_asgi.chat.body import Body, Object
+from sse_asgi.chat.answer import Answer, json_answer, read_body
+from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.dialect import Dialect, MakeWhole, Order
 from sse_asgi.chat.error import ChatError
@@ -14,9 +14,10 @@ from sse_asgi.chat.setup import Chunks, Setup
 from sse_asgi.chat.unseen import UnseenStream
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import MESSAGES
-from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
 from sse_asgi.wire.outcome import Outcome
+
+Source: TypeAlias = Callable[[Request], Chunks | Awaitable[Chunks]]
 
 _NO_MODEL: Final = "unknown"
 
@@ -47,13 +48,13 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's
             await self._refuse(error)
             return
-        self._receive = replay(body, self._receive)
         chat = self._chat(order, model, principal, request)
         framing = order.framing(model or _NO_MODEL)
+        source = self._source(chat, body)
         if order.whole is None:
-            await self._stream(chat, framing)
+            await self._stream(chat, source, framing)
         else:
-            await self._answer_whole(chat, framing, order.whole)
+            await self._answer_whole(UnseenStream(self._setup, chat, source, framing), order.whole)
 
     def _chat(self, order: Order, model: str, principal: object | None, request: Request) -> Chat:
         return Chat(
@@ -66,16 +67,18 @@ class Exchange:
             dialect=self._dialect.name,
         )
 
-    def _source(self, chat: Chat) -> Callable[[Request], Chunks | Awaitable[Chunks]]:
+    def _source(self, chat: Chat, body: bytes) -> Source:
         def generate(request: Request) -> Chunks | Awaitable[Chunks]:
-            chat.request = request  # the stream's own, which sees the client leave
+            # The stream's own sees the client leave. The server gives the body only once.
+            request.feed({"type": "http.request", "body": body, "more_body": False})
+            chat.request = request
             return self._setup.generate(chat)
 
         return generate
 
-    async def _stream(self, chat: Chat, framing: Framing) -> None:
+    async def _stream(self, chat: Chat, source: Source, framing: Framing) -> None:
         stream = EventStream(
-            self._source(chat),
+            source,
             framing=framing,
             on_complete=self._setup.for_hook(chat),
             **self._setup.options,
@@ -91,19 +94,16 @@ class Exchange:
         self._has_started = True
         await self._send(message)
 
-    async def _answer_whole(self, chat: Chat, framing: Framing, whole: MakeWhole) -> None:
-        unseen = UnseenStream(self._setup, chat, self._source(chat), framing)
+    async def _answer_whole(self, unseen: UnseenStream, whole: MakeWhole) -> None:
         try:
             await unseen.run(self._scope, self._receive)
-            answer = self._whole_answer(unseen, lambda said: whole(framing, said))
+            answer = self._answer_of(unseen, whole)
             if answer is not None:
                 await answer.send(self._send, self._setup.headers)
         finally:
             await unseen.report()
 
-    def _whole_answer(
-        self, unseen: UnseenStream, whole: Callable[[Transcript], Object]
-    ) -> Answer | None:
+    def _answer_of(self, unseen: UnseenStream, whole: MakeWhole) -> Answer | None:
         """Return the answer of a stream that has ended, None if its client has left."""
         transcript = unseen.transcript
         if transcript is None or transcript.outcome is Outcome.DISCONNECTED:
@@ -112,7 +112,7 @@ class Exchange:
             return self._dialect.refusal(ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1))
         if unseen.error is not None:
             return self._dialect.refusal(unseen.error)
-        return json_answer(whole(transcript))
+        return json_answer(whole(unseen.framing, transcript))
 
     async def _refuse(self, error: Exception) -> None:
         answer = self._dialect.refusal(self._setup.as_chat_error(error))

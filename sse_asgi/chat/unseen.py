@@ -25,6 +25,7 @@ class UnseenStream:
     """Lives as every stream: a client that leaves, or the server's end, cancels the source.
 
     Attributes:
+        framing: That of the answer.
         transcript: What was said, once `run` has returned.
         error: What the client may know of a failure.
     """
@@ -40,6 +41,7 @@ class UnseenStream:
         options["heartbeat"] = None
         options["prefetch"] = options["record"] = True
         self._stream = EventStream(source, framing=framing, on_complete=self._ended, **options)
+        self.framing = framing
         self._setup = setup
         self._chat = chat
         self._has_reported = False

@@ -54,7 +54,9 @@ class Client:
 
     def __init__(self, app, path, body=None, *, method="POST", headers=None, root_path=""):
         self.app = app
-        raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        raw = (
+            body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        )
         self.messages = [{"type": "http.request", "body": raw, "more_body": False}]
         self.scope = {
             "type": "http",
