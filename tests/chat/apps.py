@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from pathlib import Path
 
 import openai
@@ -11,7 +12,7 @@ from sse_asgi import Finish, Reasoning, Shutdown, ToolCall, Usage
 from sse_asgi.chat import ChatApp, ChatError
 from sse_asgi.upstream import from_openai
 from tests.chat.page import serve_page
-from tests.upstream.recorded import CHAT, Upstream
+from tests.upstream.recorded import Upstream
 
 SECRET = "an internal secret"
 TEXTS = {
@@ -49,6 +50,7 @@ async def be_late():
 
 async def wait_for_signal():
     yield "Hel"
+    note("waits")
     await asyncio.sleep(60)
 
 
@@ -57,14 +59,27 @@ async def fail():
     raise RuntimeError(SECRET)
 
 
-async def wait_and_note(chat):
+async def wait_and_note():
     try:
         yield "Hel"
         yield Usage(9, 4)
-        note(chat.options, "waits")
         await asyncio.sleep(60)
     finally:
-        note(chat.options, "generator ended")
+        note("generator ended", who="model")
+
+
+async def proxy(chat):
+    """Pass on the answer of a model elsewhere: of this server."""
+    url = f"http://{chat.request.headers['host']}/v1"
+    try:
+        async with openai.AsyncOpenAI(base_url=url, api_key="x") as client:
+            stream = await client.chat.completions.create(
+                model="mine", messages=[{"role": "user", "content": "waits"}], stream=True
+            )
+            async for item in from_openai(stream):
+                yield item
+    finally:
+        note("generator ended", who="proxy")
 
 
 async def be_busy(chat, tries=[]):  # noqa: B006 - it counts
@@ -84,9 +99,9 @@ async def be_cut_short():
     yield Finish("length")
 
 
-def note(options, what):
-    """Leave a line in the report, for the test that made the request."""
-    line = {"run": "chat", "what": what, "at": asyncio.get_running_loop().time(), "options": {}}
+def note(what, **fields):
+    """Leave a line in the report, for the test to read."""
+    line = {"run": "chat", "what": what, "at": time.monotonic(), **fields}
     with Path(os.environ["SSE_TEST_REPORT"]).open("a") as file:
         file.write(json.dumps(line) + "\n")
 
@@ -103,7 +118,9 @@ def generate(chat):
     if chat.text in doings:
         return doings[chat.text]()
     if chat.text == "waits":
-        return wait_and_note(chat)
+        return wait_and_note()
+    if chat.text == "proxy":
+        return proxy(chat)
     if chat.text == "busy":
         return be_busy(chat)
     return say(TEXTS[chat.text])
@@ -114,16 +131,8 @@ def authorize(request):
 
 
 def complete(transcript, chat):
-    line = {
-        "run": "chat",
-        "what": "complete",
-        "outcome": transcript.outcome,
-        "text": transcript.text,
-        "parts": len(transcript.parts),
-        "at": asyncio.get_running_loop().time(),
-    }
-    with Path(os.environ["SSE_TEST_REPORT"]).open("a") as file:
-        file.write(json.dumps(line) + "\n")
+    parts = len(transcript.parts)
+    note("complete", outcome=transcript.outcome, text=transcript.text, parts=parts)
 
 
 chat_app = ChatApp(

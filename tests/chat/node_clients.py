@@ -55,7 +55,7 @@ def finish(process, names, *, within=60):
     """Return what each client has understood."""
     output, errors = process.communicate(timeout=within)
     assert process.returncode == 0, errors
-    return dict(zip(names, json.loads(output.splitlines()[-1]), strict=True))
+    return dict(zip(names, json.loads(output), strict=True))
 
 
 def ask_all(names, url, message, **options):
@@ -65,13 +65,23 @@ def ask_all(names, url, message, **options):
 
 def bundle(version, directory: Path):
     """Bundle the page with `useChat` of one major version."""
+    require_node()
     target = directory / f"use-chat-{version}.js"
     esbuild = FOLDER / "node_modules" / ".bin" / "esbuild"
     command = [
-        require_node(), str(esbuild.resolve()), str(FOLDER / "use_chat.jsx"), "--bundle",
-        "--jsx=automatic", "--define:process.env.NODE_ENV=\"production\"",
+        str(esbuild), str(FOLDER / "use_chat.jsx"), "--bundle",
+        "--jsx=automatic", '--define:process.env.NODE_ENV="production"',
         f"--alias:use-chat=use-chat-{version}", f"--alias:ai=ai{version}",
         f"--outfile={target}", "--log-level=error",
     ]  # fmt: skip
     subprocess.run(command, check=True, cwd=FOLDER)
     return target
+
+
+def versions():
+    """Return the npm packages that were tested, with their versions."""
+    require_node()
+    names = json.loads((FOLDER / "package.json").read_text())["dependencies"]
+    manifests = [FOLDER / "node_modules" / name / "package.json" for name in names]
+    told = [json.loads(manifest.read_text()) for manifest in manifests]
+    return [f"{each['name']} {each['version']} (npm)" for each in told]

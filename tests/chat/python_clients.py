@@ -3,7 +3,9 @@
 Every function takes a client of its SDK and the message, and fills in what was said.
 """
 
+import contextlib
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 
@@ -141,7 +143,9 @@ def anthropic_messages(client, message, said):
 
 def anthropic_helper(client, message, said):
     with client.messages.stream(**_thread(message)) as stream:
-        text = "".join(stream.text_stream)
+        for text in stream.text_stream:
+            said.text += text
+        text, said.text = said.text, ""
         _read_message(said, stream.get_final_message())
         assert said.text == text
 
@@ -188,8 +192,38 @@ def ask(name, url, message, **options):
     return asdict(said)
 
 
+def pool(names):
+    """Return threads for so many clients at once."""
+    return ThreadPoolExecutor(len(names))
+
+
 def ask_all(names, url, message):
     """Ask as several clients do, all at once."""
-    with ThreadPoolExecutor(len(names)) as pool:
-        answers = pool.map(lambda name: ask(name, url, message), names)
+    with pool(names) as threads:
+        answers = threads.map(lambda name: ask(name, url, message), names)
         return dict(zip(names, answers, strict=True))
+
+
+class _LeftError(Exception):
+    """Raised where a client leaves."""
+
+
+class _Leaver(Said):
+    """What was said, until the client leaves at the first text."""
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == "text" and value:
+            raise _LeftError
+
+
+def leave(name, url, message):
+    """Ask as one client does, and leave when the first text has come; return when that was."""
+    left = 0.0
+    with client_of(name, url) as client, contextlib.suppress(_LeftError):
+        try:
+            CLIENTS[name](client, message, _Leaver())
+        finally:
+            left = time.monotonic()
+        raise AssertionError(f"{name} came to an end")
+    return left

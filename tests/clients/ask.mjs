@@ -185,5 +185,5 @@ async function ask({ client, url, message, retries = 0 }) {
 
 // AG-UI's client rejects once more, unhandled, where a connection breaks.
 process.on("unhandledRejection", () => {});
-console.log(JSON.stringify(await Promise.all(JSON.parse(process.argv[2]).map(ask))));
-process.exit(0);
+const answers = await Promise.all(JSON.parse(process.argv[2]).map(ask));
+process.stdout.write(JSON.stringify(answers), () => process.exit(0));
