@@ -49,7 +49,7 @@ class SourceSpentError(SSEError, RuntimeError):
 
 
 class IncompleteStreamError(SSEError):
-    """A stream ended without its end marker.
+    """A stream ended before it was complete: without its end marker, or without what comes first.
 
     Attributes:
         text: The text received up to then.
@@ -61,7 +61,7 @@ class IncompleteStreamError(SSEError):
 
 
 class StreamFailedError(IncompleteStreamError):
-    """The server told, by an event of type "error", that the stream has failed.
+    """The server told, in the words of its framing, that the stream has failed.
 
     Attributes:
         message: What the server says of it.

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -20,8 +18,6 @@ from sse_asgi.dialects.events import HOLE, data_event, pieces
 from sse_asgi.wire.names import check_name, make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
-
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +45,8 @@ class AGUI:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """None: AG-UI's clients demand none."""
-        return _HEADERS
+        """Return none: AG-UI's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

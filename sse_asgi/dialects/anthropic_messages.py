@@ -1,9 +1,7 @@
 """Anthropic's messages, as events: https://docs.anthropic.com/en/api/messages-streaming."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from dataclasses import KW_ONLY, dataclass
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -48,8 +46,6 @@ _DELTAS: dict[Kind, Mapping[str, object]] = {
     "reasoning": {"type": "thinking_delta", "thinking": HOLE},
 }
 
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class AnthropicMessages:
@@ -69,6 +65,7 @@ class AnthropicMessages:
     """
 
     model: str
+    _: KW_ONLY
     id: str | None = None
 
     def __post_init__(self) -> None:
@@ -77,8 +74,8 @@ class AnthropicMessages:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """None: Anthropic's clients demand none."""
-        return _HEADERS
+        """Return none: Anthropic's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

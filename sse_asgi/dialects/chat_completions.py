@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from dataclasses import KW_ONLY, dataclass
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -26,8 +24,6 @@ from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
 
 _DELTAS: dict[Kind, str] = {"text": "content", "reasoning": "reasoning_content"}
 
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class ChatCompletions:
@@ -48,6 +44,7 @@ class ChatCompletions:
     """
 
     model: str
+    _: KW_ONLY
     id: str | None = None
     include_usage: bool = False
 
@@ -62,8 +59,8 @@ class ChatCompletions:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """None: OpenAI's clients demand none."""
-        return _HEADERS
+        """Return none: OpenAI's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

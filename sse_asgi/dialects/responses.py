@@ -5,9 +5,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming and https://w
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
+from dataclasses import KW_ONLY, dataclass
 
 from sse_asgi.dialects import response_object as objects
 from sse_asgi.dialects.decoder import (
@@ -30,8 +28,6 @@ from sse_asgi.wire.parts import Finish, Reasoning, ToolCall
 
 _ITEM_PREFIXES: dict[Kind, str] = {"text": "msg_", "reasoning": "rs_"}
 
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Responses:
@@ -52,6 +48,7 @@ class Responses:
     """
 
     model: str
+    _: KW_ONLY
     id: str | None = None
 
     def __post_init__(self) -> None:
@@ -60,8 +57,8 @@ class Responses:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """None: OpenAI's clients demand none."""
-        return _HEADERS
+        """Return none: OpenAI's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -38,10 +36,8 @@ _TYPES = {
     *("tool-output-available", "tool-output-error", "source-url", "source-document", "file"),
 }
 
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({"x-vercel-ai-ui-message-stream": "v1"})
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UIMessages:
     """Speak to the AI SDK's `useChat`, of the versions 5, 6 and 7.
 
@@ -64,8 +60,8 @@ class UIMessages:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The one by which clients are to tell this protocol."""
-        return _HEADERS
+        """Return the one by which clients are to tell this protocol."""
+        return {"x-vercel-ai-ui-message-stream": "v1"}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

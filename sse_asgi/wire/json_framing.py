@@ -5,8 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring, encode_basestring_ascii
-from types import MappingProxyType
-from typing import Final
 
 from sse_asgi.errors import FramingError, shown
 from sse_asgi.wire.events import MessageEvent, encode_data
@@ -17,8 +15,6 @@ from sse_asgi.wire.parts import Part
 from sse_asgi.wire.typed_events import decode_typed, encode_failure, encode_part
 
 _BETWEEN_SURROGATES = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
-
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +48,8 @@ class JSONFraming:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """None: clients of plain text demand none."""
-        return _HEADERS
+        """Return none: clients of plain text demand none."""
+        return {}
 
     def encoder(self) -> "JSONEncoder":
         """Return an encoder for one stream."""

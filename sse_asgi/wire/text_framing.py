@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Final
 
 from sse_asgi.errors import shown
 from sse_asgi.wire.events import MessageEvent, encode_data, well_formed
@@ -11,8 +9,6 @@ from sse_asgi.wire.marker import check_marker, encode_marker
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
 from sse_asgi.wire.typed_events import decode_typed, encode_failure, encode_part
-
-_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +40,8 @@ class TextFraming:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """None: clients of plain text demand none."""
-        return _HEADERS
+        """Return none: clients of plain text demand none."""
+        return {}
 
     def encoder(self) -> "TextEncoder":
         """Return an encoder for one stream."""
