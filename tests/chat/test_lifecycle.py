@@ -135,7 +135,7 @@ async def test_a_client_that_leaves_cancels_the_generator(path, stream):
         left = anyio.current_time()
         client.leaves.set()
 
-    assert ended[0] - left < 0.2
+    assert ended[0] - left < 1  # at once, but for a busy machine
     [(transcript, chat)] = told
     assert transcript.outcome is Outcome.DISCONNECTED
     assert transcript.text == "Hel"
