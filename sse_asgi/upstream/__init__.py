@@ -7,6 +7,7 @@ from collections.abc import AsyncIterable, Awaitable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeAlias, overload
 
+from sse_asgi.errors import UpstreamFailedError, UpstreamTruncatedError
 from sse_asgi.upstream.anthropic import AnthropicReader
 from sse_asgi.upstream.asynchronous import AsyncUpstream
 from sse_asgi.upstream.openai import OpenAIReader
@@ -14,7 +15,15 @@ from sse_asgi.upstream.pydantic_ai import PydanticAIReader
 from sse_asgi.upstream.reader import Reader
 from sse_asgi.upstream.synchronous import SyncUpstream
 
-__all__ = ["AsyncUpstream", "SyncUpstream", "from_anthropic", "from_openai", "from_pydantic_ai"]
+__all__ = [
+    "AsyncUpstream",
+    "SyncUpstream",
+    "UpstreamFailedError",
+    "UpstreamTruncatedError",
+    "from_anthropic",
+    "from_openai",
+    "from_pydantic_ai",
+]
 
 AsyncStream: TypeAlias = (
     AsyncIterable[Any] | AbstractAsyncContextManager[Any] | Awaitable[AsyncIterable[Any]]

@@ -210,3 +210,10 @@ def test_nothing_of_the_inside_was_on_the_wire_and_the_server_was_well(server):
     assert server.process.poll() is None
     assert "an event stream failed" in server.log  # logged, with its traceback
     assert SECRET in server.log
+
+
+@pytest.mark.parametrize("client", PYTHON)
+def test_a_body_that_is_too_large_is_the_clients_own_error(server, client):
+    said = python_clients.ask(client, server.url, "x" * 10_000_000)
+    assert said["error"]["status"] == 413
+    assert "body is larger" in said["error"]["message"]
