@@ -55,7 +55,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     raise_file_limit()
-    logging.getLogger("sse_asgi").addHandler(logging.NullHandler())
+    logging.getLogger().addHandler(logging.NullHandler())  # the ledger listens
     seconds = options.seconds if options.no_uvicorn else options.seconds / 2
     common = {"seed": options.seed, "streams": options.streams, "seconds": seconds}
     parts = [in_process.soak(options.loop, **common)]

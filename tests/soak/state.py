@@ -13,8 +13,11 @@ import sniffio
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RSS_GROWTH = 1.15  # times, and
-RSS_SLACK = 8 * 2**20  # bytes: allocators keep some of what a peak took
+RSS_SLACK = 32 * 2**20  # bytes: allocators keep some of what a peak took
 BLOCKS_SLACK = 3_000  # Python's own caches; a leak of one object a stream is far more
+
+OBJECTS_SLACK = 50  # of one type: what a few exceptions and abandoned sources still hold
+EXACT = ("tasks", "threads", "files")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +46,16 @@ class State:
 
     def growth(self, first: "State") -> list[str]:
         """Say what has grown since `first`."""
-        exact = {key: (getattr(first, key), getattr(self, key)) for key in EXACT}
-        kinds = first.objects.keys() | self.objects.keys()
-        exact |= {f"{k} objects": (first.objects.get(k, 0), self.objects.get(k, 0)) for k in kinds}
-        grown = [f"{name}: {a} before, {b} after" for name, (a, b) in exact.items() if b > a]
+        pairs = {name: (getattr(first, name), getattr(self, name)) for name in EXACT}
+        grown = [f"{name}: {a} before, {b} after" for name, (a, b) in pairs.items() if b > a]
+        for kind, number in self.objects.items():
+            if number > (before := first.objects.get(kind, 0)) + OBJECTS_SLACK:
+                grown.append(f"{kind} objects: {before} before, {number} after")
         if self.blocks > first.blocks + BLOCKS_SLACK:
             grown.append(f"blocks: {first.blocks:,} before, {self.blocks:,} after")
         if self.rss > first.rss * RSS_GROWTH + RSS_SLACK:
             grown.append(f"RSS: {first.rss / 2**20:.0f} MiB before, {self.rss / 2**20:.0f} after")
         return grown
-
-
-EXACT = ("tasks", "threads", "files")
 
 
 def objects_of(package: str) -> dict[str, int]:
