@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any, TypeGuard, cast
 
 from sse_asgi.app import EventStream
+from sse_asgi.asgi import ASGIApp
 from sse_asgi.cli.errors import CommandError
 from sse_asgi.cli.function import fit, parameters_of
 from sse_asgi.cli.prompted import PromptedStream
-from sse_asgi.asgi import ASGIApp
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.source import Source, is_iterable
 

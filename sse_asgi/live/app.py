@@ -38,10 +38,10 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import complete_lifespan
-from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
+from sse_asgi.wire.outcome import Outcome
 
 
 class Live:

@@ -44,7 +44,7 @@ async def awkward():
     for text in AWKWARD:
         yield event(chunk(text))
         await asyncio.sleep(0)
-    yield event("[DONE]")
+    yield event(FINISH) + event("[DONE]")
 
 
 async def without_done():
@@ -53,6 +53,10 @@ async def without_done():
 
 async def cut():
     yield event(chunk("half of"))
+
+
+async def only_done():
+    yield event(chunk("half of")) + event("[DONE]")
 
 
 async def failing():
@@ -79,6 +83,7 @@ BEHAVIOURS = {
     "awkward": awkward,
     "without-done": without_done,
     "cut": cut,
+    "only-done": only_done,
     "failing": failing,
     "garbage": partial(garbage, "{not json"),
     "a-number": partial(garbage, "7"),
