@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import anyio
 import anyio.lowlevel
 
+from sse_asgi.asgi import Send
 from sse_asgi.host.host import Handle, Life, Release
 
 _NO_SCOPE: Final = contextlib.nullcontext()
@@ -71,8 +72,12 @@ class AsyncioHost:
         self._own += 1
         self._task.cancel()
 
-    def cleanup(self, seconds: float, *, shielded: bool) -> AbstractContextManager[object]:  # noqa: ARG002 - trio's
-        """Return a context that does nothing."""
+    def sending(self, send: Send) -> Send:
+        """Return `send` itself: a cancellation of the task reaches each of its awaits."""
+        return send
+
+    def cleanup(self) -> AbstractContextManager[object]:
+        """Return a context that does nothing: a cancellation comes once."""
         return _NO_SCOPE
 
     def cancels(self, release: Release) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from sse_asgi.asgi import Send
 from sse_asgi.host.loops import in_asyncio
 
 Life = Callable[[], Coroutine[Any, Any, None]]
@@ -61,11 +62,14 @@ class Host(Protocol):
         """Cancel what the server's task awaits inside of `work`; under asyncio once per call."""
         ...
 
-    def cleanup(self, seconds: float, *, shielded: bool) -> AbstractContextManager[object]:
-        """Return a context for the clean-up of a source.
+    def sending(self, send: Send) -> Send:
+        """Return a `send` that `cancel_work` cancels, also inside of a shield of the source's."""
+        ...
 
-        Under trio it can be shielded from cancellations, for a time in seconds. asyncio needs none:
-        there a cancellation comes once.
+    def cleanup(self) -> AbstractContextManager[object]:
+        """Return a context for a clean-up that must not be cut by the cancellation before it.
+
+        The next `cancel_work` cuts it.
         """
         ...
 

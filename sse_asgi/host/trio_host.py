@@ -7,19 +7,20 @@ from functools import partial
 
 import trio
 
+from sse_asgi.asgi import Message, Send
 from sse_asgi.host.host import Handle, Life, Release
 
 
 class TrioHost:
     """trio, as one stream sees it. Make it in the server's task."""
 
-    __slots__ = ("_nursery", "_scope")
+    __slots__ = ("_inner", "_nursery", "_scope")
 
     cancelled: type[BaseException] = trio.Cancelled
     clock = staticmethod(trio.current_time)
 
     def __init__(self) -> None:
-        self._scope = trio.CancelScope()
+        self._scope = self._inner = trio.CancelScope()
         self._nursery: trio.Nursery
 
     async def live(self, life: Life) -> None:
@@ -49,14 +50,23 @@ class TrioHost:
         return self._scope
 
     def cancel_work(self) -> None:
-        """Cancel the scope of `work`."""
+        """Cancel the scope of `work`, and the one inside of it."""
         self._scope.cancel()
+        self._inner.cancel()
 
-    def cleanup(self, seconds: float, *, shielded: bool) -> AbstractContextManager[object]:
-        """Return a shield of that many seconds, or a scope that does nothing."""
-        if not shielded:
-            return trio.CancelScope()
-        return trio.CancelScope(shield=True, deadline=trio.current_time() + seconds)
+    def sending(self, send: Send) -> Send:
+        """Return a `send` in a scope of its own: the source may yield inside of a shield."""
+
+        async def send_in_scope(message: Message) -> None:
+            with trio.CancelScope() as self._inner:
+                await send(message)
+
+        return send_in_scope
+
+    def cleanup(self) -> AbstractContextManager[object]:
+        """Return a shield, which the next `cancel_work` ends."""
+        self._inner = trio.CancelScope(shield=True)
+        return self._inner
 
     def cancels(self, release: Release) -> bool:  # noqa: ARG002 - it is inside of `work`
         """Tell that `cancel_work` reaches every await of a wrapped app."""

@@ -168,10 +168,8 @@ class WrappedResponse(Stream):
         await self._inbox.watch()
 
     async def send_last_message(self) -> None:
-        """End the body in the app's place, if the client can still be reached."""
-        await self.sender.drain()
-        if not self.lifecycle.client_lost:
-            await self.finish_body(self.final_body() if self._may_add() else b"")
+        """End the body in the app's place; raises what `send` raises."""
+        await self.finish_body(self.final_body() if self._may_add() else b"")
 
     def filler(self) -> bytes:
         """Return a comment for a last message without bytes, where one is needed and allowed."""

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import AsyncGeneratorType
 from typing import Any, cast
 
@@ -19,6 +20,9 @@ Chunks = AsyncIterable[Chunk] | Iterable[Chunk]
 Source = Chunks | Callable[[Request], Chunks | Awaitable[Chunks]]
 
 _REMEDY = "pass an async or sync iterable of strings, or a callable that takes a Request"
+
+
+Cleanup = Callable[[], AbstractContextManager[object]]
 
 
 class SourceOpener:
@@ -94,11 +98,6 @@ class Stepper:
         source = self._source
         return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
 
-    @property
-    def in_thread(self) -> bool:
-        """Whether a thread of its own steps the source."""
-        return isinstance(self._source, ThreadedIterator)
-
     def throw_next(self, error: BaseException) -> None:
         """Raise this at the source's `yield` with the next step."""
         self._cancellation = error
@@ -133,10 +132,18 @@ class Stepper:
                 raise
             self._cancellation = error
 
-    async def close(self) -> None:
-        """Close the source, as `async for` does not: now, in this task, not at collection."""
+    async def close(self, cleanup: Cleanup = nullcontext) -> None:
+        """Close the source, as `async for` does not: now, in this task, not at collection.
+
+        Args:
+            cleanup: Gives a context in which the close of a source in a thread is waited for.
+        """
         self._cancellation = None  # its traceback holds whoever waited
-        await close(self._source)
+        if isinstance(self._source, ThreadedIterator):  # its own awaits are ours to shield
+            with cleanup():
+                await close(self._source)
+        else:
+            await close(self._source)
 
 
 async def throw(iterator: AsyncIterator[Chunk], error: BaseException) -> Chunk:

@@ -141,6 +141,8 @@ class Lifecycle:
                 self._cancel_work()
         elif self.in_send and self.client_lost:
             self._cancel_work()
+        elif self.in_send and self._grace_is_over:
+            self._set_deadline(FINAL_GRACE[Outcome.SHUT_DOWN])
         return counted
 
     def end_running(self) -> bool:
@@ -161,9 +163,17 @@ class Lifecycle:
         if not self._cancelled:
             self._set_deadline(self._cleanup_timeout)
 
+    def begin_drain(self) -> None:
+        """Wait for what the background task sends; once a shutdown's grace is over, half a second."""
+        self._clear_deadline()
+        self.in_send = True
+        if self._grace_is_over:
+            self._set_deadline(FINAL_GRACE[Outcome.SHUT_DOWN])
+
     def begin_finishing(self) -> None:
         """Let the last message be sent; once a shutdown's grace is over, in half a second."""
         self._clear_deadline()
+        self.in_send = False
         self.phase = Phase.FINISHING
         if self._grace_is_over:
             self.limit_last_message(Outcome.SHUT_DOWN)

@@ -65,6 +65,7 @@ class Response(Stream):
     _source: Stepper | None = None
     _armed: Handle | None = None
     _cancellation: tuple[BaseException, bool] | None = None
+    _body_begun = False
     _sends = 0
 
     def __init__(
@@ -202,8 +203,7 @@ class Response(Stream):
             return
         self.lifecycle.begin_cleanup()
         try:
-            with self.host.cleanup(self.options.cleanup_timeout, shielded=self._source.in_thread):
-                await self._source.close()
+            await self._source.close(self.host.cleanup)
         except BaseException as error:
             self._source_raised(error)
 
@@ -252,9 +252,10 @@ class Response(Stream):
         self._sends += 1
         if self._sends % PROBE == 0 or not body:
             self._probe()
-        if not body and self.sender.open:
+        if not self._body_begun:  # some servers hold the headers back until then
+            self._body_begun = self.sender.open = True
+        elif not body:
             return None
-        self.sender.open = True  # some servers hold the headers back until the body begins
         return {"type": "http.response.body", "body": body, "more_body": True}
 
     def _probe(self) -> None:
@@ -293,10 +294,9 @@ class Response(Stream):
         await watch(self._receive, self.request)
 
     async def send_last_message(self) -> None:
-        """End the body, if the client can still be reached; raises what `send` raises."""
-        await self.sender.drain()
+        """End the body; raises what `send` raises."""
         failed_early = self.options.prefetch and not self.has_started and self.lifecycle.error
-        if self.lifecycle.client_lost or (failed_early and not self.outbox):
+        if failed_early and not self.outbox:
             return
         body = self.final_body()
         if self._armed is None and not self.is_watched:

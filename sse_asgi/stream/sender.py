@@ -61,6 +61,7 @@ class Sender:
         self._host = host
         self._clock = host.clock
         self._send = send
+        self._send_here = host.sending(send)
         self._lifecycle = lifecycle
         self._next_message = next_message
         self._heartbeat = math.inf if heartbeat is None else heartbeat
@@ -76,7 +77,7 @@ class Sender:
         lifecycle.in_send = True
         self._since = self._clock()
         try:
-            await self._send(message)
+            await self._send_here(message)
         except BaseException as error:
             lifecycle.in_send = False
             self._note_failure(error)

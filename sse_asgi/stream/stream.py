@@ -3,6 +3,7 @@
 `Response` makes a stream of a source. `WrappedResponse` takes care of the stream of another app.
 """
 
+import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable
@@ -78,7 +79,7 @@ class Stream(ABC):
 
     @abstractmethod
     async def send_last_message(self) -> None:
-        """End the body, if the client can still be reached; raises what `send` raises."""
+        """End the body; raises what `send` raises."""
 
     # The beginning
 
@@ -105,6 +106,9 @@ class Stream(ABC):
         except Exception as error:  # noqa: BLE001 - a server's `receive` may raise anything
             self.sender.lose(Outcome.FAILED, error, by=Cause.SERVER)
             return
+        except self.host.cancelled:  # by the server, unless the stream has ended
+            self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            raise
         self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
 
     # The end
@@ -113,10 +117,14 @@ class Stream(ABC):
         """Send the last message, log a failure, and report the end."""
         self.host.take_back()
         self.sender.open = False
-        self.lifecycle.begin_finishing()
         with self.host.work():
             try:
-                await self.send_last_message()
+                if self.sender.task is not None:
+                    self.lifecycle.begin_drain()
+                    await self.sender.next_drained()
+                self.lifecycle.begin_finishing()
+                if not self.lifecycle.client_lost:
+                    await self.send_last_message()
             except BaseException as error:
                 self.last_message_failed(error)
             else:
@@ -134,6 +142,7 @@ class Stream(ABC):
         self.sender.close()
         if self._watcher is not None:
             self._watcher.cancel()
+            self._watcher = None  # its exception will hold this stream
         if self.options.shutdown is not None:
             self.options.shutdown.leave(self.lifecycle)
 
@@ -152,7 +161,8 @@ class Stream(ABC):
     def close_without_loop(self) -> None:
         """Close the stream of an event loop that is gone, and report that to a sync hook."""
         self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
-        self.close()
+        with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
+            self.close()
         self._report_without_loop()
 
     # The last message

@@ -1,12 +1,15 @@
 """What a stream produced and how it ended: the side of it that stays on the server."""
 
-import io
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Part, Usage
+
+MAX_NEWEST: Final = 256
+"""Strings that a recorder keeps as they are before it joins them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,14 @@ class Recorder:
         sent_chunks: How many of them were handed to the server.
     """
 
-    __slots__ = ("_first", "_parts", "_started", "_started_at", "_text", "chunks", "sent_chunks")
+    __slots__ = ("_first", "_newest", "_parts", "_started", "_started_at", "_text", "chunks",
+                 "sent_chunks")  # fmt: skip
 
     def __init__(self, *, record: bool) -> None:
         self.chunks = 0
         self.sent_chunks = 0
-        # It holds its text as one growing string: a list of small strings takes twice the memory.
-        self._text = io.StringIO() if record else None
+        self._text: list[str] | None = [] if record else None
+        self._newest: list[str] = []
         self._parts: list[Part] = []
         self._first: float | None = None
         self._started_at = time.time()
@@ -67,7 +71,10 @@ class Recorder:
             self._first = time.monotonic()
         self.chunks += 1
         if self._text is not None:
-            self._text.write(chunk)
+            self._newest.append(chunk)
+            if len(self._newest) == MAX_NEWEST:  # a small string takes fifty bytes beside its text
+                self._text.append("".join(self._newest))
+                self._newest.clear()
 
     def take_part(self, part: Part) -> None:
         """Record one part."""
@@ -78,7 +85,7 @@ class Recorder:
         usages = [part for part in self._parts if isinstance(part, Usage)]
         reasons = [part.reason for part in self._parts if isinstance(part, Finish)]
         return Transcript(
-            text="" if self._text is None else self._text.getvalue(),
+            text="" if self._text is None else "".join((*self._text, *self._newest)),
             outcome=outcome,
             chunks=self.chunks,
             sent_chunks=self.sent_chunks,
