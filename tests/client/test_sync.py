@@ -2,8 +2,9 @@
 
 import pytest
 
-from sse_asgi import JSONFraming, MessageEvent, TextFraming
+from sse_asgi import JSONFraming, MessageEvent, Outcome, Reasoning, TextFraming
 from sse_asgi.client import collect_text, iter_events
+from sse_asgi.dialects import ChatCompletions
 from sse_asgi.errors import (
     EventTooLargeError,
     IncompleteStreamError,
@@ -37,9 +38,22 @@ def test_events_come_as_they_arrive(open_stream):
 
 @pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
 def test_the_text_up_to_the_end_marker(open_stream, framing):
-    body = b"".join(map(framing.encoder(), ["a", "[DONE]", "b"])) + framing.end()
+    encoder = framing.encoder()
+    body = encoder.text(["a", "[DONE]"]) + encoder.text(["b"]) + encoder.end()
     with open_stream(stream(body, end="open")) as response:
         assert collect_text(response, framing) == "a[DONE]b"
+
+
+def test_the_text_of_a_dialect(open_stream):
+    framing = ChatCompletions("m")
+    encoder = framing.encoder()
+    body = encoder.begin() + encoder.part(Reasoning("so")) + encoder.text(["Hel", "lo"])
+    with open_stream(stream(body + encoder.end())) as response:
+        assert collect_text(response, framing) == "Hello"
+    failed = body + framing.encoder().fail("boom", Outcome.FAILED)
+    with open_stream(stream(failed)) as response, pytest.raises(StreamFailedError) as caught:
+        collect_text(response, framing)
+    assert (caught.value.message, caught.value.text) == ("boom", "Hello")
 
 
 def test_without_an_end_marker_the_text_ends_with_the_body(open_stream):

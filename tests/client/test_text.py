@@ -3,8 +3,9 @@
 import anyio
 import pytest
 
-from sse_asgi import JSONFraming, TextFraming
+from sse_asgi import JSONFraming, Reasoning, TextFraming
 from sse_asgi.client import EventSource
+from sse_asgi.dialects import ChatCompletions
 from sse_asgi.errors import (
     FramingError,
     IncompleteStreamError,
@@ -27,8 +28,8 @@ async def text_of(url, framing=None, **options):
 
 
 def encoded(framing, chunks):
-    encode = framing.encoder()
-    return [encode(chunk) for chunk in chunks]
+    encoder = framing.encoder()
+    return [encoder.text([chunk]) for chunk in chunks]
 
 
 def numbered(framing, chunks):
@@ -43,10 +44,21 @@ def numbered(framing, chunks):
 
 @pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), TextFraming(done="--end--")])
 async def test_the_text_up_to_the_end_marker(serve, client, framing):
-    server = serve(stream(*encoded(framing, CHUNKS), framing.end(), end="open"))
+    server = serve(stream(*encoded(framing, CHUNKS), framing.encoder().end(), end="open"))
     assert await text_of(server.url, framing, client=client) == "".join(CHUNKS)
     await in_thread(server.wait_until_left, 0)
     assert len(server.requests) == 1
+
+
+async def test_the_text_of_a_dialect(serve, client):
+    framing = ChatCompletions("m")
+    encoder = framing.encoder()
+    begun = encoder.begin() + encoder.part(Reasoning("so")) + encoder.text(["Hel", "lo"])
+    server = serve(stream(begun + encoder.end()), stream(begun + b"data: [DONE]\n\n"))
+    assert await text_of(server.url, framing, client=client) == "Hello"
+    with pytest.raises(IncompleteStreamError, match="before its answer was complete") as caught:
+        await text_of(server.url, framing, client=client)
+    assert caught.value.text == "Hello"
 
 
 @pytest.mark.parametrize("framing", [TextFraming(done=None), JSONFraming(done=None)])
@@ -65,7 +77,7 @@ async def test_nothing_is_lost_or_doubled_where_the_server_replays(serve, client
     def answer(request):
         begin = int(request.get("last-event-id") or 0)
         if begin + 2 >= len(events):
-            return stream(*events[begin:], framing.end())
+            return stream(*events[begin:], framing.encoder().end())
         return stream(*events[begin : begin + 2], events[begin + 2][:-1], end=end)
 
     server = serve(answer)
@@ -217,7 +229,7 @@ async def test_a_restart_without_ids_is_an_error(serve, client, framing):
 async def test_a_restart_with_ids_loses_and_doubles_nothing(serve, client, framing):
     server = serve(
         stream(b"id: 1\ndata: a\n\ndata: b\n\nretry: 1\n\n", end="open"),
-        stream(b"data: b\n\ndata: c\n\n" + framing.end()),
+        stream(b"data: b\n\ndata: c\n\n" + framing.encoder().end()),
     )
     async with EventSource(server.url, client=client, reconnect=bool(framing.done)) as source:
         assert await restarted(source, server, framing) == "abc"
