@@ -265,7 +265,7 @@ class Producer:
 
     def _last_words(self) -> list[bytes]:
         outcome = self._outcome
-        if outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+        if outcome is Outcome.COMPLETED or outcome is Outcome.STOPPED:
             try:
                 return self._encoding.end(outcome)
             except Exception as error:
