@@ -7,9 +7,16 @@ from typing import Any, cast
 
 import httpx
 
-from sse_asgi import EventStreamDecoder, Finish, MessageEvent
+from sse_asgi import (
+    EventStreamDecoder,
+    Finish,
+    FramingError,
+    IncompleteStreamError,
+    MessageEvent,
+    StreamFailedError,
+)
 from sse_asgi.dialects import ChatCompletions
-from sse_asgi.errors import FramingError, IncompleteStreamError, SSEError, StreamFailedError
+from sse_asgi.errors import SSEError
 from sse_asgi.wire.framing import Decode, Item, items_of
 
 _TIMEOUT = httpx.Timeout(30.0, read=300.0)  # a local model may load for minutes before it speaks
@@ -108,34 +115,35 @@ class OpenAIEndpoint:
         raise EndpointError(f"{self._shown} answered {response.status_code}: {reason}")
 
     async def _deltas(self, response: httpx.Response) -> AsyncGenerator[str]:
-        decoder, decode = EventStreamDecoder(), ChatCompletions("any").decoder()
+        events = EventStreamDecoder()
+        decode = ChatCompletions(self._model or "any").decoder()
         finished = False
         body = cast("AsyncGenerator[bytes]", response.aiter_bytes())  # typed as less than it is
         async with aclosing(body):
             async for data in body:
-                for event in decoder.feed(data):
-                    for item in self._read(decode, event):
+                for event in events.feed(data):
+                    for item in self._items(decode, event):
                         if item is None:
                             return
                         finished = finished or isinstance(item, Finish)
                         if item and isinstance(item, str):
                             yield item
         if not finished:  # some endpoints leave the end marker out
-            raise self._cut_error()
+            raise self._cut_short()
 
-    def _read(self, decode: Decode, event: MessageEvent) -> tuple[Item, ...]:
+    def _items(self, decode: Decode, event: MessageEvent) -> tuple[Item, ...]:
         try:
             return items_of(decode(event))
         except StreamFailedError as error:
-            raise EndpointError(f"{self._shown} failed: {_shortened(error.message)}") from error
+            raise EndpointError(f"{self._shown} failed: {_one_line(error.message)}") from error
         except IncompleteStreamError as error:
-            raise self._cut_error() from error
+            raise self._cut_short() from error
         except FramingError as error:
             raise EndpointError(
                 f"{self._shown} sent what is no completion chunk: is it OpenAI-compatible?"
             ) from error
 
-    def _cut_error(self) -> EndpointError:
+    def _cut_short(self) -> EndpointError:
         return EndpointError(f"{self._shown} ended before the answer was complete")
 
 
@@ -156,8 +164,8 @@ def _reason(text: str) -> str:
     with suppress(ValueError, TypeError, KeyError, RecursionError):
         error: Any = json.loads(text)["error"]
         text = error if isinstance(error, str) else error["message"]
-    return _shortened(str(text))
+    return _one_line(text)
 
 
-def _shortened(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST_REASON]
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())[:_LONGEST_REASON]

@@ -4,7 +4,6 @@ import pytest
 
 from sse_asgi import JSONFraming, MessageEvent, Outcome, Reasoning, TextFraming
 from sse_asgi.client import collect_text, iter_events
-from sse_asgi.dialects import ChatCompletions
 from sse_asgi.errors import (
     EventTooLargeError,
     IncompleteStreamError,
@@ -13,6 +12,7 @@ from sse_asgi.errors import (
     StreamRefusedError,
 )
 from tests.client.scripted import redirect, status, stream
+from tests.dialects.streams import FRAMINGS
 from tests.wire.cases import CASES
 
 
@@ -36,21 +36,19 @@ def test_events_come_as_they_arrive(open_stream):
         assert next(iter_events(response)) == MessageEvent("a")
 
 
-@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), *FRAMINGS.values()])
 def test_the_text_up_to_the_end_marker(open_stream, framing):
     encoder = framing.encoder()
-    body = encoder.text(["a", "[DONE]"]) + encoder.text(["b"]) + encoder.end()
+    body = encoder.begin() + encoder.text(["a", "[DONE]"]) + encoder.text(["b"]) + encoder.end()
     with open_stream(stream(body, end="open")) as response:
         assert collect_text(response, framing) == "a[DONE]b"
 
 
-def test_the_text_of_a_dialect(open_stream):
-    framing = ChatCompletions("m")
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+def test_a_failure_in_the_words_of_a_dialect(open_stream, framing):
     encoder = framing.encoder()
     body = encoder.begin() + encoder.part(Reasoning("so")) + encoder.text(["Hel", "lo"])
-    with open_stream(stream(body + encoder.end())) as response:
-        assert collect_text(response, framing) == "Hello"
-    failed = body + framing.encoder().fail("boom", Outcome.FAILED)
+    failed = body + encoder.fail("boom", Outcome.FAILED)
     with open_stream(stream(failed)) as response, pytest.raises(StreamFailedError) as caught:
         collect_text(response, framing)
     assert (caught.value.message, caught.value.text) == ("boom", "Hello")

@@ -5,7 +5,6 @@ import pytest
 
 from sse_asgi import JSONFraming, Reasoning, TextFraming
 from sse_asgi.client import EventSource
-from sse_asgi.dialects import ChatCompletions
 from sse_asgi.errors import (
     FramingError,
     IncompleteStreamError,
@@ -15,6 +14,7 @@ from sse_asgi.errors import (
 )
 from tests.client.conftest import in_thread
 from tests.client.scripted import PATIENCE, status, stream
+from tests.dialects.streams import FRAMINGS
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +29,8 @@ async def text_of(url, framing=None, **options):
 
 def encoded(framing, chunks):
     encoder = framing.encoder()
-    return [encoder.text([chunk]) for chunk in chunks]
+    begin, *events = [encoder.begin(), *(encoder.text([chunk]) for chunk in chunks)]
+    return [begin + events[0], *filter(None, events[1:])]  # dialects send no empty text
 
 
 def numbered(framing, chunks):
@@ -42,7 +43,9 @@ def numbered(framing, chunks):
     return events
 
 
-@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), TextFraming(done="--end--")])
+@pytest.mark.parametrize(
+    "framing", [TextFraming(), JSONFraming(), TextFraming(done="--end--"), *FRAMINGS.values()]
+)
 async def test_the_text_up_to_the_end_marker(serve, client, framing):
     server = serve(stream(*encoded(framing, CHUNKS), framing.encoder().end(), end="open"))
     assert await text_of(server.url, framing, client=client) == "".join(CHUNKS)
@@ -50,14 +53,12 @@ async def test_the_text_up_to_the_end_marker(serve, client, framing):
     assert len(server.requests) == 1
 
 
-async def test_the_text_of_a_dialect(serve, client):
-    framing = ChatCompletions("m")
-    encoder = framing.encoder()
+async def test_an_end_marker_before_an_answer_is_complete(serve, client):
+    encoder = FRAMINGS["chat"].encoder()
     begun = encoder.begin() + encoder.part(Reasoning("so")) + encoder.text(["Hel", "lo"])
-    server = serve(stream(begun + encoder.end()), stream(begun + b"data: [DONE]\n\n"))
-    assert await text_of(server.url, framing, client=client) == "Hello"
+    server = serve(stream(begun + b"data: [DONE]\n\n"))
     with pytest.raises(IncompleteStreamError, match="before its answer was complete") as caught:
-        await text_of(server.url, framing, client=client)
+        await text_of(server.url, FRAMINGS["chat"], client=client)
     assert caught.value.text == "Hello"
 
 
@@ -69,7 +70,7 @@ async def test_without_an_end_marker_a_clean_end_is_the_end(serve, client, frami
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), *FRAMINGS.values()])
 @pytest.mark.parametrize("end", ["clean", "cut"])
 async def test_nothing_is_lost_or_doubled_where_the_server_replays(serve, client, framing, end):
     events = numbered(framing, CHUNKS)

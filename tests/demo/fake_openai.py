@@ -44,7 +44,8 @@ async def awkward():
     for text in AWKWARD:
         yield event(chunk(text))
         await asyncio.sleep(0)
-    yield event(FINISH) + event("[DONE]")
+    yield event(chunk("", finish_reason="stop"))
+    yield event("[DONE]")
 
 
 async def without_done():
