@@ -14,18 +14,22 @@ from sse_asgi.errors import (
     StreamRefusedError,
 )
 from sse_asgi.middleware import EventStreamMiddleware
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.shutdown import Shutdown
-from sse_asgi.stream.transcript import Outcome, Transcript
+from sse_asgi.shutdown.shutdown import Shutdown
+from sse_asgi.source.request import Request
+from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent, ServerSentEvent
-from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
+from sse_asgi.wire.framing import Encoder, Framing, JSONFraming, TextFraming
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Finish, Part, Reasoning, ToolCall, Usage
 
 __all__ = [
+    "Encoder",
     "EventStream",
     "EventStreamDecoder",
     "EventStreamMiddleware",
     "EventTooLargeError",
+    "Finish",
     "Framing",
     "FramingError",
     "IncompleteStreamError",
@@ -33,6 +37,8 @@ __all__ = [
     "JSONFraming",
     "MessageEvent",
     "Outcome",
+    "Part",
+    "Reasoning",
     "Request",
     "RequestTooLargeError",
     "SSEError",
@@ -43,5 +49,7 @@ __all__ = [
     "StreamLostError",
     "StreamRefusedError",
     "TextFraming",
+    "ToolCall",
     "Transcript",
+    "Usage",
 ]

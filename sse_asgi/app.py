@@ -3,10 +3,10 @@
 from collections.abc import Awaitable
 from contextvars import Context
 
-from sse_asgi.stream.asgi import Receive, Scope, Send
-from sse_asgi.stream.context import ContextOpener
+from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.source.context import ContextOpener
+from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import (
-    DescribeError,
     HeadersInput,
     OnChunk,
     OnComplete,
@@ -14,11 +14,11 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.run import respond
-from sse_asgi.stream.shutdown import DEFAULT, Shutdown
-from sse_asgi.stream.source import Source, SourceOpener
-from sse_asgi.wire.framing import Framing, TextFraming
+from sse_asgi.source.request import Request
+from sse_asgi.stream.response import respond
+from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
+from sse_asgi.source.source import Source, SourceOpener
+from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
 
 class EventStream:
@@ -80,13 +80,15 @@ class EventStream:
         describe_error: DescribeError | None = None,
         context: Context | None = None,
     ) -> None:
+        framing = check_framing(framing)
+        self.__name__ = getattr(source, "__name__", type(self).__name__)  # routers ask for it
         self._opener = SourceOpener(source) if context is None else ContextOpener(source, context)
         self.options = Options(
             framing=framing,
             on_chunk=on_chunk,
             on_complete=on_complete,
             status=status,
-            headers=make_headers(headers),
+            headers=make_headers(headers, framing.headers),
             heartbeat=heartbeat,
             send_timeout=send_timeout,
             cleanup_timeout=cleanup_timeout,

@@ -17,8 +17,8 @@ except ImportError:
     ) from None
 
 from sse_asgi.app import EventStream
-from sse_asgi.stream.asgi import Message, Receive, Scope, Send
-from sse_asgi.stream.source import Source
+from sse_asgi.asgi import Message, Receive, Scope, Send
+from sse_asgi.source.source import Source
 
 _OPTIONS: Final = list(inspect.signature(EventStream).parameters)[1:]
 _ABSENT: Final[Any] = object()

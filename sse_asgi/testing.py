@@ -15,9 +15,9 @@ from urllib.parse import quote, unquote
 import anyio
 
 from sse_asgi.errors import StreamRefusedError
-from sse_asgi.stream.asgi import ASGIApp, Message, Scope
-from sse_asgi.stream.loops import in_asyncio
-from sse_asgi.stream.request import Headers
+from sse_asgi.asgi import ASGIApp, Message, Scope
+from sse_asgi.host.loops import in_asyncio
+from sse_asgi.source.request import Headers
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming

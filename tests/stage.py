@@ -143,10 +143,12 @@ class Stage:
         text, others, ended = "", [], False
         for message in self.messages[1:]:
             for event in decoder.feed(message["body"]):
+                if event.type != "message":
+                    others.append(event)
+                    continue
                 piece = unframe(event)
                 ended = ended or piece is None
                 text += piece or ""
-                others += [event] if event.type != "message" else []
         return text, others, ended
 
 

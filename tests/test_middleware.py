@@ -21,7 +21,7 @@ from sse_asgi import (
     ServerSentEvent,
     Shutdown,
 )
-from sse_asgi.stream.ending import FINAL_GRACE
+from sse_asgi.stream.lifecycle import FINAL_GRACE
 from tests.sources import cleaning_up
 from tests.stage import living_tasks
 from tests.stream.peer import BODY, PATIENCE, START, Block, Peer, Record, soon
@@ -625,8 +625,8 @@ async def test_transcript_holds_the_text_of_the_events():
 
 async def test_text_is_read_through_the_framing():
     framing = JSONFraming()
-    encode = framing.encoder()
-    endpoint = Endpoint(encode("a\r\nb"), encode("\r"), framing.end())
+    encoder = framing.encoder()
+    endpoint = Endpoint(encoder.text(["a\r\nb"]), encoder.text(["\r"]), encoder.end())
     chunks = []
     _, transcript = await run(endpoint, framing=framing, on_chunk=chunks.append)
     assert transcript.text == "a\r\nb\r"

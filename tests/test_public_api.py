@@ -30,7 +30,7 @@ OPTIONAL = [
 
 def members(value):
     """The public functions, properties and classes that a class defines itself."""
-    for name, member in vars(value).items():
+    for name, member in vars(value).items() if inspect.isclass(value) else ():
         if not name.startswith("_") and (
             inspect.isfunction(member) or isinstance(member, property)
         ):

@@ -387,7 +387,7 @@ def serve_in_thread(backend, shutdown, source_type=Source):
 
 
 def call_in_loop():
-    from sse_asgi.stream.loops import thread_safe_caller
+    from sse_asgi.host.loops import thread_safe_caller
 
     return thread_safe_caller()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sse_asgi.stream.request import Request
+from sse_asgi.source.request import Request
 
 REQUIRED: object = inspect.Parameter.empty
 """Stands for a prompt that has no default."""

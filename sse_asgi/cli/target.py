@@ -13,9 +13,9 @@ from sse_asgi.app import EventStream
 from sse_asgi.cli.errors import CommandError
 from sse_asgi.cli.function import fit, parameters_of
 from sse_asgi.cli.prompted import PromptedStream
-from sse_asgi.stream.asgi import ASGIApp
-from sse_asgi.stream.shutdown import Shutdown
-from sse_asgi.stream.source import Source, is_iterable
+from sse_asgi.asgi import ASGIApp
+from sse_asgi.shutdown.shutdown import Shutdown
+from sse_asgi.source.source import Source, is_iterable
 
 GRACE = 1.0
 """Seconds that open streams get to end by themselves when the command is stopped."""

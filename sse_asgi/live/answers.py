@@ -9,12 +9,12 @@ from sse_asgi.errors import LogUnavailableError
 from sse_asgi.live.frames import StoredEvents, encoder, first_frame, has_seen_all, position_of
 from sse_asgi.live.log import Head
 from sse_asgi.live.viewing import Viewing, owner_of
-from sse_asgi.stream.asgi import Receive, Scope, Send
+from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.stream.request import Request
+from sse_asgi.source.request import Request
 from sse_asgi.stream.run import respond
-from sse_asgi.stream.source import SourceOpener
+from sse_asgi.source.source import SourceOpener
 
 Authorize = Callable[[Scope, str, str | None], Awaitable[bool] | bool]
 Stop = Callable[[str, Head], Awaitable[bool]]

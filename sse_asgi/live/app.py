@@ -26,9 +26,9 @@ from sse_asgi.live.producer import Producer
 from sse_asgi.live.running import Running
 from sse_asgi.live.tail import Tails
 from sse_asgi.live.viewing import EVENT_BYTES, Viewing, check_id
-from sse_asgi.stream.asgi import Receive, Scope, Send
+from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import (
-    DescribeError,
     HeadersInput,
     OnChunk,
     OnComplete,
@@ -36,7 +36,7 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import complete_lifespan
-from sse_asgi.stream.shutdown import DEFAULT, Shutdown
+from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent

@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, cast
 
-from sse_asgi.stream.asgi import Message
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunks, Source, SourceOpener, is_iterable
+from sse_asgi.asgi import Message
+from sse_asgi.source.request import Request
+from sse_asgi.source.source import Chunks, Source, SourceOpener, is_iterable
 
 LiveSource = Source | Callable[[], Chunks | Awaitable[Chunks]]
 

@@ -26,7 +26,7 @@ from sse_asgi.live.writer import Writer
 from sse_asgi.stream.ending import error_event as failure_event
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import frame_of
-from sse_asgi.stream.source import SourceOpener, Stepper
+from sse_asgi.source.source import SourceOpener, Stepper
 from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
 
 _TURNS: Final = 16

@@ -4,18 +4,27 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, cast
 
-from sse_asgi.stream.asgi import Message
-from sse_asgi.stream.shutdown import DEFAULT, Shutdown
-from sse_asgi.stream.source import check_takes_one
+from sse_asgi.asgi import Message
+from sse_asgi.callables import check_takes
+from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
+from sse_asgi.source.request import Request
+from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing, check_framing
 
-OnChunk = Callable[[str], Awaitable[object] | object]
-OnComplete = Callable[[Transcript], Awaitable[object] | object]
-DescribeError = Callable[[BaseException], str]
+OnChunk = (
+    Callable[[str], Awaitable[object] | object]
+    | Callable[[str, Request], Awaitable[object] | object]
+)
+OnComplete = (
+    Callable[[Transcript], Awaitable[object] | object]
+    | Callable[[Transcript, Request], Awaitable[object] | object]
+)
 HeadersInput = Mapping[str, str] | Iterable[tuple[str, str]]
 
 DEFAULT_HEADERS: Final = (
@@ -26,9 +35,9 @@ DEFAULT_HEADERS: Final = (
 )
 
 _HOOKS: Final = {
-    "on_chunk": "the chunk",
-    "on_complete": "the Transcript",
-    "describe_error": "the exception",
+    "on_chunk": ("the chunk", "the Request"),
+    "on_complete": ("the Transcript", "the Request"),
+    "describe_error": ("the exception",),
 }
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but HTAB: RFC 9110, 5.5
@@ -58,6 +67,7 @@ class Options:
     max_body_size: int = 1_048_576
     shutdown: Shutdown | None = DEFAULT
     describe_error: DescribeError | None = None
+    _takes: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_framing(self.framing)
@@ -76,6 +86,27 @@ class Options:
         if self.shutdown is not None and not isinstance(self.shutdown, Shutdown):
             raise _wrong_type("shutdown", self.shutdown, "a Shutdown or None")
 
+    def chunk_hook(self, request: Request) -> Callable[[str], object] | None:
+        """Return `on_chunk` as a function of the chunk alone."""
+        on_chunk = cast("Callable[..., object] | None", self.on_chunk)
+        if on_chunk is None or self._takes["on_chunk"] == 1:
+            return on_chunk
+        return lambda chunk: on_chunk(chunk, request)
+
+    def call_on_complete(self, transcript: Transcript, request: Request) -> object:
+        """Call `on_complete`, with the request if it takes a second argument."""
+        on_complete = cast("Callable[..., object]", self.on_complete)
+        if self._takes["on_complete"] == 1:
+            return on_complete(transcript)
+        return on_complete(transcript, request)
+
+    def with_start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> "Options":
+        """Return the same options with another start of the response, which is not checked."""
+        options = copy(self)
+        object.__setattr__(options, "status", status)
+        object.__setattr__(options, "headers", headers)
+        return options
+
     def start_message(self) -> Message:
         """Return what starts a response: a new one each time, for middleware may change it."""
         return {
@@ -85,25 +116,41 @@ class Options:
         }
 
     def _check_hooks(self) -> None:
-        for name, argument in _HOOKS.items():
+        takes: dict[str, int] = {}
+        for name, arguments in _HOOKS.items():
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise _wrong_type(name, value, "a callable or None")
             if value is not None:
-                check_takes_one(value, name, argument)
+                takes[name] = check_takes(value, name, *arguments)
+        object.__setattr__(self, "_takes", takes)
         if inspect.iscoroutinefunction(self.describe_error):
             raise _wrong_type("describe_error", self.describe_error, "a sync function or None")
 
 
-def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...]:
+def make_headers(
+    headers: HeadersInput | None, demanded: Mapping[str, str] = MappingProxyType({})
+) -> tuple[tuple[bytes, bytes], ...]:
     """Return the response's header fields: the defaults, but for those that the user sets.
+
+    Args:
+        headers: What the user sets.
+        demanded: What the framing demands; it replaces a default, and the user's replaces it.
 
     Raises:
         TypeError: A name or value is no string.
         ValueError: A name or value that HTTP does not allow (RFC 9110, 5.1 and 5.5), or one
             that belongs to the server alone.
     """
-    pairs: Iterable[object] = () if headers is None else headers
+    own = _checked(() if headers is None else headers)
+    names = {name for name, _ in own}
+    own = [*(field for field in _checked(demanded) if field[0] not in names), *own]
+    names = {name for name, _ in own}
+    return (*(field for field in DEFAULT_HEADERS if field[0] not in names), *own)
+
+
+def _checked(headers: HeadersInput) -> list[tuple[bytes, bytes]]:
+    pairs: Iterable[object] = headers
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
         raise _wrong_headers(headers)
     if isinstance(headers, Mapping):
@@ -115,8 +162,7 @@ def make_headers(headers: HeadersInput | None) -> tuple[tuple[bytes, bytes], ...
             _logger.warning("the header 'connection' is left out: it belongs to the server")
         else:
             own.append((name, value))
-    names = {name for name, _ in own}
-    return (*(field for field in DEFAULT_HEADERS if field[0] not in names), *own)
+    return own
 
 
 def _check_pair(pair: object) -> tuple[bytes, bytes]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from sse_asgi.stream.asgi import Receive, Scope, Send
+from sse_asgi.asgi import Receive, Scope, Send
 
 
 async def answer_other(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,94 +1,106 @@
 """The outbox: what is ready waits here for a moment, and leaves together.
 
-Text is framed when it leaves, not when it comes: to frame what is ready as one costs a tenth.
+Text is encoded when it leaves, not when it comes: to encode what leaves together as one costs a
+tenth.
 """
 
-from collections.abc import Callable
-from time import monotonic
 from typing import Final
 
+from sse_asgi.wire.framing import Encoder
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Part
+
 MAX_SIZE: Final = 16_384
-"""Characters of text that wait at most, give or take a chunk; framed, up to some 120 KB."""
+"""Characters of text that wait at most, give or take a chunk; encoded, up to some 120 KB."""
 
 FRAME_SIZE: Final = 8
-"""Characters that a chunk's frame adds to it."""
-
-MAX_WAIT: Final = 0.001
-"""Seconds that something ready waits at most for more that is ready too."""
+"""Characters that an event adds to its chunk."""
 
 
 class Outbox:
-    """Chunks and events on their way to `send`.
-
-    Bounded by whoever adds to it, who has everything sent before more is added once `due` has
-    passed, or once `MAX_SIZE` characters are in it.
+    """Chunks, parts and events on their way to `send`. The sender takes them before they are many.
 
     Args:
-        encode: The encoder of the stream's framing.
+        encoder: The encoder of the stream.
+        begun: The stream has begun already, by another's hand.
 
     Attributes:
-        chunks: The text chunks that wait to be framed.
-        frames: What waits and has been framed.
-        due: `MAX_WAIT` after the source went on, on the clock of `time.monotonic`.
+        chunks: The text chunks that wait to be encoded.
+        size: Characters and bytes that wait.
     """
 
-    __slots__ = ("_encode", "_encode_all", "_framed", "chunks", "due", "frames")
+    __slots__ = ("_begun", "_chunks_in_frames", "_encoder", "_frames", "_text", "chunks", "size")
 
-    def __init__(self, encode: Callable[[str], bytes]) -> None:
+    def __init__(self, encoder: Encoder, *, begun: bool = False) -> None:
         self.chunks: list[str] = []
-        self.frames: list[bytes] = []
-        self.due = monotonic() + MAX_WAIT
-        self._framed = 0  # text chunks in the frames
-        self._encode = encode
-        self._encode_all: Callable[[list[str]], bytes] = getattr(encode, "encode_all", _nothing)
+        self.size = 0
+        self._encoder = encoder
+        self._text = encoder.text
+        self._begun = begun
+        self._frames: list[bytes] = []
+        self._chunks_in_frames = 0
 
     def __bool__(self) -> bool:
-        return bool(self.chunks or self.frames)
-
-    def putter(self) -> Callable[[str], None]:
-        """Return what adds a chunk of text; it runs for each, so it is `list.append` at best."""
-        return self.chunks.append if hasattr(self._encode, "encode_all") else self._put_frame_of
+        return bool(self.chunks or self._frames)
 
     def put_event(self, event: bytes) -> None:
-        """Add an encoded event that is no text, or nothing."""
-        self._frame_chunks()
+        """Add an encoded event that the encoder knows nothing of."""
+        self._begin()
+        self._encode_chunks()
         if event:
-            self.frames.append(event)
+            self._frames.append(event)
+            self.size += len(event)
+
+    def put_part(self, part: Part) -> None:
+        """Add a part. Raises what a user's encoder raises."""
+        self._begin()
+        self._encode_chunks()  # first: what the encoder says may depend on it
+        self.put_event(b"" + self._encoder.part(part))
+
+    def put_end(self, outcome: Outcome) -> None:
+        """Add what ends a stream that is complete, or was stopped on request."""
+        self._begin()
+        self._encode_chunks()
+        self.put_event(b"" + self._encoder.end(outcome))
+
+    def put_failure(self, message: str, outcome: Outcome) -> bool:
+        """Add what tells clients that the stream failed; returns whether there is such an event."""
+        self._begin()
+        self._encode_chunks()
+        event = b"" + self._encoder.fail(message, outcome)
+        self.put_event(event)
+        return bool(event)
 
     def take(self) -> tuple[bytes, int]:
         """Empty it: everything as bytes, and how many text chunks that is.
 
-        Raises what a user's `encode_all` raises; the chunks are gone then.
+        Raises what a user's encoder raises; the chunks are gone then.
         """
         chunks = self.chunks
-        if chunks and not self.frames:  # text alone, as nearly always
-            encode_all = self._encode_all
+        self.size = 0
+        if chunks and self._begun and not self._frames:  # text alone, as nearly always
             try:
-                return b"" + encode_all(chunks), len(chunks)
+                return b"" + self._text(chunks), len(chunks)
             finally:
                 chunks.clear()
-        self._frame_chunks()
-        frames, text_chunks = self.frames, self._framed
-        self.frames = []
-        self._framed = 0
-        return frames[0] if len(frames) == 1 else b"".join(frames), text_chunks
+        if chunks:
+            self._begin()
+            self._encode_chunks()
+        frames, text_chunks = self._frames, self._chunks_in_frames
+        self._frames, self._chunks_in_frames = [], 0
+        return b"".join(frames), text_chunks
 
-    def _frame_chunks(self) -> None:
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            if beginning := b"" + self._encoder.begin():
+                self._frames.append(beginning)
+
+    def _encode_chunks(self) -> None:
         if not self.chunks:
             return
         try:
-            self.frames.append(b"" + self._encode_all(self.chunks))
-            self._framed += len(self.chunks)
+            self._frames.append(b"" + self._text(self.chunks))
+            self._chunks_in_frames += len(self.chunks)
         finally:
             self.chunks.clear()
-
-    def _put_frame_of(self, chunk: str) -> None:
-        # A user's encoder may raise. Here that fails the stream, as if the source had.
-        frame = b"" + self._encode(chunk)
-        self._framed += 1
-        if frame:
-            self.frames.append(frame)
-
-
-def _nothing(chunks: list[str]) -> bytes:  # noqa: ARG001 - not called: without `encode_all`
-    return b""  # no chunk waits unframed

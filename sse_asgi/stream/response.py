@@ -1,152 +1,334 @@
 """The way of a chunk, from a source to the server's `send`.
 
-The source steps → the outbox gathers what is ready → the recorder counts and keeps it → the
-framing makes it bytes → `send`. `Response.produce` is the first half of that way, `flush` the
-second. When one follows the other depends on the event loop: `on_asyncio` and `on_trio`.
+The source gives a chunk → the recorder counts and keeps it → the framing encodes it → `send`. The
+server's task steps the source, and awaits `send` itself when chunks come one by one.
+
+Chunks that are ready together leave together. The loop sees in hindsight that the source has not
+waited: a chunk comes at once after a send. From then on the loop gathers chunks, and puts a callback
+into the event loop's queue. The callback runs as soon as the server's task waits, so when the source
+waits, and has a background task send all that is ready. No chunk waits for a later one.
 """
 
-from abc import abstractmethod
-from collections.abc import AsyncIterable, Iterable, Mapping
-from inspect import isawaitable
-from time import monotonic
+import contextlib
+import logging
+import time
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from sse_asgi.stream.ending import Ending, LineT
+import anyio
+import anyio.lowlevel
+
+from sse_asgi.asgi import Message, Receive, Send
+from sse_asgi.host.host import Handle
+from sse_asgi.source.request import Request
+from sse_asgi.source.source import SourceOpener, Stepper
+from sse_asgi.stream.chunk import encode_event
+from sse_asgi.stream.lifecycle import Cause, Phase
+from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
-from sse_asgi.stream.request import Request
-from sse_asgi.stream.source import Chunk, SourceOpener, Stepper
-from sse_asgi.stream.transcript import Outcome
-from sse_asgi.wire.events import ServerSentEvent
+from sse_asgi.stream.stream import Stream
+from sse_asgi.stream.watch import watch
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Part
+
+AT_ONCE: Final = 0.000_05
+"""Seconds after a send within which a chunk has come without the source having waited for it."""
+
+MAX_WAIT: Final = 0.001
+"""Seconds for which chunks are gathered while the source does not wait."""
+
+PROBE: Final = 8
+"""Sends after which the loop looks again whether the source waits between its chunks."""
+
+THREADS_TURN: Final = 0.000_05
+"""Seconds for which a source that never waits leaves the interpreter to other threads."""
+
+CONTINUE_TIMEOUT: Final = 1.0
+"""Seconds that a client may take to send a body once it is asked for it; then the stream starts."""
+
+_logger = logging.getLogger("sse_asgi")
 
 
-class Response(Ending[LineT]):
+def respond(
+    opener: SourceOpener, options: Options, request: Request, receive: Receive, send: Send
+) -> Awaitable[None]:
+    """Answer one request with a stream."""
+    response = Response(opener, options, request, receive, send)
+    return response.host.live(response.run)
+
+
+class Response(Stream):
     """The response to one request, made by one source."""
 
-    source: Stepper
-    started = False
-    outbox_type: type[Outbox] = Outbox
+    # Most streams leave these as they are, so they cost each of them nothing.
+    _source: Stepper | None = None
+    _armed: Handle | None = None
+    _cancellation: tuple[BaseException, bool] | None = None
+    _body_begun = False
+    _sends = 0
 
-    def __init__(self, opener: SourceOpener, request: Request) -> None:
-        self.request = request
-        self.outbox = self.outbox_type(self.options.framing.encoder())
+    def __init__(
+        self,
+        opener: SourceOpener,
+        options: Options,
+        request: Request,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        super().__init__(options, request, send)
+        self.outbox = Outbox(options.framing.encoder())
         self._opener = opener
+        self._receive = receive
+        self._must_start = not options.prefetch  # the headers wait for no chunk
 
-    @property
-    def http2(self) -> bool:
-        """Whether the connection is one of HTTP/2."""
-        return bool(self.request.scope.get("http_version") == "2")
-
-    @abstractmethod
-    async def pause(self) -> None:
-        """Send what is ready, let others run, and let a cancellation in."""
-
-    @abstractmethod
-    def source_must_know(self) -> bool:
-        """Tell whether a cancellation that has come is news to the source.
-
-        It is not, if it is this stream's own stop. Else it comes from a timeout or a task group of
-        the source's own, or from whoever cancels the whole task.
-        """
-
-    async def produce(self) -> None:
-        """Step the source from its opening to its end; everything a source is runs in here."""
-        on_chunk, outbox = self.options.on_chunk, self.outbox
-        record, put = self.recorder.fresh.append, outbox.putter()
-        size = 0  # of what came since the last pause; there may be less in the outbox
-        source = self.source = Stepper(await self._opener.open(self.request))
+    async def run(self) -> None:
+        """Live: from the first step of the source to the report of the end."""
+        self.enter_shutdown()
         try:
-            while True:
-                try:
-                    chunk = await source.step()
-                except StopAsyncIteration:
-                    break
-                if isinstance(chunk, str):
-                    record(chunk)
-                    if on_chunk is not None:
-                        self.recorder.note()  # the time of the first, before the hook's own
-                        await source.tell(on_chunk, chunk, self.source_must_know)
-                    put(chunk)
-                    size += len(chunk) + FRAME_SIZE
-                else:
-                    event = frame_of(chunk)
-                    outbox.put_event(event)
-                    size += len(event)
-                if monotonic() >= outbox.due or size >= MAX_SIZE:
-                    size = 0
-                    await self.pause()
-                if self.outcome is not None:  # the line is lost, or the source ignored its stop
-                    break
-        except Exception as error:
-            self.settle(Outcome.FAILED, error)  # now: the clean-up may raise another
+            self._arm()
+            await self._produce()
+            if not self.ends_elsewhere:
+                await self.end()
+        except GeneratorExit:
+            self.close_without_loop()
             raise
         finally:
-            await self.close_source()
+            if not self.ends_elsewhere:
+                self.close()
+        await self.host.raise_cancellation()
+        self._raise_early_failure()
 
-    async def close_source(self) -> None:
-        """Close the source, which has `cleanup_timeout` seconds for that."""
-        self.bound_cleanup()
-        await self.source.close()
+    # The source
 
-    async def flush(self) -> None:
-        """Send what is ready; the first time also the headers. A failure ends the stream."""
-        body, text_chunks = self.take_ready()
-        if not body and (self.started or self.options.prefetch):
-            self.line.text_chunks += text_chunks  # the framing made nothing of them
-            return
-        if not self.started:
-            await self._start(or_stop=True)
-        if not self.line.given_up:
-            # Some servers hold the headers back until the body begins, if only with nothing.
-            message = {"type": "http.response.body", "body": body, "more_body": True}
-            await self.line.transmit(message, text_chunks, or_stop=True)
+    async def _produce(self) -> None:
+        """Step the source from its opening to its close, and send what it gives."""
+        host, lifecycle, sender, outbox = self.host, self.lifecycle, self.sender, self.outbox
+        record, clock = self.recorder.take, host.clock
+        on_chunk = self.options.chunk_hook(self.request)
+        with host.work():
+            try:
+                source = self._source = Stepper(await self._opener.open(self.request))
+                while lifecycle.phase is Phase.RUNNING:
+                    try:
+                        chunk = await source.step()
+                    except StopAsyncIteration:
+                        break
+                    if isinstance(chunk, str):
+                        record(chunk)
+                        if on_chunk is not None:
+                            await self._call_on_chunk(on_chunk, source, chunk)
+                        outbox.chunks.append(chunk)
+                        outbox.size += len(chunk) + FRAME_SIZE
+                    elif chunk is not None:
+                        self._put_other(chunk)
+                    if lifecycle.phase is not Phase.RUNNING:  # the source ignores its stop
+                        break
+                    if self._gathers():
+                        if outbox.size >= MAX_SIZE or clock() >= self._due:
+                            await self._pause(source)
+                    elif (message := self.next_message()) is not None:
+                        await sender.send(message)
+                        if sender.interrupted is not None:
+                            await self._tell_source(source)
+            except BaseException as error:
+                self._source_raised(error)
+            await self._close_source()
+        self._judge_cancellation()
 
-    async def conclude(self) -> None:
-        """Say the last words and close the body, if anybody is there to hear them."""
-        failed_early = self.options.prefetch and not self.started and self.error is not None
-        if self.line.given_up or (failed_early and not self.outbox):
-            return
-        body, text_chunks = self.take_ready()
-        words = self.last_words()
-        if not self.started:
-            await self._start()
-        await self.send_last(body + words, text_chunks)
-
-    def take_ready(self) -> tuple[bytes, int]:
-        """Take what is ready, through recorder and framing: its bytes, and its text chunks."""
-        recorder = self.recorder
-        if len(recorder.fresh) >= recorder.enough:
-            recorder.note()
+    async def _call_on_chunk(
+        self, on_chunk: Callable[[str], object], source: Stepper, chunk: str
+    ) -> None:
         try:
-            return self.outbox.take()
-        except Exception as error:  # noqa: BLE001 - a user's framing; it fails the stream
-            if self.settle(Outcome.FAILED, error) and not self.concluding:
-                self.cancel_work()
-            return b"", 0
+            await source.tell(on_chunk, chunk, self._is_for_source)
+        except Exception as error:
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+            raise
 
-    async def _start(self, *, or_stop: bool = False) -> None:
-        self.started = True
-        await self.line.transmit(self.options.start_message(), or_stop=or_stop)
-        self.line.open = not self.line.given_up
+    def _put_other(self, chunk: object) -> None:
+        if isinstance(chunk, Part):
+            self.recorder.take_part(chunk)
+            self.outbox.put_part(chunk)
+        else:
+            self.outbox.put_event(encode_event(chunk))
+
+    async def _tell_source(self, source: Stepper) -> None:
+        """Raise in the source, at its `yield`, a cancellation that has cut a send.
+
+        A timeout or a task group around a `yield` of the source cancels the server's task wherever it
+        waits. Nobody knows whether the message arrived, so the stream cannot go on.
+        """
+        error, self.sender.interrupted = self.sender.interrupted, None
+        if error is not None:
+            source.throw_next(error)
+        with contextlib.suppress(StopAsyncIteration):
+            await source.step()
+        raise RuntimeError(
+            "a timeout or task group around a yield of the source has cancelled a send: the client "
+            "may lack that message; put timeouts around what the source awaits, not around a yield"
+        )
+
+    def _is_for_source(self) -> bool:
+        """Tell whether a cancellation at an await of ours is to be raised in the source."""
+        return self.lifecycle.phase is Phase.RUNNING and self.host.is_cancelled()
+
+    def _source_raised(self, error: BaseException) -> None:
+        """Settle the outcome by what the source, or a hook or the framing, has raised."""
+        was_running = self.lifecycle.end_running()
+        if isinstance(error, GeneratorExit):
+            raise error
+        if isinstance(error, self.host.cancelled):
+            self._cancellation = error, was_running
+        elif self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE):
+            pass
+        elif error is not self.lifecycle.error and isinstance(error, Exception):
+            self.lifecycle.add_error(error)
+            _logger.error("a source raised while it was being closed", exc_info=error)
+
+    def _judge_cancellation(self) -> None:
+        """Settle the outcome by a cancellation that came out of the source, which is closed now."""
+        if self._cancellation is None:
+            return
+        (error, was_running), self._cancellation = self._cancellation, None
+        if self.host.is_cancelled():  # else a scope of the source's own has taken it back
+            self.host.keep(error)
+            self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        elif was_running:  # nobody has cancelled this task: the source awaited what was cancelled
+            self.lifecycle.settle(Outcome.FAILED, _as_failure(error), by=Cause.SOURCE)
+        del error  # its traceback holds this stream
+
+    async def _close_source(self) -> None:
+        self.lifecycle.end_running()
+        if self._source is None or self._source.has_ended:
+            return
+        self.lifecycle.begin_cleanup()
+        try:
+            await self._source.close(self.host.cleanup)
+        except BaseException as error:
+            self._source_raised(error)
+
+    # Gathering
+
+    def _gathers(self) -> bool:
+        """Tell whether the newest chunk is to leave with later ones: the source has not waited."""
+        if self._armed is not None or self.sender.task is not None:
+            return True
+        if self.has_started and self.host.clock() - self.sender.last >= AT_ONCE:
+            return False
+        self._arm()
+        return True
+
+    def _arm(self) -> None:
+        """Have `_task_waits` called as soon as the server's task waits."""
+        self._armed = self.host.call_soon(self._task_waits)
+        self._due = self.host.clock() + MAX_WAIT
+
+    def _task_waits(self) -> None:
+        self._armed = None
+        if not self.is_watched:
+            self.start_watching()
+        if self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED):
+            return
+        if self.sender.task is None:
+            if self.outbox or self._must_start:
+                asks = self._must_start and self.request.expects_continue
+                self.sender.start_background(self._have_body_asked_for if asks else None)
+            else:
+                self.sender.drained()
+
+    def next_message(self) -> Message | None:
+        """Return what is to be sent next: what is ready, or first the start of the response."""
+        if not self.has_started:
+            if not (self._must_start or self.outbox):
+                return None
+            self.has_started, self._must_start = True, False
+            return self.options.start_message()
+        try:
+            body, text_chunks = self.outbox.take()
+        except Exception as error:
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
+            raise
+        self.recorder.sent_chunks += text_chunks
+        self._sends += 1
+        if self._sends % PROBE == 0 or not body:
+            self._probe()
+        if not self._body_begun:  # some servers hold the headers back until then
+            self._body_begun = self.sender.open = True
+        elif not body:
+            return None
+        return {"type": "http.response.body", "body": body, "more_body": True}
+
+    def _probe(self) -> None:
+        if self._armed is None and self.sender.task is None:
+            self._arm()
+
+    async def _pause(self, source: Stepper) -> None:
+        """Have everything sent, let others run, and let a cancellation in."""
+        # A server's own threads need the interpreter to bring in other requests. A source that never
+        # waits would leave it to them every 5 ms at best.
+        time.sleep(THREADS_TURN)  # noqa: ASYNC251
+        if not source.is_to_learn:  # that must not wait for a slow client
+            await source.wait(self.sender.next_drained(), self._is_for_source)
+        if self._armed is None and self.sender.task is None:
+            self._arm()
+
+    async def _have_body_asked_for(self) -> None:
+        """Let the server ask for a body that its client holds back: after the start none does.
+
+        It asks when the watcher first calls `receive`. A server that does so in a thread of its own
+        has surely asked once an answer comes; that is waited for only if the source waits for it.
+        """
+        await anyio.lowlevel.checkpoint()
+        if self.request.is_awaited:
+            with anyio.move_on_after(CONTINUE_TIMEOUT):
+                await self.request.begun()
+
+    # The client, and the end
+
+    def cancel(self) -> None:
+        """Cancel what the server's task awaits."""
+        self.host.cancel_work()
+
+    async def watch(self) -> None:
+        """Return when the client has left; raises what `receive` raises."""
+        await watch(self._receive, self.request)
+
+    async def send_last_message(self) -> None:
+        """End the body; raises what `send` raises."""
+        failed_early = self.options.prefetch and not self.has_started and self.lifecycle.error
+        if failed_early and not self.outbox:
+            return
+        body = self.final_body()
+        if self._armed is None and not self.is_watched:
+            self._arm()  # so that the client is watched if this takes a while
+        if not self.has_started:
+            self.has_started = True
+            await self.sender.transmit(self.options.start_message())
+        await self.finish_body(body)
+
+    def _raise_early_failure(self) -> None:
+        """Raise what failed the stream before its response started: the server can answer it."""
+        error, self.lifecycle.error = self.lifecycle.error, None
+        if error is None:
+            return
+        try:
+            if not self.has_started or not isinstance(error, (Exception, CancelledError)):
+                raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    def close(self) -> None:
+        """Let nothing stop the stream any more, and leave nothing behind."""
+        super().close()
+        if self._armed is not None:
+            self._armed.cancel()
+            self._armed = None
 
 
-def frame_of(chunk: Chunk) -> bytes:
-    """Return the bytes of a chunk that is no text: an event as it is, nothing for `None`."""
-    if chunk is None:
-        return b""
-    if isinstance(chunk, ServerSentEvent):
-        return chunk.encode()
-    raise TypeError(
-        f"the source yielded {type(chunk).__qualname__}; "
-        f"a chunk is a str, a ServerSentEvent or None{_remedy(chunk)}"
-    )
-
-
-def _remedy(chunk: object) -> str:
-    if isinstance(chunk, (bytes, bytearray, memoryview)):
-        return ": yield text, not frames; the framing encodes it"
-    if isinstance(chunk, (Mapping, list, tuple)):
-        return ": encode it with json.dumps, or name its fields in a ServerSentEvent"
-    if isinstance(chunk, (AsyncIterable, Iterable)):
-        return ": yield what it holds, one by one"
-    if isawaitable(chunk):
-        return ": await it first"
-    return ": yield str() of it, if that is what clients are to read"
+def _as_failure(cancelled: BaseException) -> BaseException:
+    """Return a failure for a cancellation that nobody asked for; trio's must not be kept."""
+    if isinstance(cancelled, CancelledError):
+        return cancelled
+    error = RuntimeError("a cancellation came from a scope that is not around the stream")
+    error.__cause__ = cancelled
+    return error

@@ -3,27 +3,13 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Final
 
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Finish, Part, Usage
 
-class Outcome(StrEnum):
-    """How a stream ended, in one word.
-
-    `COMPLETED`: the source ended by itself and everything was handed to the server.
-    `DISCONNECTED`: the client left.
-    `FAILED`: the source, a hook, or the server's `send` raised.
-    `TIMED_OUT`: one `send` took longer than `send_timeout`.
-    `SHUT_DOWN`: the server was told to stop, or cancelled the request.
-    `STOPPED`: a live generation was stopped on request.
-    """
-
-    COMPLETED = "completed"
-    DISCONNECTED = "disconnected"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    SHUT_DOWN = "shut_down"
-    STOPPED = "stopped"
+MAX_NEWEST: Final = 256
+"""Strings that a recorder keeps as they are before it joins them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +26,9 @@ class Transcript:
         started_at: When the request came, in UTC.
         time_to_first_chunk: Seconds from then to the first text chunk; `None` without one.
         duration: Seconds from then to the last byte.
+        parts: What the source yielded besides text, in order; kept with `record=False`, too.
+        usage: The last usage that the source yielded.
+        finish_reason: The reason of the last `Finish` that the source yielded.
     """
 
     text: str
@@ -50,62 +39,61 @@ class Transcript:
     started_at: datetime
     time_to_first_chunk: float | None
     duration: float
-
-
-MAX_PARTS: Final = 256
-"""Chunks that a recorder keeps as they are before it joins them."""
+    parts: tuple[Part, ...] = ()
+    usage: Usage | None = None
+    finish_reason: str | None = None
 
 
 class Recorder:
-    """Counts the text chunks of one stream as they pass, and keeps their text if asked to.
+    """Counts the chunks of one stream as they pass, and keeps their text if asked to.
 
     Attributes:
-        fresh: Takes the chunks: whoever steps a source appends to it. Before they are sent, and
-            if there are enough, `note` is to be called.
-        enough: How many chunks are enough.
-        sent_chunks: How many of them were handed to the server; for the transcript.
+        chunks: How many text chunks have come.
+        sent_chunks: How many of them were handed to the server.
     """
 
-    __slots__ = ("_chunks", "_first", "_joined", "_started", "_started_at", "enough", "fresh",
+    __slots__ = ("_first", "_newest", "_parts", "_started", "_started_at", "_text", "chunks",
                  "sent_chunks")  # fmt: skip
 
     def __init__(self, *, record: bool) -> None:
-        self.fresh: list[str] = []
-        self.enough = 1  # the first is awaited
+        self.chunks = 0
         self.sent_chunks = 0
-        self._joined: list[str] | None = [] if record else None
-        self._chunks = 0  # that are not fresh any more
+        self._text: list[str] | None = [] if record else None
+        self._newest: list[str] = []
+        self._parts: list[Part] = []
         self._first: float | None = None
         self._started_at = time.time()
         self._started = time.monotonic()
 
     def take(self, chunk: str) -> None:
         """Record one text chunk."""
-        self.fresh.append(chunk)
-        self.note()
-
-    def note(self) -> None:
-        """Note the time if these are the first chunks, and make many into few."""
-        if self._first is None and self.fresh:
+        if self._first is None:
             self._first = time.monotonic()
-            self.enough = MAX_PARTS
-        # Small strings are joined in time: each of them takes fifty bytes more than its text.
-        if len(self.fresh) >= MAX_PARTS:
-            self._chunks += len(self.fresh)
-            if self._joined is not None:
-                self._joined.append("".join(self.fresh))
-            self.fresh.clear()
+        self.chunks += 1
+        if self._text is not None:
+            self._newest.append(chunk)
+            if len(self._newest) == MAX_NEWEST:  # a small string takes fifty bytes beside its text
+                self._text.append("".join(self._newest))
+                self._newest.clear()
+
+    def take_part(self, part: Part) -> None:
+        """Record one part."""
+        self._parts.append(part)
 
     def transcript(self, outcome: Outcome, error: BaseException | None) -> Transcript:
         """Return the record as it stands now."""
-        self.note()
+        usages = [part for part in self._parts if isinstance(part, Usage)]
+        reasons = [part.reason for part in self._parts if isinstance(part, Finish)]
         return Transcript(
-            text="" if self._joined is None else "".join((*self._joined, *self.fresh)),
+            text="" if self._text is None else "".join((*self._text, *self._newest)),
             outcome=outcome,
-            chunks=self._chunks + len(self.fresh),
+            chunks=self.chunks,
             sent_chunks=self.sent_chunks,
             error=error,
             started_at=datetime.fromtimestamp(self._started_at, UTC),
             time_to_first_chunk=None if self._first is None else self._first - self._started,
             duration=time.monotonic() - self._started,
+            parts=tuple(self._parts),
+            usage=usages[-1] if usages else None,
+            finish_reason=reasons[-1] if reasons else None,
         )

@@ -4,8 +4,8 @@ from typing import Final
 
 import anyio
 
-from sse_asgi.stream.asgi import Receive
-from sse_asgi.stream.request import Request
+from sse_asgi.asgi import Receive
+from sse_asgi.source.request import Request
 
 MAX_REPEATS: Final = 8
 """Messages after the end of the body that are read before the server counts as broken."""

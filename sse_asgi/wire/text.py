@@ -1,11 +1,11 @@
-"""From events to the whole text."""
+"""From events to the whole text, and to the parts beside it."""
 
-import json
-from typing import Any, cast
+from copy import deepcopy
 
 from sse_asgi.errors import IncompleteStreamError, StreamFailedError
 from sse_asgi.wire.events import MessageEvent
-from sse_asgi.wire.framing import Framing, check_framing
+from sse_asgi.wire.framing import Decode, Framing, Item, check_framing, has_end, items_of
+from sse_asgi.wire.parts import Finish, Part, Usage
 
 
 class TextCollector:
@@ -14,52 +14,80 @@ class TextCollector:
     Args:
         framing: How the stream's text travels.
 
+    Attributes:
+        has_end_marker: The stream is complete only when its end has come.
+        started: An event has come.
+
     Raises:
         TypeError: It is no framing.
     """
 
     def __init__(self, framing: Framing) -> None:
         self._decode = check_framing(framing).decoder()
-        self._parts: list[str] = []
+        self._items: list[str | Part] = []
         self._id = ""
-        self._confirmed = 0  # parts that the id covers
-        self.has_end_marker = bool(framing.end())
+        self._confirmed = 0  # items that the id covers
+        self._decode_from_id: Decode | None = None  # as it was then; None: as it is now
+        self.has_end_marker = has_end(framing)
         self.started = False
 
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self._parts)
+        return "".join(item for item in self._items if isinstance(item, str))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts so far, in order."""
+        return tuple(item for item in self._items if not isinstance(item, str))
+
+    @property
+    def usage(self) -> Usage | None:
+        """The last usage that came."""
+        usages = [part for part in self.parts if isinstance(part, Usage)]
+        return usages[-1] if usages else None
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the model stopped, as the last `Finish` has it."""
+        return next(
+            (part.reason for part in reversed(self.parts) if isinstance(part, Finish)), None
+        )
 
     def add(self, event: MessageEvent) -> bool:
         """Take the next event, and tell whether it ends the stream.
 
         Raises:
-            StreamFailedError: It is of type "error".
-            FramingError: Its data is not what the framing sends.
+            StreamFailedError: It tells of a failure.
+            IncompleteStreamError: It ends the stream before what makes a stream complete has come.
+            FramingError: It is not what the framing sends.
         """
         self.started = True
-        if event.type == "error":
-            raise StreamFailedError(error_message(event.data), text=self.text)
-        text = self._decode(event)
-        if text is None:
-            return True
-        self._parts.append(text)
-        if event.last_event_id != self._id:
+        is_confirmed = event.last_event_id != self._id
+        if not is_confirmed and self._decode_from_id is None:
+            self._decode_from_id = _copy(self._decode)
+        for item in items_of(self._read(event)):
+            if item is None:
+                return True
+            self._items.append(item)
+        if is_confirmed:
             self.confirm(event.last_event_id)
         return False
 
     def confirm(self, last_event_id: str) -> None:
-        """Note that an id came, and that it covers all the text so far."""
+        """Note that an id came, and that it covers everything so far."""
         self._id = last_event_id
-        self._confirmed = len(self._parts)
+        self._confirmed = len(self._items)
+        self._decode_from_id = None
 
     def rewind(self) -> None:
-        """Forget the text that a server which resumes after the last id gives again.
+        """Forget what a server which resumes after the last id gives again.
 
-        That is the text of events without an id of their own, after that id came.
+        That is the text, and the parts, of events without an id of their own, after that id came.
         """
-        del self._parts[self._confirmed :]
+        del self._items[self._confirmed :]
+        self._decode = self._decode_from_id or self._decode
+        self._decode_from_id = None
 
     def incomplete(self, reason: str) -> IncompleteStreamError:
         """Return the error of a stream that has ended without its end marker."""
@@ -68,17 +96,18 @@ class TextCollector:
             f"{reason}; {len(text)} characters had come: they are the error's `text`", text=text
         )
 
+    def _read(self, event: MessageEvent) -> Item | tuple[Item, ...]:
+        try:
+            return self._decode(event)
+        except StreamFailedError as error:
+            raise StreamFailedError(error.message, text=self.text) from error
+        except IncompleteStreamError as error:
+            raise self.incomplete(str(error)) from error
 
-def error_message(data: str) -> str:
-    """Return what the data of an `error` event says to a person."""
+
+def _copy(decode: Decode) -> Decode:
+    """Copy a decoder with its state. One that cannot be copied is taken to have none."""
     try:
-        value: Any = json.loads(data)
-    except (ValueError, RecursionError):
-        return data
-    for name in ("message", "error"):
-        found = cast("dict[str, Any]", value).get(name) if isinstance(value, dict) else None
-        if isinstance(found, dict):
-            found = cast("dict[str, Any]", found).get("message")
-        if isinstance(found, str):
-            return found
-    return data
+        return deepcopy(decode)
+    except Exception:  # noqa: BLE001 - whatever a user's class does
+        return decode

@@ -5,7 +5,7 @@ import os
 import anyio
 
 from sse_asgi import Outcome
-from sse_asgi.stream.shutdown import DEFAULT
+from sse_asgi.shutdown.shutdown import DEFAULT
 from tests.sources import Run
 
 DEFAULT.grace = float(os.environ["SSE_TEST_GRACE"])  # the examples keep the default of 5 s

@@ -159,7 +159,7 @@ class Peer:
     def text(self):
         """What the client reads of the source's text."""
         decode = TextFraming().decoder()
-        return "".join(decode(event) or "" for event in self.events)
+        return "".join(decode(event) or "" for event in self.events if event.type == "message")
 
     # The test
 

@@ -232,17 +232,27 @@ class TestClosedCoroutine:
     async def test_sends_nothing_and_leaves_nothing_unawaited(self, where, hook):
         calls, cleaned = [], []
 
-        async def source(request):
-            try:
-                yield "a"
-                await asyncio.sleep(PATIENCE)
-            finally:
-                cleaned.append(1)
+        class Source:
+            """No generator: CPython before 3.13 does not close one that is awaited."""
+
+            def __init__(self, request):
+                self.chunks = ["a"]
+
+            def __aiter__(self):
+                return self
+
+            async def __anext__(self):
+                if self.chunks:
+                    return self.chunks.pop()
+                try:
+                    await asyncio.sleep(PATIENCE)
+                finally:
+                    cleaned.append(1)
 
         async def async_hook(transcript):
             await asyncio.sleep(0)
 
-        app = EventStream(source, on_complete=async_hook if hook == "async" else calls.append)
+        app = EventStream(Source, on_complete=async_hook if hook == "async" else calls.append)
         before = asyncio.all_tasks()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -7,8 +7,9 @@ import anyio
 import pytest
 
 from sse_asgi import EventStream, Outcome, TextFraming
-from sse_asgi.stream.line import KEEP_ALIVE
+from sse_asgi.stream.sender import KEEP_ALIVE
 from tests.sources import cleaning_up
+from sse_asgi.wire.text_framing import TextEncoder
 from tests.stream.peer import BODY, PATIENCE, Block, Peer, Record, logged_errors, soon
 
 pytestmark = pytest.mark.anyio
@@ -36,16 +37,13 @@ class TestKeepAlive:
             assert silence >= 0.03 - 0.002
 
     async def test_goes_out_while_the_framing_makes_nothing_of_chunks(self):
+        class MuteEncoder(TextEncoder):
+            def text(self, chunks):
+                return b""
+
         class Framing(TextFraming):
             def encoder(self):
-                class Encoder:
-                    def __call__(self, chunk):
-                        return b""
-
-                    def encode_all(self, chunks):
-                        return b""
-
-                return Encoder()
+                return MuteEncoder(self.done)
 
         async def source(request):
             while not keep_alives(peer):

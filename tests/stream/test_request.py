@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 
 from sse_asgi import Outcome, Request, RequestTooLargeError
-from sse_asgi.stream.request import Headers
+from sse_asgi.source.request import Headers
 from tests.stream.peer import DISCONNECT, PATIENCE, Peer, http_scope, run
 
 pytestmark = pytest.mark.anyio

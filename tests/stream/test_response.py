@@ -12,8 +12,9 @@ import anyio.lowlevel
 import pytest
 
 from sse_asgi import EventStream, JSONFraming, Outcome, ServerSentEvent, TextFraming
-from sse_asgi.stream.ending import FINAL_GRACE
+from sse_asgi.stream.lifecycle import FINAL_GRACE
 from sse_asgi.stream.outbox import MAX_SIZE
+from sse_asgi.wire.text_framing import TextEncoder
 from tests.sources import cleaning_up
 from tests.stage import on_trio
 from tests.stream.peer import (
@@ -183,19 +184,21 @@ class TestOnTheWire:
         assert peer.text == "a"
 
     async def test_a_framing_that_holds_text_back_sends_nothing_for_it(self):
+        class PairsEncoder(TextEncoder):
+            held = ""
+
+            def text(self, chunks):
+                encoded = b""
+                for chunk in chunks:
+                    self.held += chunk
+                    if len(self.held) == 2:
+                        encoded += super().text([self.held])
+                        self.held = ""
+                return encoded
+
         class Pairs(TextFraming):
             def encoder(self):
-                held = []
-
-                def encode(chunk):
-                    held.append(chunk)
-                    if len(held) < 2:
-                        return b""
-                    text = "".join(held)
-                    held.clear()
-                    return b"data: %b\n\n" % text.encode()
-
-                return encode
+                return PairsEncoder(self.done)
 
         async def source(request):
             for chunk in "abcd":
@@ -224,7 +227,7 @@ class TestCoalescing:
         assert together > 0
 
     async def test_a_send_is_bounded(self):
-        frame = TextFraming().encoder()("x" * 1_000)
+        frame = TextFraming().encoder().text(["x" * 1_000])
 
         async def source(request):
             for _ in range(300):
@@ -806,12 +809,13 @@ class TestFailure:
         assert [event.type for event in peer.events] == ["message", "error", "error"]
 
     async def test_a_framing_that_fails_fails_the_stream(self):
+        class BrokenEncoder(TextEncoder):
+            def text(self, chunks):
+                raise LookupError("encode")
+
         class Broken(TextFraming):
             def encoder(self):
-                def encode(chunk):
-                    raise LookupError("encode")
-
-                return encode
+                return BrokenEncoder(self.done)
 
         peer, transcript = await run(["a"], framing=Broken())
         assert transcript.outcome is Outcome.FAILED
@@ -819,23 +823,20 @@ class TestFailure:
         assert peer.closed
 
     @pytest.mark.parametrize("when", ["it waits", "it has ended"])
-    async def test_a_framing_that_fails_to_encode_all_fails_the_stream(self, when):
+    async def test_a_framing_that_fails_later_fails_the_stream(self, when):
         closed, sent = [], anyio.Event()
 
         async def note(message):
             if message.get("body") == b"good":
                 sent.set()
 
+        class PlainEncoder(TextEncoder):
+            def text(self, chunks):
+                return "".join(chunks).encode()
+
         class Framing(TextFraming):
             def encoder(self):
-                class Encoder:
-                    def __call__(self, chunk):
-                        raise AssertionError("not called")
-
-                    def encode_all(self, chunks):
-                        return "".join(chunks).encode()
-
-                return Encoder()
+                return PlainEncoder(self.done)
 
         async def source(request):
             try:
@@ -860,9 +861,13 @@ class TestFailure:
             assert closed == [1]
 
     async def test_a_framing_that_encodes_to_str_fails_the_stream(self):
+        class StrEncoder(TextEncoder):
+            def text(self, chunks):
+                return "".join(chunks)
+
         class Framing(TextFraming):
             def encoder(self):
-                return lambda chunk: chunk
+                return StrEncoder(self.done)
 
         peer, transcript = await run(["a"], framing=Framing())
         assert transcript.outcome is Outcome.FAILED
@@ -871,9 +876,13 @@ class TestFailure:
         assert peer.closed
 
     async def test_a_framing_whose_end_fails_still_closes_the_body(self):
-        class Broken(TextFraming):
-            def end(self):
+        class BrokenEncoder(TextEncoder):
+            def end(self, outcome=Outcome.COMPLETED):
                 raise LookupError("end")
+
+        class Broken(TextFraming):
+            def encoder(self):
+                return BrokenEncoder(self.done)
 
         peer, transcript = await run(["a"], framing=Broken())
         assert transcript.outcome is Outcome.FAILED

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, SourceSpentError
-from sse_asgi.stream.source import SourceOpener
+from sse_asgi.source.source import SourceOpener
 from tests.stream.peer import Peer, logged_errors, run
 
 WORDS = ["one ", "", "two"]

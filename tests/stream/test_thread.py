@@ -8,7 +8,7 @@ import anyio.to_thread
 import pytest
 
 from sse_asgi import EventStream, Outcome
-from sse_asgi.stream.thread import ThreadedIterator
+from sse_asgi.source.thread import ThreadedIterator
 from tests.stream.peer import PATIENCE, Peer, Record, run, soon
 
 pytestmark = pytest.mark.anyio

@@ -28,7 +28,7 @@ def test_a_transcript_cannot_be_changed():
 def test_fields_are_the_public_ones():
     assert [field.name for field in dataclasses.fields(Transcript)] == [
         "text", "outcome", "chunks", "sent_chunks", "error", "started_at",
-        "time_to_first_chunk", "duration",
+        "time_to_first_chunk", "duration", "parts", "usage", "finish_reason",
     ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import ClassVar
 
 import pytest
 from hypothesis import example, given, settings
@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 
 from sse_asgi import (
     EventStreamDecoder,
+    Finish,
     Framing,
     FramingError,
     JSONFraming,
     MessageEvent,
+    Outcome,
+    Part,
+    Reasoning,
     SSEError,
+    StreamFailedError,
     TextFraming,
+    ToolCall,
+    Usage,
 )
+from sse_asgi.wire.framing import Item, check_framing, has_end, items_of
+from tests.wire.said import PARTS, as_sent
 
 PIECES = [
     *("", "\r", "\n", "\r\n", "\n\r", "a\r", "\nb", " ", "  a", "tok", "data: ", ":", "\n\n"),
@@ -35,20 +44,21 @@ def as_received(text: str) -> str:
 
 
 def encoded(framing: Framing, chunks: list[str]) -> bytes:
-    encode = framing.encoder()
-    return b"".join(encode(chunk) for chunk in chunks)
+    encoder = framing.encoder()
+    return encoder.begin() + b"".join(encoder.text([chunk]) for chunk in chunks)
 
 
-def received(framing: Framing, stream: bytes) -> list[str | None]:
+def received(framing: Framing, stream: bytes) -> list[Item]:
     decode = framing.decoder()
-    return [decode(event) for event in EventStreamDecoder().feed(stream)]
+    events = EventStreamDecoder().feed(stream)
+    return [item for event in events for item in items_of(decode(event))]
 
 
 def assert_arrives(framing: Framing, chunks: list[str], expected: str) -> None:
     texts = received(framing, encoded(framing, chunks))
     assert None not in texts, "a chunk ended the stream"
-    assert "".join(text or "" for text in texts) == expected
-    assert received(framing, framing.end()) == ([None] if framing.end() else [])
+    assert "".join(text for text in texts if isinstance(text, str)) == expected
+    assert received(framing, framing.encoder().end()) == [None] * has_end(framing)
 
 
 @settings(deadline=None)
@@ -79,8 +89,8 @@ def test_chunks_are_encoded_together_as_one_by_one(
     batches: list[list[str]], done: str | None, is_json: bool
 ):
     framing = JSONFraming(done) if is_json else TextFraming(done)
-    encoder: Any = framing.encoder()
-    together = b"".join(encoder.encode_all(batch) for batch in batches)
+    encoder = framing.encoder()
+    together = b"".join(encoder.text(batch) for batch in batches)
     assert together == encoded(framing, [chunk for batch in batches for chunk in batch])
 
 
@@ -91,9 +101,8 @@ class Token(str, Enum):  # noqa: UP042 - not StrEnum, which formats as its value
 @pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_chunk_of_a_subclass_of_str_is_its_characters(framing: Framing, number: int):
-    encoder: Any = framing.encoder()
-    plain: Any = framing.encoder()
-    assert encoder.encode_all([Token.HELLO] * number) == plain.encode_all(["hello"] * number)
+    encoder, plain = framing.encoder(), framing.encoder()
+    assert encoder.text([Token.HELLO] * number) == plain.text(["hello"] * number)
 
 
 MARKERS = st.text(
@@ -149,8 +158,7 @@ def test_a_json_chunk_is_a_json_string(chunk: str, stream: bytes):
 @given(st.lists(CHUNK))
 @example(["\u2028", "\x85\u2029", "\v\f\x1c\x1d\x1e"])
 def test_json_chunks_arrive_also_where_unicode_s_line_ends_count(chunks: list[str]):
-    encoder: Any = JSONFraming().encoder()
-    stream = encoder.encode_all(chunks) if chunks else b""
+    stream = JSONFraming().encoder().text(chunks) if chunks else b""
     lines = stream.decode().splitlines()
     assert received(JSONFraming(), "".join(f"{line}\n" for line in lines).encode()) == received(
         JSONFraming(), stream
@@ -176,27 +184,29 @@ def test_a_subclass_of_str_is_sent_as_the_text_it_is():
 def test_streams_of_one_framing_do_not_share_a_cut_crlf():
     framing = TextFraming()
     one, other = framing.encoder(), framing.encoder()
-    one("a\r")
-    assert other("\nb") == b"data: \ndata: b\n\n"
-    assert one("\nb") == b"data: b\n\n"
+    one.text(["a\r"])
+    assert other.text(["\nb"]) == b"data: \ndata: b\n\n"
+    assert one.text(["\nb"]) == b"data: b\n\n"
 
 
 @pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
 def test_the_end_marker_is_an_event(framing: Framing):
-    assert framing.end() == b"data: [DONE]\n\n"
+    assert framing.encoder().end() == b"data: [DONE]\n\n"
+    assert framing.encoder().end(Outcome.STOPPED) == b"data: [DONE]\n\n"
     assert framing.decoder()(MessageEvent("[DONE]")) is None
 
 
 @pytest.mark.parametrize("framing", [TextFraming(done=None), JSONFraming(done=None)])
 def test_without_a_marker_nothing_ends_the_stream(framing: Framing):
-    assert framing.end() == b""
+    assert framing.encoder().end() == b""
+    assert not has_end(framing)
     assert received(framing, encoded(framing, ["[DONE]", "None", ""])) == ["[DONE]", "None", ""]
 
 
 @pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
 @pytest.mark.parametrize("data", ["[DONE]", "a", '"a"', ""])
 def test_an_event_of_another_type_has_no_text(framing: Framing, data: str):
-    assert framing.decoder()(MessageEvent(data, "error")) == ""
+    assert framing.decoder()(MessageEvent(data, "ping")) == ""
 
 
 @pytest.mark.parametrize(
@@ -273,35 +283,149 @@ def test_a_framing_is_a_value(framing: type[TextFraming | JSONFraming]):
         framing().done = None  # type: ignore[misc]
 
 
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+def test_nothing_goes_before_the_text_and_no_header_is_demanded(framing: Framing):
+    assert framing.encoder().begin() == b""
+    assert framing.headers == {}
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.TIMED_OUT])
+def test_a_failure_is_an_error_event(framing: Framing, outcome: Outcome):
+    failure = framing.encoder().fail("bo\nom", outcome)
+    assert failure == b'event: error\ndata: {"message": "bo\\nom"}\n\n'
+    with pytest.raises(StreamFailedError) as caught:
+        received(framing, failure)
+    assert caught.value.message == "bo\nom"
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+def test_at_a_shutdown_the_farewell_says_it_all(framing: Framing):
+    assert framing.encoder().fail("stopping", Outcome.SHUT_DOWN) == b""
+
+
+@settings(deadline=None)
+@given(st.lists(CHUNK | PARTS, max_size=12), st.booleans())
+def test_text_and_parts_arrive_in_order(said: list[str | Part], is_json: bool):
+    framing = JSONFraming() if is_json else TextFraming()
+    encoder = framing.encoder()
+    stream = b"".join(
+        encoder.text([each]) if isinstance(each, str) else encoder.part(each) for each in said
+    )
+    items = received(framing, stream)
+    text = "".join(each for each in said if isinstance(each, str))
+    assert "".join(i for i in items if isinstance(i, str)) == (
+        text if is_json else as_received(text)
+    )
+    assert [i for i in items if not isinstance(i, str)] == [
+        as_sent(each) for each in said if not isinstance(each, str)
+    ]
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+def test_listeners_of_messages_see_text_alone(framing: Framing):
+    encoder = framing.encoder()
+    parts = [Reasoning("a"), ToolCall("b", {}), Usage(1), Finish("stop")]
+    events = EventStreamDecoder().feed(b"".join(map(encoder.part, parts)))
+    assert [event.type for event in events] == ["reasoning", "tool_call", "usage", "finish"]
+
+
+class NumberedEncoder:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def begin(self) -> bytes:
+        return b"event: start\ndata: 0 \n\n"
+
+    def text(self, chunks: list[str]) -> bytes:
+        return b"".join(map(self.frame, chunks))
+
+    def frame(self, chunk: str) -> bytes:
+        self.count += 1
+        return b"data: %d %b\n\n" % (self.count, chunk.encode())
+
+    def part(self, part: Part) -> bytes:
+        return b""
+
+    def end(self, outcome: Outcome = Outcome.COMPLETED) -> bytes:
+        return b"event: end\ndata\n\n"
+
+    def fail(self, message: str, outcome: Outcome) -> bytes:
+        return b"event: failure\ndata: %b\n\n" % message.encode()
+
+
 class Numbered:
     """A framing as a user may write it, with state for one stream."""
 
-    def encoder(self) -> Callable[[str], bytes]:
-        count = 0
+    headers: ClassVar = {"x-numbered": "yes"}
 
-        def encode(chunk: str) -> bytes:
-            nonlocal count
-            count += 1
-            return b"data: %d %b\n\n" % (count, chunk.encode())
-
-        return encode
-
-    def end(self) -> bytes:
-        return b"event: end\ndata\n\n"
+    def encoder(self) -> NumberedEncoder:
+        return NumberedEncoder()
 
     def decoder(self) -> Callable[[MessageEvent], str | None]:
         return lambda event: None if event.type == "end" else event.data.partition(" ")[2]
 
 
 def test_a_users_framing_is_a_framing():
-    framing = Numbered()
-    assert isinstance(framing, Framing)
-    assert isinstance(TextFraming(), Framing)
-    assert isinstance(JSONFraming(), Framing)
-    assert encoded(framing, ["a", "b"]) == b"data: 1 a\n\ndata: 2 b\n\n"
+    framing = check_framing(Numbered())
+    assert has_end(framing)
+    stream = b"event: start\ndata: 0 \n\ndata: 1 a\n\ndata: 2 b\n\n"
+    assert encoded(framing, ["a", "b"]) == stream
     assert_arrives(framing, ["a", "b"], "ab")
 
 
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(done=None)])
+def test_our_framings_are_framings(framing: Framing):
+    assert check_framing(framing) is framing
+
+
 @pytest.mark.parametrize("value", [None, "text", "[DONE]", object(), TextFraming().encoder()])
-def test_what_has_not_the_three_methods_is_no_framing(value: object):
-    assert not isinstance(value, Framing)
+def test_what_has_none_of_the_members_is_no_framing(value: object):
+    with pytest.raises(TypeError, match=r"framing must be a Framing, not .*: give one, such as"):
+        check_framing(value)
+
+
+def test_a_class_of_framings_is_no_framing():
+    with pytest.raises(TypeError, match=r"not <class .*> itself: call it, TextFraming\(\)"):
+        check_framing(TextFraming)
+
+
+class OneWay:
+    headers: ClassVar = {}
+
+    def encoder(self) -> NumberedEncoder:
+        return NumberedEncoder()
+
+
+class WithoutHeaders:
+    def encoder(self) -> Callable[[str], bytes]:
+        return str.encode
+
+    def end(self) -> bytes:
+        return b""
+
+    def decoder(self) -> Callable[[MessageEvent], str | None]:
+        return lambda event: event.data
+
+
+class WithListedHeaders(Numbered):
+    headers: ClassVar = [("a", "b")]
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        (OneWay(), "it has no decoder; see the class Framing"),
+        (WithoutHeaders(), r"headers must be a mapping .*encoder\(\) must return an Encoder"),
+        (WithListedHeaders(), r"headers must be a mapping of header names to values, \{\}"),
+    ],
+)
+def test_a_framing_that_lacks_something_is_told_what(value: object, remedy: str):
+    with pytest.raises(TypeError, match=remedy):
+        check_framing(value)
+
+
+def test_what_a_decoder_gives_is_read_as_a_tuple():
+    assert items_of("a") == ("a",)
+    assert items_of(None) == (None,)
+    assert items_of(("a", None)) == ("a", None)

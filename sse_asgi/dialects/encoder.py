@@ -1,0 +1,121 @@
+"""What the encoders of all dialects share: the open block, deltas, and what is known at the end."""
+
+from abc import ABC, abstractmethod
+from json.encoder import encode_basestring
+from typing import Literal, TypeAlias
+
+from sse_asgi.dialects.events import HOLE, MAX_DELTA, cut_at, pieces
+from sse_asgi.wire.events import well_formed
+from sse_asgi.wire.json_text import on_one_line
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Finish, Part, Reasoning, ToolCall, Usage
+
+Kind: TypeAlias = Literal["text", "reasoning"]
+
+
+class DialectEncoder(ABC):
+    """Encodes one stream as blocks of text, blocks of reasoning, and whole tool calls.
+
+    One block at most is open. Each of its deltas is the same event but for the piece of text in it,
+    so the block keeps that event's head and tail, and only the piece is encoded.
+
+    Usage and the reason to finish are kept for the end. Empty text is nothing to send.
+    """
+
+    __slots__ = ("_calls", "_head", "_kind", "_reason", "_tail", "_usage")
+
+    def __init__(self) -> None:
+        self._kind: Kind | None = None  # of the block that is open
+        self._head = self._tail = ""
+        self._calls = 0
+        self._reason: str | None = None
+        self._usage = Usage()
+
+    @abstractmethod
+    def begin(self) -> bytes:
+        """Return what every stream of the dialect begins with."""
+
+    def text(self, chunks: list[str]) -> bytes:
+        """Encode the chunks that leave together as one delta."""
+        text = chunks[0] if len(chunks) == 1 else "".join(chunks)
+        if self._kind == "text" and 0 < len(text) <= MAX_DELTA:
+            return self._delta(text)
+        return self._say("text", text)
+
+    def part(self, part: Part) -> bytes:
+        """Encode reasoning and tool calls; keep usage and the reason to finish for the end."""
+        match part:
+            case Reasoning():
+                return self._say("reasoning", part.text)
+            case ToolCall():
+                self._calls += 1
+                return self._leave() + self._call(part)
+            case Usage():
+                self._usage = part
+            case Finish():
+                self._reason = part.reason
+        return b""
+
+    @abstractmethod
+    def end(self, outcome: Outcome = Outcome.COMPLETED) -> bytes:
+        """Return what ends a stream of the dialect that is complete, or was stopped."""
+
+    @abstractmethod
+    def fail(self, message: str, outcome: Outcome) -> bytes:
+        """Return the dialect's error, at which its clients raise."""
+
+    # What a dialect has of its own
+
+    @abstractmethod
+    def _open(self, kind: Kind) -> tuple[bytes, bytes]:
+        """Return the events that open a block, and its delta with `HOLE` for the piece of text."""
+
+    def _close(self, kind: Kind) -> bytes:  # noqa: ARG002 - of dialects that have blocks
+        """Return the events that close a block."""
+        return b""
+
+    @abstractmethod
+    def _call(self, call: ToolCall) -> bytes:
+        """Encode a tool call; no block is open."""
+
+    # What they share
+
+    def _say(self, kind: Kind, text: str) -> bytes:
+        if not text:
+            return b""
+        opening = b"" if self._kind == kind else self._leave() + self._enter(kind)
+        return opening + b"".join(map(self._delta, pieces(text)))
+
+    def _delta(self, text: str) -> bytes:
+        """Encode a piece of the open block's text, small enough for one event."""
+        try:
+            return f"{self._head}{json_string(text)}{self._tail}".encode()
+        except UnicodeEncodeError:
+            return self._delta(well_formed(text))
+
+    def _enter(self, kind: Kind) -> bytes:
+        opening, delta = self._open(kind)
+        self._kind = kind
+        self._head, self._tail = cut_at(HOLE, delta.decode())
+        return opening
+
+    def _leave(self) -> bytes:
+        """Close the block that is open, if one is."""
+        kind, self._kind = self._kind, None
+        return b"" if kind is None else self._close(kind)
+
+    def _finish_reason(self, outcome: Outcome) -> str:
+        if outcome is Outcome.STOPPED:
+            return "stop"
+        return self._reason or ("tool_calls" if self._calls else "stop")
+
+    @property
+    def _total_tokens(self) -> int | None:
+        used, made = self._usage.input_tokens, self._usage.output_tokens
+        return None if used is None or made is None else used + made
+
+
+def json_string(text: str) -> str:
+    """Return a text as a JSON string on one line."""
+    encoded = encode_basestring(text)
+    return encoded if encoded.isascii() else on_one_line(encoded)

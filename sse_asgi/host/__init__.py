@@ -1,0 +1,1 @@
+"""Which event loop runs, and what a stream needs of it."""

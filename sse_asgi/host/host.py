@@ -1,0 +1,136 @@
+"""What a stream needs of the event loop that runs it.
+
+asyncio and trio differ in how a task is cancelled. asyncio cancels once: the await where the task
+stands raises, and later awaits work again. trio cancels a scope: each await inside of it raises,
+unless a shield is around it. The rest of the package sees that difference here alone.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from sse_asgi.asgi import Send
+from sse_asgi.host.loops import in_asyncio
+
+Life = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Handle(Protocol):
+    """A task or a timer that can be cancelled."""
+
+    def cancel(self) -> object:
+        """Cancel it. Does nothing once it is done."""
+        ...
+
+
+class Event(Protocol):
+    """An event that one task sets and another waits for."""
+
+    def set(self) -> object:
+        """Wake the waiters, now and later."""
+        ...
+
+    async def wait(self) -> object:
+        """Wait until it is set."""
+        ...
+
+
+class Release(Handle, AbstractContextManager[object], Protocol):
+    """A context around one await that another task can end."""
+
+
+class Host(Protocol):
+    """The event loop and the server's task, as one stream sees them.
+
+    Attributes:
+        cancelled: The exception by which this event loop cancels a task.
+        clock: Returns seconds on a clock that only goes forward.
+    """
+
+    cancelled: type[BaseException]
+    clock: Callable[[], float]
+
+    def live(self, life: Life) -> Awaitable[None]:
+        """Run a stream's whole life in the server's task."""
+        ...
+
+    def work(self) -> AbstractContextManager[object]:
+        """Return a context; `cancel_work` cancels the awaits inside of it."""
+        ...
+
+    def cancel_work(self) -> None:
+        """Cancel what the server's task awaits inside of `work`; under asyncio once per call."""
+        ...
+
+    def sending(self, send: Send) -> Send:
+        """Return a `send` that `cancel_work` cancels, also inside of a shield of the source's."""
+        ...
+
+    def cleanup(self) -> AbstractContextManager[object]:
+        """Return a context for a clean-up that must not be cut by the cancellation before it.
+
+        The next `cancel_work` cuts it.
+        """
+        ...
+
+    def cancels(self, release: "Release") -> bool:
+        """Tell whether `cancel_work` ends this await, too."""
+        ...
+
+    def is_cancelled(self) -> bool:
+        """Tell whether the server, or the source, has cancelled the server's task.
+
+        Calls of `cancel_work` do not count. Under trio they hide what others cancel.
+        """
+        ...
+
+    def keep(self, error: BaseException) -> None:
+        """Note a cancellation that was caught, for `raise_cancellation`."""
+        ...
+
+    def take_back(self) -> None:
+        """Take back the calls of `cancel_work`, so that `Task.cancelling()` is what it was."""
+        ...
+
+    async def raise_cancellation(self) -> None:
+        """Raise again the server's cancellation of its task, if there was one."""
+        ...
+
+    async def shield(self, awaitable: Awaitable[object]) -> None:
+        """Await where no cancellation of the server's task reaches; raises what it raises."""
+        ...
+
+    def releasable(self) -> "Release":
+        """Return a context around one await, which its `cancel` ends; nothing is raised then."""
+        ...
+
+    def move_here(self) -> None:
+        """Let `cancel_work` concern the current task from now on."""
+        ...
+
+    def start(self, function: Life) -> Handle:
+        """Start a task, which runs when the current one waits."""
+        ...
+
+    def call_soon(self, function: Callable[[], object]) -> Handle:
+        """Call a function when the current task waits."""
+        ...
+
+    def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> Handle:
+        """Call a function after that time."""
+        ...
+
+    def event(self) -> Event:
+        """Return a new event."""
+        ...
+
+
+def current_host() -> Host:
+    """Return the host for the running event loop; call it in the server's task."""
+    if in_asyncio():
+        from sse_asgi.host.asyncio_host import AsyncioHost  # noqa: PLC0415 - the loop decides
+
+        return AsyncioHost()
+    from sse_asgi.host.trio_host import TrioHost  # noqa: PLC0415 - needs trio
+
+    return TrioHost()

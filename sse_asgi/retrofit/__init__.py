@@ -1,0 +1,1 @@
+"""What event streams need, for an app that streams already."""

@@ -1,0 +1,296 @@
+"""The event stream of another app, on its way to the server.
+
+The app's bytes are never changed. They are looked at for two things: where an event ends, for only
+there may a keep-alive or the last message go in between; and, if there are hooks, what they say.
+"""
+
+from asyncio import CancelledError
+from collections.abc import Awaitable
+from inspect import isawaitable
+from typing import Final
+
+import anyio.lowlevel
+
+from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.host.host import Release
+from sse_asgi.retrofit.headers import begins_event_stream, completed
+from sse_asgi.retrofit.inbox import Inbox
+from sse_asgi.retrofit.text_reader import Position, TextReader
+from sse_asgi.source.request import Request
+from sse_asgi.stream.lifecycle import Cause, Phase
+from sse_asgi.stream.options import Options
+from sse_asgi.stream.outbox import Outbox
+from sse_asgi.stream.stream import Stream
+from sse_asgi.wire.outcome import Outcome
+
+TURNS: Final = 4
+"""Messages after which an app that never waits lets others run.
+
+After a fifth for a connection that is lost, asyncio's transports log each of them.
+"""
+
+
+def accompany(
+    app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
+) -> Awaitable[None]:
+    """Let another app answer one request, and take care of its event stream, if it is one."""
+    response = WrappedResponse(app, options, scope, receive, send)
+    return response.host.live(response.run)
+
+
+class WrappedResponse(Stream):
+    """The response of another app. It does nothing unless that is an event stream."""
+
+    _active = False  # the response is an event stream
+    _readable = True  # its body is not compressed
+    _reader: TextReader | None = None
+    _blocked: Release | None = None  # the app's `send`, which can be ended
+    _messages = 0
+    _unanswered: BaseException | None = None
+
+    def __init__(
+        self, app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        super().__init__(options, Request(scope), send)
+        self._app = app
+        self._server_send = send
+        self._inbox = Inbox(receive)
+        self._position = Position()
+
+    async def run(self) -> None:
+        """Live: from the call of the app to the report of the end."""
+        try:
+            with self.host.work():
+                try:
+                    await self._app(self.request.scope, self._inbox.receive, self._send)
+                except BaseException as error:
+                    self._app_raised(error)
+                else:
+                    self._app_returned()
+            if self._is_open and not self.ends_elsewhere:
+                await self.end()
+        except GeneratorExit:
+            if self._active:
+                self.close_without_loop()
+            raise
+        finally:
+            if not self.ends_elsewhere:
+                self.close()
+        await self.host.raise_cancellation()
+        self._raise_unanswered()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._active and self.lifecycle.phase is not Phase.CLOSED
+
+    # The app's end
+
+    def _app_raised(self, error: BaseException) -> None:
+        """Settle the outcome by what the app raised; raise what is the server's alone."""
+        if not self._is_open or isinstance(error, GeneratorExit):
+            raise error
+        was_running = self.lifecycle.end_running()
+        if self._cuts_last_message():
+            return
+        if isinstance(error, self.host.cancelled):
+            self._app_cancelled(error, was_running=was_running)
+        elif self._inbox.client_left:  # the app may have seen it first
+            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+        else:
+            # An app that has been stopped may raise: that is its framework's way to end.
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+
+    def _app_cancelled(self, error: BaseException, *, was_running: bool) -> None:
+        if self.host.is_cancelled():
+            self.host.keep(error)
+            self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        elif was_running:
+            # The server's, if a task group of anyio's has taken back what was counted; or the app's
+            # own. Nobody knows, so it is raised again once the body has ended.
+            self._unanswered = error if isinstance(error, CancelledError) else None
+            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+
+    def _app_returned(self) -> None:
+        """Settle the outcome of a stream that the app has left without its end."""
+        if not self._is_open:
+            return
+        self.lifecycle.end_running()
+        if self._cuts_last_message():
+            return
+        if self._inbox.client_left:
+            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+        elif self.lifecycle.shutting_down:  # some frameworks cut their streams at once
+            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+        else:
+            error = RuntimeError("the app returned without ending its response")
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+
+    def _cuts_last_message(self) -> bool:
+        """Settle the outcome of an app that has cancelled its own last message."""
+        if self.lifecycle.phase is not Phase.FINISHING:
+            return False
+        self.lifecycle.client_lost = True
+        self.lifecycle.last_message_cut()
+        return True
+
+    def _raise_unanswered(self) -> None:
+        error, self._unanswered = self._unanswered, None
+        self.lifecycle.error = None  # its traceback may hold this stream
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame
+
+    # Stopping
+
+    def cancel(self) -> None:
+        """End the app: by telling it that its client has left, or else by a cancellation."""
+        blocked = self._blocked
+        if self.lifecycle.phase is Phase.FINISHING and blocked is not None:
+            self.lifecycle.client_lost = True
+            blocked.cancel()  # the app's last message
+            return
+        hears = self._inbox.listeners > 0 or self._inbox.heard
+        self._inbox.hang_up()
+        has_to_cancel = self.lifecycle.abandoned or not hears
+        if blocked is not None and not (has_to_cancel and self.host.cancels(blocked)):
+            blocked.cancel()
+        if has_to_cancel:
+            self.host.cancel_work()
+
+    def next_message(self) -> Message | None:
+        """Return nothing: the app sends its messages itself."""
+        return None
+
+    async def watch(self) -> None:
+        """Return when the client has left."""
+        await self._inbox.watch()
+
+    async def send_last_message(self) -> None:
+        """End the body in the app's place; raises what `send` raises."""
+        await self.finish_body(self.final_body() if self._may_add() else b"")
+
+    def filler(self) -> bytes:
+        """Return a comment for a last message without bytes, where one is needed and allowed."""
+        return super().filler() if self._may_add() else b""
+
+    # The app's messages
+
+    async def _send(self, message: Message) -> None:
+        if not self._active and begins_event_stream(message):
+            await self._begin(message)
+        elif not self._is_open:  # no event stream, or what follows its end
+            await self._server_send(message)
+        else:
+            await self._let_others_run()
+            if self.lifecycle.phase is Phase.RUNNING:  # else nobody hears any more
+                await self._pass_on(message)
+
+    async def _let_others_run(self) -> None:
+        """Let others have a turn every few messages, and with each once the stream has to end."""
+        self._messages += 1
+        if self._messages % TURNS == 0 or self.lifecycle.phase is not Phase.RUNNING:
+            await anyio.lowlevel.checkpoint()  # before the message: what is cancelled is not sent
+
+    async def _begin(self, message: Message) -> None:
+        self._active = True
+        fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
+        self._readable = not any(name == b"content-encoding" for name, _ in fields)
+        encoder = self.options.framing.encoder()
+        encoder.begin()  # the app has done that
+        self.outbox = Outbox(encoder, begun=True)
+        hooks = (self.options.on_chunk, self.options.on_complete)
+        if self._readable and hooks != (None, None):
+            self._reader = TextReader(self.options.framing)
+        self.enter_shutdown()
+        self.start_watching()
+        await self._transmit({**message, "headers": completed(fields)})
+        self.has_started = True
+        if not self.lifecycle.client_lost:
+            # Some servers hold the headers back until the body begins.
+            await self._transmit({"type": "http.response.body", "body": b"", "more_body": True})
+
+    async def _pass_on(self, message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await self._transmit(message)
+            return
+        body = message.get("body", b"")
+        self.sender.open = False
+        self.recorder.sent_chunks += await self._record(body)
+        if self.lifecycle.phase is not Phase.RUNNING:  # the stream has been stopped meanwhile
+            return
+        self._position.move(body)  # only now: if the hook has raised, it is not sent
+        if message.get("more_body", False):
+            await self._transmit(message)
+        else:
+            await self._pass_on_last(message)
+
+    async def _pass_on_last(self, message: Message) -> None:
+        """Pass on the app's last message, and be done with the stream: the app may go on."""
+        # Some servers tell of a disconnect because of the last message, before they have sent it.
+        # An app that heard of it would cancel its own send.
+        self._inbox.holding = True
+        try:
+            if self.reports_early:
+                await self._transmit({**message, "more_body": True})
+                self.sender.open = False
+                message = {**message, "body": b""}
+            self.lifecycle.begin_finishing()
+            if self.reports_early:
+                await self.report_early(self._own_end())
+            if not message.get("body"):
+                message = {**message, "body": self.filler()}
+            await self._transmit(message)
+        finally:
+            self._inbox.let_go()
+        if self.lifecycle.client_lost:
+            self.lifecycle.last_message_cut()
+        self.lifecycle.settle(self._own_end(), by=Cause.SOURCE)
+        self.close()
+        await self.report()
+
+    def _own_end(self) -> Outcome:
+        """Return how the app itself ended its stream: its last event may say that it failed."""
+        failed = self._reader is not None and self._reader.failed
+        return Outcome.FAILED if failed else Outcome.COMPLETED
+
+    async def _transmit(self, message: Message) -> None:
+        """Send for the app, after a keep-alive that is on its way; a lost client ends the wait."""
+        self.lifecycle.in_send = True
+        try:
+            with self.host.releasable() as self._blocked:
+                await self.sender.drain()
+                if not self.lifecycle.client_lost:
+                    await self.sender.transmit(message)
+        except OSError:
+            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+        finally:
+            self._blocked = None
+            self.lifecycle.send_ended()
+        self.sender.open = self._may_add() and self.lifecycle.phase is Phase.RUNNING
+        self.lifecycle.end_sent = self._reader is not None and self._reader.ended
+
+    def _may_add(self) -> bool:
+        """Tell whether something of ours may come next, after the app's last bytes."""
+        return self._readable and self._position.between_events
+
+    async def _record(self, body: bytes) -> int:
+        """Record what these bytes say, and tell `on_chunk`; return the number of text chunks."""
+        found = [] if self._reader is None else self._reader.read(body)
+        on_chunk = self.options.chunk_hook(self.request)
+        texts = 0
+        try:
+            for item in found:
+                if not isinstance(item, str):
+                    self.recorder.take_part(item)
+                    continue
+                texts += 1
+                self.recorder.take(item)
+                told = None if on_chunk is None else on_chunk(item)
+                if isawaitable(told):
+                    await told
+        except Exception as error:
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+            raise
+        return texts

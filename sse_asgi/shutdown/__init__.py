@@ -1,0 +1,1 @@
+"""How open streams learn that the server stops."""

@@ -1,0 +1,112 @@
+"""Which streams are open, and how they are told that the server stops.
+
+No server tells a running response of its shutdown: each waits for the response first, some for
+ever, some until they cancel it. So the streams learn of it from the signal itself (see
+`signals`), from hypercorn's worker (see `hypercorn`), or from the application by `begin`.
+
+Nothing here outlives the streams that are open: no handler, no task, no flag. A second server
+in the process, or one that starts later, is not touched by the end of another.
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from typing import Protocol
+from weakref import WeakSet
+
+from sse_asgi.shutdown.hypercorn import HypercornWatch
+from sse_asgi.host.loops import current_loop, thread_safe_caller
+from sse_asgi.shutdown.signals import chain
+from sse_asgi.wire.events import ServerSentEvent
+
+
+class OpenStream(Protocol):
+    """A stream, as far as a shutdown is concerned."""
+
+    def shut_down_in(self, seconds: float) -> None:
+        """Stop after that time; called in the stream's own thread."""
+
+
+class Shutdown:
+    """What happens to open streams when the server is told to stop.
+
+    They may end by themselves within `grace`; then the rest get `farewell` and a clean end,
+    with the outcome `SHUT_DOWN`. Their responses done, the server exits. Keep `grace` below the
+    server's own limit, if it has one: after that the server cancels.
+
+    One instance serves any number of streams, event loops and threads.
+
+    Args:
+        grace: Seconds that a stream may still take, 0 or more; `math.inf` for no limit.
+        farewell: An event for the streams that are cut. `ServerSentEvent(retry=…, data=…)` can
+            say when to come back.
+        signals: Notice SIGTERM and SIGINT, by chaining the server's own handlers, in the main
+            thread and only while streams are open. Without it only `begin` starts a shutdown.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: `grace` is negative.
+    """
+
+    def __init__(
+        self,
+        *,
+        grace: float = 5.0,
+        farewell: ServerSentEvent | None = None,
+        signals: bool = True,
+    ) -> None:
+        _check(grace, farewell, signals)
+        self.grace = float(grace)
+        self.farewell = farewell
+        self._signals = signals
+        self._open: dict[OpenStream, tuple[object, Callable[..., object]]] = {}
+        self._until = -math.inf  # the end of a grace that has begun, on the monotonic clock
+        self._stopping: WeakSet[object] | None = None  # in these event loops; `None`: in any
+        self._hypercorn = HypercornWatch(self.grace)
+
+    def begin(self) -> None:
+        """Let the shutdown begin, from any thread or a signal handler. Returns at once.
+
+        It concerns the streams that are open now, and those that open within `grace` in the
+        same event loops; in any, if none is open now. Others live on: a server that starts
+        later has an event loop of its own.
+        """
+        streams = tuple(self._open.items())
+        self._until = time.monotonic() + self.grace
+        self._stopping = WeakSet(loop for _, (loop, _) in streams) if streams else None
+        for stream, (_, call_soon) in streams:
+            with contextlib.suppress(RuntimeError):  # its event loop is gone, and it with it
+                call_soon(stream.shut_down_in, self.grace)
+
+    def enter(self, stream: OpenStream) -> None:
+        """Count a stream in as open; called in its own thread."""
+        loop = current_loop()
+        self._open[stream] = loop, thread_safe_caller()
+        remaining = self._until - time.monotonic()
+        if remaining > 0 and (self._stopping is None or loop in self._stopping):
+            stream.shut_down_in(remaining)
+        if self._signals:
+            chain.listen(self.begin)
+            self._hypercorn.enter(stream)
+
+    def leave(self, stream: OpenStream) -> None:
+        """Count it out again, if it was in; called in its own thread."""
+        if self._open.pop(stream, None) is not None and self._signals:
+            self._hypercorn.leave(stream)
+            chain.ignore(self.begin)
+
+
+def _check(grace: object, farewell: object, signals: object) -> None:
+    if isinstance(grace, bool) or not isinstance(grace, (int, float)):
+        raise TypeError(f"grace must be a number of seconds, not {grace!r}")
+    if not grace >= 0:  # also when it is not a number
+        raise ValueError(f"grace must be 0 or more seconds, not {grace!r}")
+    if farewell is not None and not isinstance(farewell, ServerSentEvent):
+        raise TypeError(f"farewell must be a ServerSentEvent or None, not {farewell!r}")
+    if not isinstance(signals, bool):
+        raise TypeError(f"signals must be True or False, not {signals!r}")
+
+
+DEFAULT = Shutdown()
+"""Serves every stream that names none. It holds nothing while no stream is open."""

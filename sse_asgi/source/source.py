@@ -1,0 +1,218 @@
+"""Every kind of source becomes one async iterator, stepped and closed in one place."""
+
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from types import AsyncGeneratorType
+from typing import Any, cast
+
+import anyio
+
+from sse_asgi.callables import check_takes
+from sse_asgi.errors import SourceSpentError
+from sse_asgi.source.request import Request
+from sse_asgi.source.thread import ThreadedIterator
+from sse_asgi.wire.events import ServerSentEvent
+from sse_asgi.wire.parts import Part
+
+Chunk = str | Part | ServerSentEvent | None
+Chunks = AsyncIterable[Chunk] | Iterable[Chunk]
+Source = Chunks | Callable[[Request], Chunks | Awaitable[Chunks]]
+
+_REMEDY = "pass an async or sync iterable of strings, or a callable that takes a Request"
+
+
+Cleanup = Callable[[], AbstractContextManager[object]]
+
+
+class SourceOpener:
+    """What a user passed as `source`, checked once; `open` starts it for one response.
+
+    Raises:
+        TypeError: It is neither an iterable of chunks nor a callable for one request.
+    """
+
+    __slots__ = ("_is_callable", "_is_iterator", "_source", "_spent")
+
+    def __init__(self, source: Source) -> None:
+        self._source: Source = source
+        self._is_callable = not is_iterable(source)
+        if self._is_callable:
+            _check_callable(source)
+        self._is_iterator = isinstance(source, AsyncIterator) or hasattr(source, "__next__")
+        self._spent = False
+
+    def claim(self) -> None:
+        """Reserve the source for one response.
+
+        Raises:
+            SourceSpentError: It is an iterator, and another response has it.
+        """
+        if self._spent:
+            raise SourceSpentError(
+                f"the source is {_a(self._source)} and has served its one response; pass the "
+                "function that makes it, so that each request gets its own"
+            )
+        self._spent = self._is_iterator
+
+    async def open(self, request: Request) -> AsyncIterator[Chunk]:
+        """Return the iterator of chunks for this request; a callable is called now."""
+        chunks: Any = self._source
+        if self._is_callable:
+            chunks = chunks(request)
+            if isinstance(chunks, AsyncGeneratorType):  # as nearly always
+                return cast("AsyncIterator[Chunk]", chunks)
+            if inspect.isawaitable(chunks):
+                chunks = await chunks
+            if not is_iterable(chunks, "what the source returned is"):
+                raise TypeError(
+                    f"the source returned a value {_a(chunks)} instead of an iterable of strings; "
+                    "does its function lack a `yield`?"
+                )
+        if isinstance(chunks, AsyncIterable):
+            return aiter(cast("AsyncIterable[Chunk]", chunks))
+        return ThreadedIterator(cast("Iterable[Chunk]", chunks))
+
+
+class Stepper:
+    """Steps an open source, and tells it what has happened while it stood at a `yield`.
+
+    Its own timeouts and task groups run on while others have its chunk, and cancel the task that
+    waits in a hook then. The source can tell whether that is theirs; whoever waits cannot.
+    """
+
+    __slots__ = ("_cancellation", "_source")
+
+    def __init__(self, source: AsyncIterator[Chunk]) -> None:
+        self._source = source
+        self._cancellation: BaseException | None = None  # of which it is to learn
+
+    @property
+    def is_to_learn(self) -> bool:
+        """Whether the next step is to tell the source something."""
+        return self._cancellation is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the source is a generator that has ended, so that there is nothing to close."""
+        source = self._source
+        return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
+
+    def throw_next(self, error: BaseException) -> None:
+        """Raise this at the source's `yield` with the next step."""
+        self._cancellation = error
+
+    def step(self) -> Awaitable[Chunk]:
+        """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
+        if self._cancellation is None:
+            return self._source.__anext__()
+        error, self._cancellation = self._cancellation, None
+        return throw(self._source, error)
+
+    async def tell(
+        self, hook: Callable[[str], object], chunk: str, source_must_know: Callable[[], bool]
+    ) -> None:
+        """Give a chunk to a hook, sync or async, and wait for that as in `wait`."""
+        told = hook(chunk)
+        if told is not None and inspect.isawaitable(told):
+            await self.wait(told, source_must_know)
+
+    async def wait(
+        self, awaitable: Awaitable[object], source_must_know: Callable[[], bool]
+    ) -> None:
+        """Wait while the source stands at a `yield`.
+
+        If that is cancelled, and `source_must_know` says so, nothing is raised here: the source's
+        next step is to learn of it.
+        """
+        try:
+            await awaitable
+        except anyio.get_cancelled_exc_class() as error:
+            if not source_must_know():
+                raise
+            self._cancellation = error
+
+    async def close(self, cleanup: Cleanup = nullcontext) -> None:
+        """Close the source, as `async for` does not: now, in this task, not at collection.
+
+        Args:
+            cleanup: Gives a context in which the close of a source in a thread is waited for.
+        """
+        self._cancellation = None  # its traceback holds whoever waited
+        if isinstance(self._source, ThreadedIterator):  # its own awaits are ours to shield
+            with cleanup():
+                await close(self._source)
+        else:
+            await close(self._source)
+
+
+async def throw(iterator: AsyncIterator[Chunk], error: BaseException) -> Chunk:
+    """Raise an error where an iterator stands, at its `yield`; return the chunk that it then gives.
+
+    What is no generator cannot be told: the error is raised here.
+    """
+    athrow = getattr(iterator, "athrow", None)
+    try:
+        if athrow is None:
+            raise error
+        chunk: Chunk = await athrow(error)
+        return chunk
+    finally:
+        del error  # its traceback holds this frame
+
+
+async def close(iterator: AsyncIterator[Chunk]) -> None:
+    """Close an iterator, if it can be closed."""
+    aclose = getattr(iterator, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
+def is_iterable(value: object, it_is: str = "the source is") -> bool:
+    """Tell whether this is an iterable of chunks; `it_is` begins what is said of one that is none.
+
+    Raises:
+        TypeError: It is one string, which would be streamed letter by letter; or something that
+            can be iterated, but that nobody means to stream.
+    """
+    if isinstance(value, (str, bytes, bytearray, memoryview, ServerSentEvent)):
+        raise TypeError(f"{it_is} {_a(value)}, not an iterable of strings; wrap it: [value]")
+    if isinstance(value, AsyncIterable):
+        return True
+    if not isinstance(value, Iterable):
+        return False
+    if isinstance(value, Mapping):
+        raise TypeError(
+            f"{it_is} {_a(value)}, of which the keys alone would be streamed; pass its "
+            "values(), or encode it: [json.dumps(value)]"
+        )
+    if isinstance(value, (set, frozenset)):
+        raise TypeError(f"{it_is} {_a(value)}, which has no order; pass a list of its chunks")
+    if isinstance(value, type):  # an Enum's members can be iterated
+        raise TypeError(f"{it_is} the class {value.__qualname__}; pass a list of its chunks")
+    return True
+
+
+def _check_callable(source: object) -> None:
+    if inspect.iscoroutine(source):
+        source.close()
+        raise TypeError("the source is a coroutine; pass the async function itself, not its call")
+    if not callable(source):
+        raise TypeError(f"the source is {_a(source)}; {_REMEDY}")
+    if isinstance(source, type) and not _makes_iterables(source):
+        raise TypeError(
+            f"the source is the class {source.__qualname__}, whose instances are no iterables of "
+            f"strings; {_REMEDY}"
+        )
+    # Not its repr: that of a partial shows its arguments, which may be the text of users.
+    name: str = getattr(source, "__qualname__", type(source).__qualname__)
+    check_takes(source, f"the source {name}", "a Request", otherwise=", or pass what it returns")
+
+
+def _makes_iterables(kind: type) -> bool:
+    refused = (str, bytes, bytearray, memoryview, ServerSentEvent, Mapping, set, frozenset)
+    return issubclass(kind, (AsyncIterable, Iterable)) and not issubclass(kind, refused)
+
+
+def _a(value: Any) -> str:  # noqa: ANN401 - whatever the user passed
+    return f"of type {type(value).__qualname__}"

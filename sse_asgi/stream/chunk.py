@@ -1,0 +1,32 @@
+"""What a source may yield besides text, and what it is told of all else."""
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from inspect import isawaitable
+
+from sse_asgi.wire.events import ServerSentEvent
+
+
+def encode_event(chunk: object) -> bytes:
+    """Return the bytes of an event, which goes out as it is.
+
+    Raises:
+        TypeError: It is no event, so it is nothing that a source may yield.
+    """
+    if isinstance(chunk, ServerSentEvent):
+        return chunk.encode()
+    raise TypeError(
+        f"the source yielded {type(chunk).__qualname__}; a chunk is a str, a part such as "
+        f"Reasoning, a ServerSentEvent or None{_remedy(chunk)}"
+    )
+
+
+def _remedy(chunk: object) -> str:
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return ": yield text, not frames; the framing encodes it"
+    if isinstance(chunk, (Mapping, list, tuple)):
+        return ": encode it with json.dumps, or name its fields in a ServerSentEvent"
+    if isinstance(chunk, (AsyncIterable, Iterable)):
+        return ": yield what it holds, one by one"
+    if isawaitable(chunk):
+        return ": await it first"
+    return ": yield str() of it, if that is what clients are to read"

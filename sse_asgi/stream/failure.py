@@ -1,0 +1,36 @@
+"""What a client is told of a stream that does not end well. Internals stay inside."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sse_asgi.wire.outcome import Outcome
+
+DescribeError = Callable[[BaseException], str]
+
+MESSAGES: Final = {
+    Outcome.FAILED: "The stream failed on the server.",
+    Outcome.TIMED_OUT: "The stream took too long.",
+    Outcome.SHUT_DOWN: "The server is shutting down.",
+}
+"""What a client is told unless `describe_error` says more."""
+
+_logger = logging.getLogger("sse_asgi")
+
+
+def describe(
+    outcome: Outcome, error: BaseException | None, describe_error: DescribeError | None
+) -> str:
+    """Return the message for the clients of a stream that failed, timed out, or was shut down."""
+    message: object = MESSAGES[outcome]
+    if error is None or describe_error is None:
+        return MESSAGES[outcome]
+    try:
+        message = describe_error(error)
+    except Exception:
+        _logger.exception("describe_error raised")
+        return MESSAGES[outcome]
+    if isinstance(message, str):
+        return message
+    _logger.error("describe_error returned %s, not a str", type(message).__qualname__)
+    return MESSAGES[outcome]

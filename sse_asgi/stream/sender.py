@@ -1,0 +1,226 @@
+"""The sender: the one writer of a stream, and its clocks.
+
+The server's task sends most messages itself. Beside it there is one background task at most: it
+sends what is ready while the source waits, or a keep-alive. The server's task waits for that task
+before it sends again. So one message at a time is on its way.
+"""
+
+import math
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from sse_asgi.asgi import Message, Send
+from sse_asgi.host.host import Event, Handle, Host
+from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
+from sse_asgi.wire.outcome import Outcome
+
+KEEP_ALIVE: Final = b": keep-alive\n"
+"""A comment. One newline only: at a blank line several real clients see an event."""
+
+First = Callable[[], Awaitable[object]]
+
+
+class Sender:
+    """Hands a stream's messages to the server, one at a time and in order.
+
+    Args:
+        host: The event loop.
+        send: The server's callable.
+        lifecycle: Learns of a send that fails or takes too long.
+        next_message: Returns what the background task is to send next, or `None`.
+        heartbeat: Seconds of silence after which a keep-alive goes out; `None` for never.
+        send_timeout: Seconds that one `send` may take; `None` for ever.
+
+    Attributes:
+        task: The background task, while there is one.
+        open: A keep-alive may go out now: the body has begun, and no event is cut.
+        last: When the last send ended, on the host's clock.
+        interrupted: The cancellation that cut a `send`, if it was meant for the source.
+    """
+
+    # Most streams leave these as they are, so they cost each of them nothing.
+    task: Handle | None = None
+    open = False
+    interrupted: BaseException | None = None
+    _drained: Event | None = None
+    _timer: Handle | None = None
+    _since: float | None = None  # a send is under way
+
+    def __init__(
+        self,
+        host: Host,
+        send: Send,
+        lifecycle: Lifecycle,
+        next_message: Callable[[], Message | None],
+        *,
+        heartbeat: float | None,
+        send_timeout: float | None,
+    ) -> None:
+        self.last = -math.inf
+        self._host = host
+        self._clock = host.clock
+        self._send = send
+        self._send_here = host.sending(send)
+        self._lifecycle = lifecycle
+        self._next_message = next_message
+        self._heartbeat = math.inf if heartbeat is None else heartbeat
+        self._send_timeout = math.inf if send_timeout is None else send_timeout
+
+    async def send(self, message: Message) -> None:
+        """Send from the server's task, while no background task sends.
+
+        A failure loses the client; nothing is raised. A cancellation that is meant for the source is
+        kept in `interrupted`.
+        """
+        lifecycle = self._lifecycle
+        lifecycle.in_send = True
+        self._since = self._clock()
+        try:
+            await self._send_here(message)
+        except BaseException as error:
+            lifecycle.in_send = False
+            self._note_failure(error)
+        finally:
+            lifecycle.in_send = False
+            self._since = None
+            self.last = self._clock()
+
+    async def transmit(self, message: Message) -> None:
+        """Send one message, and raise what `send` raises; an `OSError`: the client has left."""
+        self._since = self._clock()
+        try:
+            await self._send(message)
+        finally:
+            self._since = None
+            self.last = self._clock()
+
+    def start_background(self, first: First | None = None) -> None:
+        """Send in a task of its own what there is to send, after `first`."""
+        self.task = self._host.start(partial(self._send_all, first))
+
+    async def drain(self) -> None:
+        """Wait until the background task has sent all there is, or has lost the client."""
+        if self.task is not None:
+            await self.next_drained()
+
+    async def next_drained(self) -> None:
+        """Wait until `drained` is called; the background task does when it ends."""
+        if self._drained is None:
+            self._drained = self._host.event()
+        await self._drained.wait()
+
+    def drained(self) -> None:
+        """Wake the server's task, if it waits for the background task."""
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
+
+    def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
+        """Stop the stream, and send nothing more: the client cannot be reached."""
+        self.open = False
+        if self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
+            self._lifecycle.client_lost = True
+            self._cancel_background()
+        self._lifecycle.stop(outcome, error, by=by)  # the last message may still arrive
+
+    def start_clocks(self) -> None:
+        """Look at the clocks from now on."""
+        self._look_next(math.inf)
+
+    def close(self) -> None:
+        """Stop the clocks and the background task."""
+        self.open = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._cancel_background()
+        self._next_message = _nothing  # it refers to the stream, which refers here
+
+    def _cancel_background(self) -> None:
+        if self.task is not None:
+            self.task.cancel()  # it may not have begun yet, and then it never does
+            self.task = None
+            self.drained()
+
+    async def _send_all(self, first: First | None) -> None:
+        try:
+            if first is not None:
+                await first()
+            while (message := self._message_for_client()) is not None:
+                await self.transmit(message)
+        except BaseException as error:
+            self.task = None
+            self._note_failure(error, True)
+        finally:
+            self.task = None
+            self.drained()
+
+    def _message_for_client(self) -> Message | None:
+        if self._lifecycle.client_lost:
+            return None
+        try:
+            return self._next_message()
+        except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
+            self._lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
+            if self._lifecycle.phase is not Phase.FINISHING:  # then the last message tells of it
+                self._lifecycle.stop(Outcome.FAILED, error, by=Cause.FRAMING)
+            return None
+
+    def _note_failure(self, error: BaseException, in_background: bool = False) -> None:
+        if isinstance(error, OSError):
+            self._lose_in_send(Outcome.DISCONNECTED, None, Cause.CLIENT, in_background)
+        elif isinstance(error, Exception):
+            self._lose_in_send(Outcome.FAILED, error, Cause.SERVER, in_background)
+        elif not isinstance(error, self._host.cancelled):
+            raise error
+        elif self._lifecycle.client_lost or self._lifecycle.phase is Phase.CLOSED:
+            pass  # the stream itself has cancelled it
+        elif not in_background and self._host.is_cancelled():
+            self._host.keep(error)
+            self.interrupted = error
+        else:  # the server's `send` has cancelled itself
+            self._lose_in_send(Outcome.SHUT_DOWN, None, Cause.SERVER, in_background)
+
+    def _lose_in_send(
+        self, outcome: Outcome, error: BaseException | None, by: Cause, in_background: bool
+    ) -> None:
+        if not in_background:
+            self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
+        self._lifecycle.client_lost = True  # in the last phase, too
+        self._lifecycle.settle(outcome, error, by=by)
+        self.lose(outcome, error, by=by)
+
+    # The clocks. One timer looks at both. It comes in time for a send, or a silence, that began just
+    # after its last look, so a message needs no timer of its own.
+
+    def _look_next(self, due: float) -> None:
+        now = self._clock()
+        soonest = now + min(self._heartbeat, self._send_timeout)
+        if soonest < math.inf:
+            self._timer = self._host.call_later(min(due, soonest) - now, self._look_at_clocks)
+
+    def _look_at_clocks(self) -> None:
+        now = self._clock()
+        if self._since is not None:
+            due = self._since + self._send_timeout
+            if now >= due:
+                self.lose(Outcome.TIMED_OUT, by=Cause.DEADLINE)
+                return
+        else:
+            due = self.last + self._heartbeat
+            if now >= due:
+                due = math.inf
+                self._beat()
+        self._look_next(due)
+
+    def _beat(self) -> None:
+        if self.open and self.task is None:
+            self.start_background(self._keep_alive)
+
+    async def _keep_alive(self) -> None:
+        await self.transmit({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,287 @@
+"""What all event streams have in common: how they are watched, ended and reported.
+
+`Response` makes a stream of a source. `WrappedResponse` takes care of the stream of another app.
+"""
+
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from inspect import isawaitable
+
+from sse_asgi.asgi import Message, Send
+from sse_asgi.host.host import Handle, current_host
+from sse_asgi.source.request import Request
+from sse_asgi.stream.failure import describe
+from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
+from sse_asgi.stream.options import Options
+from sse_asgi.stream.outbox import Outbox
+from sse_asgi.stream.sender import Sender
+from sse_asgi.stream.transcript import Recorder
+from sse_asgi.wire.outcome import Outcome
+
+_logger = logging.getLogger("sse_asgi")
+
+
+class Stream(ABC):
+    """One event stream. It is made, and lives, in the server's task.
+
+    Attributes:
+        host: The event loop.
+        options: The options of the app.
+        request: The request that it answers.
+        lifecycle: Its phase, and how it ends.
+        sender: Its only writer.
+        recorder: What it has produced.
+        outbox: What waits to be sent.
+        has_started: The response has started.
+    """
+
+    outbox: Outbox
+    has_started = False
+    ends_elsewhere = False  # in a task of its own
+    _watcher: Handle | None = None
+    _reported = False
+
+    def __init__(self, options: Options, request: Request, send: Send) -> None:
+        self.host = current_host()
+        self.options = options
+        self.request = request
+        self.recorder = Recorder(record=options.record)
+        self.lifecycle = Lifecycle(
+            self.host,
+            cleanup_timeout=options.cleanup_timeout,
+            cancel=self.cancel,
+            on_stuck=self._end_alone,
+        )
+        self.sender = Sender(
+            self.host,
+            send,
+            self.lifecycle,
+            self.next_message,
+            heartbeat=options.heartbeat,
+            send_timeout=options.send_timeout,
+        )
+
+    # What the two kinds of stream differ in
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Cancel what the stream waits for."""
+
+    @abstractmethod
+    def next_message(self) -> Message | None:
+        """Return what the background task is to send next, if anything."""
+
+    @abstractmethod
+    async def watch(self) -> None:
+        """Return when the client has left; raises what `receive` raises."""
+
+    @abstractmethod
+    async def send_last_message(self) -> None:
+        """End the body; raises what `send` raises."""
+
+    # The beginning
+
+    def enter_shutdown(self) -> None:
+        """Let a shutdown concern this stream from now on."""
+        if self.options.shutdown is not None:
+            self.options.shutdown.enter(self.lifecycle)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether the client is watched already."""
+        return self._watcher is not None
+
+    def start_watching(self) -> None:
+        """Watch the client in a task of its own, and the clocks."""
+        self._watcher = self.host.start(self._watch)
+        self.sender.start_clocks()
+
+    async def _watch(self) -> None:
+        try:
+            await self.watch()
+        except OSError:
+            pass  # the client has left
+        except Exception as error:  # noqa: BLE001 - a server's `receive` may raise anything
+            self.sender.lose(Outcome.FAILED, error, by=Cause.SERVER)
+            return
+        except self.host.cancelled:  # by the server, unless the stream has ended
+            self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            raise
+        self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+
+    # The end
+
+    async def end(self) -> None:
+        """Send the last message, log a failure, and report the end."""
+        self.host.take_back()
+        self.sender.open = False
+        with self.host.work():
+            try:
+                if self.sender.task is not None:
+                    self.lifecycle.begin_drain()
+                    await self.sender.next_drained()
+                self.lifecycle.begin_finishing()
+                if not self.lifecycle.client_lost:
+                    await self.send_last_message()
+            except BaseException as error:
+                self.last_message_failed(error)
+            else:
+                self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
+        self.host.take_back()
+        self.close()
+        self.log_failure()
+        await self.report()
+
+    def close(self) -> None:
+        """Let nothing stop the stream any more, and leave nothing behind."""
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
+        self.lifecycle.close()
+        self.sender.close()
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None  # its exception will hold this stream
+        if self.options.shutdown is not None:
+            self.options.shutdown.leave(self.lifecycle)
+
+    def _end_alone(self) -> None:
+        """End the stream in a task of its own: the server's task cannot be freed."""
+        self.ends_elsewhere = True
+        self.host.start(self._end_in_this_task)
+
+    async def _end_in_this_task(self) -> None:
+        self.host.move_here()
+        try:
+            await self.end()
+        finally:
+            self.close()
+
+    def close_without_loop(self) -> None:
+        """Close the stream of an event loop that is gone, and report that to a sync hook."""
+        self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
+            self.close()
+        self._report_without_loop()
+
+    # The last message
+
+    def final_body(self) -> bytes:
+        """Return what is still to be sent, and the event that ends the stream."""
+        try:
+            self._put_final_event()
+            body, text_chunks = self.outbox.take()
+        except Exception as error:  # noqa: BLE001 - a user's framing; `on_complete` is told
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
+            body, text_chunks = self._failure_of_framing()
+        self.recorder.sent_chunks += text_chunks
+        return body
+
+    def _put_final_event(self) -> None:
+        outcome = self.lifecycle.outcome or Outcome.COMPLETED
+        if outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+            self.outbox.put_end(outcome)
+            return
+        message = describe(outcome, self.lifecycle.error, self.options.describe_error)
+        has_told = self.outbox.put_failure(message, outcome)
+        shutdown = self.options.shutdown
+        farewell = None if shutdown is None else shutdown.farewell
+        if outcome is Outcome.SHUT_DOWN and farewell is not None and not has_told:
+            self.outbox.put_event(farewell.encode())
+
+    def _failure_of_framing(self) -> tuple[bytes, int]:
+        try:
+            self._put_final_event()
+            return self.outbox.take()
+        except Exception:
+            _logger.exception("a framing raised while it was to tell of a failure")
+            return b"", 0
+
+    async def finish_body(self, body: bytes) -> None:
+        """Send these bytes and end the body; raises what `send` raises."""
+        if self.reports_early:
+            await self.sender.transmit(_body(body, more=True))
+            body = b""
+            await self.report_early()
+        await self.sender.transmit(_body(body or self.filler(), more=False))
+
+    @property
+    def reports_early(self) -> bool:
+        """Whether `on_complete` is told before the body ends, not after.
+
+        It is once the server has been told to stop: some servers exit as soon as the last body has
+        ended, even if the application still runs.
+        """
+        return self.lifecycle.shutting_down and self.options.on_complete is not None
+
+    async def report_early(self, outcome: Outcome = Outcome.COMPLETED) -> None:
+        """Report before the body ends. The hook's time does not count as the last message's."""
+        self.lifecycle.settle(outcome, by=Cause.SOURCE)
+        self.lifecycle.lift_deadline()
+        await self.report()
+        if self.lifecycle.outcome is Outcome.SHUT_DOWN:
+            self.lifecycle.limit_last_message(Outcome.SHUT_DOWN)
+
+    def filler(self) -> bytes:
+        """Return a comment for a last message without bytes, where one is needed.
+
+        Told to stop, hypercorn loses the end of an HTTP/2 stream unless bytes come with it.
+        """
+        http2 = self.request.scope.get("http_version") == "2"
+        return b":\n" if http2 and self.lifecycle.shutting_down else b""
+
+    def last_message_failed(self, error: BaseException) -> None:
+        """Settle the outcome of a stream whose last message was not sent."""
+        if isinstance(error, OSError):
+            self.lifecycle.settle(Outcome.DISCONNECTED, by=Cause.CLIENT)
+        elif isinstance(error, Exception):
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SERVER)
+        elif not isinstance(error, self.host.cancelled):
+            raise error
+        elif self.host.is_cancelled():
+            self.host.keep(error)
+            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        else:
+            self.lifecycle.last_message_cut()
+
+    # The report
+
+    async def report(self) -> None:
+        """Call `on_complete` where no cancellation reaches it. What it raises is logged."""
+        try:
+            waiting = self._call_on_complete()
+            if waiting is not None:
+                await self.host.shield(waiting)
+        except (Exception, self.host.cancelled):
+            _logger.exception("on_complete raised")
+
+    def _report_without_loop(self) -> None:
+        try:
+            waiting = self._call_on_complete()
+        except Exception:
+            _logger.exception("on_complete raised")
+            return
+        if waiting is not None:
+            _logger.error("on_complete was not awaited: the event loop has closed the stream")
+            if close := getattr(waiting, "close", None):
+                close()
+
+    def log_failure(self) -> None:
+        """Log what failed the stream, with its traceback: no server hears of it."""
+        failed = self.lifecycle.outcome is Outcome.FAILED and self.lifecycle.error is not None
+        if failed and self.has_started:
+            _logger.error("an event stream failed", exc_info=self.lifecycle.error)
+
+    def _call_on_complete(self) -> Awaitable[object] | None:
+        if self.options.on_complete is None or self._reported:
+            return None
+        self._reported = True
+        outcome = self.lifecycle.outcome or Outcome.COMPLETED
+        transcript = self.recorder.transcript(outcome, self.lifecycle.error)
+        result = self.options.call_on_complete(transcript, self.request)
+        return result if isawaitable(result) else None
+
+
+def _body(body: bytes, *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": more}

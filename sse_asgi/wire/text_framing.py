@@ -1,0 +1,115 @@
+"""Text as it is: each chunk is one event's data."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+from sse_asgi.errors import shown
+from sse_asgi.wire.events import MessageEvent, encode_data, well_formed
+from sse_asgi.wire.marker import check_marker, encode_marker
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Part
+from sse_asgi.wire.typed_events import decode_typed, encode_failure, encode_part
+
+
+@dataclass(frozen=True, slots=True)
+class TextFraming:
+    r"""Send each chunk as one event's data, unchanged.
+
+    The texts that the client decodes, joined, are the chunks, joined, but for what the event stream
+    format forces: CRLF and CR become LF, also where a CRLF is cut between two chunks, and lone
+    surrogates become U+FFFD. A chunk that equals `done` is sent as two events, so no text ends the
+    stream. An empty chunk is an event with empty data.
+
+    Attributes:
+        done: The data of the event that ends the stream; `None` for no such event.
+
+    Raises:
+        TypeError: If `done` is neither a str nor None.
+        ValueError: If `done` is shorter than 2 characters, or has CR, LF or a lone surrogate.
+    """
+
+    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """None: clients of plain text demand none."""
+
+    done: str | None = "[DONE]"
+
+    def __post_init__(self) -> None:
+        check_marker(self.done)
+        if self.done is not None and len(self.done) < 2:
+            raise ValueError(
+                f"done must have at least 2 characters, not {shown(self.done)}: a chunk that "
+                "equals it is cut in two; take a longer marker, or None for no end event"
+            )
+
+    def encoder(self) -> "TextEncoder":
+        """Return an encoder for one stream."""
+        return TextEncoder(self.done)
+
+    def decoder(self) -> Callable[[MessageEvent], str | Part | None]:
+        """Return a function that gives each event's data, a part, or None for the end marker.
+
+        It raises `StreamFailedError` for an event of type "error".
+        """
+        done = self.done
+
+        def decode(event: MessageEvent) -> str | Part | None:
+            if event.type != "message":
+                return decode_typed(event)
+            return None if event.data == done else event.data
+
+        return decode
+
+
+class TextEncoder:
+    """Encodes one stream as `TextFraming` has it."""
+
+    __slots__ = ("_after_cr", "_done")
+
+    def __init__(self, done: str | None) -> None:
+        self._done = done
+        self._after_cr = False  # the text so far ends with CR
+
+    def begin(self) -> bytes:
+        """Return nothing: the stream begins with its first chunk."""
+        return b""
+
+    def text(self, chunks: list[str]) -> bytes:
+        """Encode the chunks that leave together, one event or more for each."""
+        # Nearly always they can be joined first and looked at, and encoded, as one.
+        if len(chunks) == 1 and type(chunks[0]) is str:  # a subclass may format itself otherwise
+            text = chunks[0]
+            plain = "\n" not in text
+        else:
+            text = "\n\ndata: ".join(chunks)
+            plain = text.count("\n") == 2 * len(chunks) - 2
+        if plain and "\r" not in text and not self._after_cr and self._done not in chunks:
+            try:
+                return f"data: {text}\n\n".encode()
+            except UnicodeEncodeError:
+                pass
+        return b"".join(map(self._encode, chunks))
+
+    def part(self, part: Part) -> bytes:
+        """Encode a part as an event of its own type."""
+        return encode_part(part)
+
+    def end(self, outcome: Outcome = Outcome.COMPLETED) -> bytes:  # noqa: ARG002 - one end for all
+        """Return the event whose data is the end marker, or `b""`."""
+        return encode_marker(self._done)
+
+    def fail(self, message: str, outcome: Outcome) -> bytes:
+        """Return an event of type `error`, at a shutdown `b""`."""
+        return encode_failure(message, outcome)
+
+    def _encode(self, chunk: str) -> bytes:
+        # The LF of a CRLF that the source cut: its CR has already been sent as a newline.
+        text = chunk[1:] if self._after_cr and chunk.startswith("\n") else chunk
+        if chunk:
+            self._after_cr = chunk.endswith("\r")
+        # Compared as it will arrive: U+FFFD in place of a surrogate may make a marker of a chunk.
+        if "\n" in text or well_formed(text) != self._done:
+            return encode_data(text)
+        middle = len(text) // 2
+        return encode_data(text[:middle]) + encode_data(text[middle:])

@@ -1,0 +1,1 @@
+"""Random one-place mutants, which tests must catch: `python -m tests.mutants`."""
