@@ -193,6 +193,7 @@ class TestCodeAfterAYield:
         sent = []
 
         async def source(request):
+            await peer.until(lambda: peer.bodies)  # what comes before may leave together
             for number in range(10):
                 await anyio.sleep(0.002)
                 text = f"<{number}>"
@@ -217,6 +218,7 @@ class TestCodeAfterAYield:
                 await go.wait()
 
         async def source(request):
+            await peer.until(lambda: peer.bodies)
             for word in "abc":
                 await anyio.sleep(0.002)
                 yield word
@@ -235,6 +237,7 @@ class TestCodeAfterAYield:
         seen = []
 
         async def source(request):
+            await peer.until(lambda: peer.bodies)
             for number in range(5):
                 await anyio.sleep(0.002)
                 yield f"{number};"
