@@ -207,7 +207,8 @@ def check(stage, logged):
     """Check all that must be true of a stream, given the exceptions that were logged."""
     try:
         assert len(stage.transcripts) == 1
-        assert stage.cleaned in {None, *stage.cleans_up} or stage.ended_by_itself
+        cut_in_clean_up = stage.ended_by_itself or (stage.may_fail and stage.cancelled)
+        assert stage.cleaned in {None, *stage.cleans_up} or cut_in_clean_up
         if stage.may_fail and stage.transcripts[0].outcome is Outcome.FAILED:
             stage.outcome, stage.raises = Outcome.FAILED, BaseException
         check_raised(stage)
