@@ -12,6 +12,8 @@ from sse_asgi.errors import (
     StreamFailedError,
     StreamLostError,
     StreamRefusedError,
+    UpstreamFailedError,
+    UpstreamTruncatedError,
 )
 from sse_asgi.middleware import EventStreamMiddleware
 from sse_asgi.shutdown.shutdown import Shutdown
@@ -51,5 +53,7 @@ __all__ = [
     "TextFraming",
     "ToolCall",
     "Transcript",
+    "UpstreamFailedError",
+    "UpstreamTruncatedError",
     "Usage",
 ]

@@ -46,8 +46,9 @@ class EventStream:
             `None` for never. Proxies cut silent connections after 30 to 60 s.
         send_timeout: Seconds that a client may take to accept one message; `None` for ever.
         cleanup_timeout: Seconds that the source may take to end once it is stopped.
-        prefetch: Wait for the first chunk before the response starts. An earlier failure then
-            reaches the framework as the exception itself, for it to answer.
+        prefetch: Wait for the first chunk before the response starts; for so many seconds at most,
+            if it is a number. A failure until then reaches the framework as the exception itself,
+            for it to answer.
         record: Keep the text for the transcript. Turn it off for endless streams.
         max_body_size: The largest request body, in bytes, that a source may read.
         shutdown: What happens when the server stops; `None` for nothing.
@@ -73,7 +74,7 @@ class EventStream:
         heartbeat: float | None = 15.0,
         send_timeout: float | None = 30.0,
         cleanup_timeout: float = 5.0,
-        prefetch: bool = False,
+        prefetch: bool | float = False,
         record: bool = True,
         max_body_size: int = 1_048_576,
         shutdown: Shutdown | None = DEFAULT,

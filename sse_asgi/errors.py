@@ -10,6 +10,8 @@ SSEError
 │   └── StreamFailedError              a stream whose server said, with an event, that it failed
 ├── StreamLostError (ConnectionError)  a connection that failed, or broke off
 ├── StreamRefusedError                 a response that is no event stream
+├── UpstreamTruncatedError             a model's stream that ended without its terminal event
+├── UpstreamFailedError                a model's stream that tells of its failure
 ├── UnknownGenerationError (LookupError)
 │                                      no generation of that id, or another owner's
 ├── GenerationTooLargeError            a generation over `max_events` or `max_bytes`
@@ -47,7 +49,7 @@ class SourceSpentError(SSEError, RuntimeError):
 
 
 class IncompleteStreamError(SSEError):
-    """A stream ended without its end marker.
+    """A stream ended before it was complete: without its end marker, or without what comes first.
 
     Attributes:
         text: The text received up to then.
@@ -59,7 +61,7 @@ class IncompleteStreamError(SSEError):
 
 
 class StreamFailedError(IncompleteStreamError):
-    """The server told, by an event of type "error", that the stream has failed.
+    """The server told, in the words of its framing, that the stream has failed.
 
     Attributes:
         message: What the server says of it.
@@ -96,6 +98,14 @@ class StreamRefusedError(SSEError):
         self.content_type = content_type
         self.url = url
         self.body = body
+
+
+class UpstreamTruncatedError(SSEError):
+    """A model's stream ended without its terminal event: what came of the answer is not whole."""
+
+
+class UpstreamFailedError(SSEError):
+    """A model's stream told, by an event that its SDK does not raise for, that it has failed."""
 
 
 class UnknownGenerationError(SSEError, LookupError):

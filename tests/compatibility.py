@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.chat import node_clients, python_clients, test_use_chat
 from tests.servers import ROOT, SERVERS
 from tests.test_frameworks import FRAMEWORKS
 from tests.test_middleware_servers import HIDES_ERRORS, MAIN, PLAIN
@@ -29,7 +30,7 @@ RETROFITTED = {
 }
 PACKAGES = (
     "uvicorn", "hypercorn", "granian", "daphne", "gunicorn", "starlette", "fastapi", "litestar",
-    "quart", "django", "blacksheep", "falcon", "sse-starlette",
+    "quart", "django", "blacksheep", "falcon", "sse-starlette", "openai", "anthropic",
 )  # fmt: skip
 HEAD = """# Compatibility
 
@@ -40,6 +41,10 @@ Versions: {versions}.
 """
 
 
+CHAT = "Clients of a chat app"
+CHAT_CLIENTS = (*python_clients.CLIENTS, *node_clients.CLIENTS, *test_use_chat.CLIENTS)
+
+
 @dataclass(frozen=True)
 class Table:
     """One table: which tests fill it, and what its rows are called."""
@@ -47,7 +52,7 @@ class Table:
     title: str
     says: str
     first: str
-    module: str
+    modules: tuple[str, ...]
     rows: tuple[str, ...]
     columns: dict[str, str]  # the function of a test, and its column
     row_of: Callable[[dict[str, Any]], str | None]
@@ -58,7 +63,7 @@ TABLES = (
         "Servers",
         "An `EventStream` without a framework.",
         "Server",
-        "test_servers.py",
+        ("test_servers.py",),
         tuple(SERVERS),
         {
             "test_each_chunk_arrives_before_the_next_is_made": "Events one by one",
@@ -76,7 +81,7 @@ TABLES = (
         "run to their end, and the process exits within a second of the grace. Each worker of "
         "granian had answered before the signal; [why](../how-to/granian.md).",
         "Server",
-        "test_shutdown_servers.py",
+        ("test_shutdown_servers.py",),
         tuple(map(str, SCENARIOS)),
         {"test_server_that_is_told_to_stop_lets_its_streams_end_and_exits": "All of that"},
         lambda params: str(params.get("scenario")),
@@ -85,7 +90,7 @@ TABLES = (
         "Frameworks",
         "The examples of the how-to guides, on uvicorn.",
         "Framework",
-        "test_frameworks.py",
+        ("test_frameworks.py",),
         tuple(FRAMEWORKS),
         {
             "test_stream_arrives_and_its_text_is_kept": "Stream, POST with JSON",
@@ -100,7 +105,7 @@ TABLES = (
         "Endpoints that stream already",
         "Under `EventStreamMiddleware`, unchanged, on uvicorn.",
         "Endpoint",
-        "test_middleware_servers.py",
+        ("test_middleware_servers.py",),
         tuple(RETROFITTED[name] for name in PLAIN),
         {
             "test_stream_has_the_headers_and_is_transcribed": "Headers, transcript",
@@ -118,7 +123,7 @@ TABLES = (
         "Behind nginx",
         "Debian's nginx with its defaults, HTTP/1.0 to the server; and as the how-to shows it.",
         "Server",
-        "test_nginx.py",
+        ("test_nginx.py",),
         ("uvicorn-h11", "uvicorn-httptools", "hypercorn-asyncio"),
         {
             "test_events_arrive_one_by_one": "Events one by one",
@@ -126,6 +131,22 @@ TABLES = (
             "test_post_with_a_body_streams": "POST with JSON",
         },
         lambda params: params.get("proxied"),
+    ),
+    Table(
+        CHAT,
+        "A `ChatApp` on uvicorn, and what its clients, unmodified, make of an answer that is not "
+        "whole: each shows an error of its own, named here, with the message that we sent. None "
+        "takes what it has for a complete answer.",
+        "Client",
+        ("test_clients.py", "test_use_chat.py"),
+        CHAT_CLIENTS,
+        {
+            "test_a_generator_that_raises_is_an_error": "The generator raises",
+            "test_an_upstream_that_is_cut_is_an_error": "Its upstream is cut",
+            "test_a_server_that_is_told_to_stop_is_an_error": "SIGTERM",
+            "test_a_generator_that_takes_too_long_is_an_error": "A deadline",
+        },
+        lambda params: params.get("client"),
     ),
 )
 CELLS = pytest.StashKey[dict[tuple[str, str, str], set[str]]]()
@@ -139,7 +160,7 @@ def note(item: pytest.Item, report: pytest.TestReport) -> None:
     cells = item.config.stash.setdefault(CELLS, {})
     for table in TABLES:
         column = table.columns.get(getattr(item, "originalname", ""))
-        row = table.row_of(params) if column and item.path.name == table.module else None
+        row = table.row_of(params) if column and item.path.name in table.modules else None
         if column and row:
             cells.setdefault((table.title, row, column), set()).add(
                 word(table, row, column, report)
@@ -150,6 +171,8 @@ def word(table: Table, row: str, column: str, report: pytest.TestReport) -> str:
     """Return what a cell says of one result."""
     if not report.passed:
         return "no"
+    if table.title == CHAT:
+        return dict(report.user_properties)["cell"]
     if column == "Error event" and row in map(RETROFITTED.get, HIDES_ERRORS):
         return "no: BaseHTTPMiddleware hides it"
     if column == "Send deadline" and not SERVERS[row].blocks:
@@ -166,16 +189,18 @@ def write(config: pytest.Config) -> None:
 
 def page(cells: dict[tuple[str, str, str], set[str]]) -> str:
     """Return the whole page; every cell must have a result."""
-    names = (f"{name} {version(name)}" for name in PACKAGES)
-    parts = [HEAD.format(versions=", ".join(names))]
-    for table in TABLES:
-        columns = list(table.columns.values())
-        lines = [row_text([table.first, *columns]), row_text(["---"] * (len(columns) + 1))]
-        for row in table.rows:
-            words = [sorted(cells[table.title, row, column]) for column in columns]
-            lines.append(row_text([row, *(", ".join(each) for each in words)]))
-        parts.append("\n".join([f"## {table.title}", "", table.says, "", *lines, ""]))
-    return "\n".join(parts)
+    names = [f"{name} {version(name)}" for name in PACKAGES] + node_clients.versions()
+    sections = (section(table, cells) for table in TABLES)
+    return "\n".join([HEAD.format(versions=", ".join(names)), *sections])
+
+
+def section(table: Table, cells: dict[tuple[str, str, str], set[str]]) -> str:
+    columns = list(table.columns.values())
+    lines = [row_text([table.first, *columns]), row_text(["---"] * (len(columns) + 1))]
+    for row in table.rows:
+        words = [sorted(cells[table.title, row, column]) for column in columns]
+        lines.append(row_text([row, *(", ".join(each) for each in words)]))
+    return "\n".join([f"## {table.title}", "", table.says, "", *lines, ""])
 
 
 def row_text(cells: list[str]) -> str:

@@ -2,7 +2,11 @@
 
 import argparse
 import math
+from collections.abc import Callable
 
+from sse_asgi.asgi import ASGIApp
+from sse_asgi.cli.chat import load_chat
+from sse_asgi.cli.errors import CommandError
 from sse_asgi.cli.extra import require
 from sse_asgi.cli.options import Commands, add_address
 from sse_asgi.cli.target import load
@@ -19,6 +23,9 @@ module:attribute names one of
   an async iterable, which serves one request, or a list of strings.
   an ASGI app such as an EventStream, which is served as it is.
 The current directory is importable.
+
+With --chat a generator function is served to the clients of OpenAI, Anthropic, AI SDK and AG-UI:
+it gets the `Chat`, or the user's last text if its one parameter is `prompt`.
 """
 
 
@@ -43,6 +50,12 @@ def add_parser(commands: Commands) -> None:
         metavar="SECONDS",
         help="silence before a keep-alive comment (default: 15)",
     )
+    parser.add_argument(
+        "--chat", action="store_true", help="serve it to the clients of OpenAI and others"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="with --chat: the model's name (default: any name will do)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -57,12 +70,27 @@ def run(options: argparse.Namespace) -> int:
         settings["framing"] = _FRAMINGS[options.framing]()
     if options.heartbeat:
         settings["heartbeat"] = options.heartbeat
-    app = load(options.target, settings)
-    return server.run(
-        app,
-        host=options.host,
-        port=options.port,
-        greet=lambda url: f"Serving {options.target} at {url}. Ctrl-C ends it.",
+    app, greet = _app_of(options, settings)
+    return server.run(app, host=options.host, port=options.port, greet=greet)
+
+
+def _app_of(
+    options: argparse.Namespace, settings: dict[str, object]
+) -> tuple[ASGIApp, Callable[[str], str]]:
+    """Return the app, and what makes the line that says where it is."""
+    if not options.chat:
+        if options.model:
+            raise CommandError("--model goes with --chat")
+        return load(options.target, settings), (
+            lambda url: f"Serving {options.target} at {url}. Ctrl-C ends it."
+        )
+    if options.framing:
+        raise CommandError("--chat has framings of its own: leave --framing out")
+    return load_chat(options.target, options.model, settings), (
+        lambda url: (
+            f"Serving {options.target} at {url} to the clients of OpenAI ({url}/v1), Anthropic "
+            f"({url}), AI SDK ({url}/ai-sdk) and AG-UI ({url}/ag-ui). Ctrl-C ends it."
+        )
     )
 
 

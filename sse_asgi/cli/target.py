@@ -10,10 +10,10 @@ from types import ModuleType
 from typing import Any, TypeGuard, cast
 
 from sse_asgi.app import EventStream
+from sse_asgi.asgi import ASGIApp
 from sse_asgi.cli.errors import CommandError
 from sse_asgi.cli.function import fit, parameters_of
 from sse_asgi.cli.prompted import PromptedStream
-from sse_asgi.asgi import ASGIApp
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.source import Source, is_iterable
 
@@ -33,8 +33,8 @@ def load(target: str, settings: Mapping[str, Any]) -> ASGIApp:
     Raises:
         CommandError: If there is no such thing, or it cannot be served.
     """
-    value = _find(target)
-    if _is_asgi_app(value):
+    value = find(target)
+    if is_asgi_app(value):
         if settings:
             raise CommandError(f"{target} is an ASGI app: it takes no --framing or --heartbeat")
         return value
@@ -44,20 +44,12 @@ def load(target: str, settings: Mapping[str, Any]) -> ASGIApp:
         raise CommandError(f"cannot serve {target}: {error}") from error
 
 
-def _is_asgi_app(value: object) -> TypeGuard[ASGIApp]:
-    return callable(value) and list(parameters_of(value) or ())[:3] == _ASGI
+def find(target: str) -> object:
+    """Import what the user named.
 
-
-def _stream(value: object, settings: Mapping[str, Any]) -> ASGIApp:
-    if is_iterable(value) or not callable(value):
-        return EventStream(cast("Source", value), **settings)
-    function = fit(value)
-    if function.takes_prompt:
-        return PromptedStream(function, settings)
-    return EventStream(lambda request: function.call(request, None), **settings)
-
-
-def _find(target: str) -> object:
+    Raises:
+        CommandError: If there is no such thing.
+    """
     module_name, _, path = target.partition(":")
     if "/" in target or module_name.endswith(".py"):
         raise CommandError(_no_path(target, module_name, path))
@@ -72,6 +64,20 @@ def _find(target: str) -> object:
         except AttributeError as error:
             raise CommandError(_no_attribute(target, value, name)) from error
     return value
+
+
+def is_asgi_app(value: object) -> TypeGuard[ASGIApp]:
+    """Tell whether something takes what an ASGI app takes."""
+    return callable(value) and list(parameters_of(value) or ())[:3] == _ASGI
+
+
+def _stream(value: object, settings: Mapping[str, Any]) -> ASGIApp:
+    if is_iterable(value) or not callable(value):
+        return EventStream(cast("Source", value), **settings)
+    function = fit(value)
+    if function.takes_prompt:
+        return PromptedStream(function, settings)
+    return EventStream(lambda request: function.call(request, None), **settings)
 
 
 def _no_path(target: str, module_name: str, path: str) -> str:

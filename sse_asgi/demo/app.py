@@ -14,12 +14,10 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from sse_asgi import JSONFraming, Shutdown, Transcript
-from sse_asgi.demo.openai import EndpointError
+from sse_asgi.demo.chat import LONGEST_PROMPT, chat_app, describe_error
 from sse_asgi.demo.source import Source
 from sse_asgi.live import Live, Log, LogUnavailableError, MemoryLog, UnknownGenerationError
 
-LONGEST_PROMPT = 4_000
-"""Characters that a prompt may have."""
 _LARGEST_BODY = 64 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
 _UNAVAILABLE = JSONResponse({"message": "Redis is out of reach"}, status_code=503)
@@ -49,7 +47,7 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
         source: What answers.
         redis: The URL where generations are kept; by default they are in this process.
     """
-    live = Live(_open_log(redis), shutdown=Shutdown(grace=1.0), describe_error=_describe_error)
+    live = Live(_open_log(redis), shutdown=Shutdown(grace=1.0), describe_error=describe_error)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -90,6 +88,7 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
             Route("/generations/{id}", generate, methods=["POST"]),
             Mount("/generations", app=live),
             Route("/transcripts/{id}", read_transcript),
+            Mount("/", app=chat_app(source)),
         ],
         lifespan=lifespan,
     )
@@ -152,7 +151,3 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
         "time_to_first_chunk": transcript.time_to_first_chunk,
         "duration": transcript.duration,
     }
-
-
-def _describe_error(error: BaseException) -> str:
-    return str(error) if isinstance(error, EndpointError) else "the source failed"

@@ -7,11 +7,19 @@ from typing import Any, cast
 
 import httpx
 
-from sse_asgi import EventStreamDecoder
+from sse_asgi import (
+    EventStreamDecoder,
+    Finish,
+    FramingError,
+    IncompleteStreamError,
+    MessageEvent,
+    StreamFailedError,
+)
+from sse_asgi.dialects import ChatCompletions
 from sse_asgi.errors import SSEError
+from sse_asgi.wire.framing import Decode, Item, items_of
 
 _TIMEOUT = httpx.Timeout(30.0, read=300.0)  # a local model may load for minutes before it speaks
-_DONE = "[DONE]"
 _LONGEST_REASON = 300
 
 
@@ -107,39 +115,36 @@ class OpenAIEndpoint:
         raise EndpointError(f"{self._shown} answered {response.status_code}: {reason}")
 
     async def _deltas(self, response: httpx.Response) -> AsyncGenerator[str]:
-        decoder = EventStreamDecoder()
+        events = EventStreamDecoder()
+        decode = ChatCompletions(self._model or "any").decoder()
         finished = False
         body = cast("AsyncGenerator[bytes]", response.aiter_bytes())  # typed as less than it is
         async with aclosing(body):
             async for data in body:
-                for event in decoder.feed(data):
-                    if event.data == _DONE:
-                        return
-                    text, finish = self._delta(event.data)
-                    finished = finished or finish
-                    if text:
-                        yield text
+                for event in events.feed(data):
+                    for item in self._items(decode, event):
+                        if item is None:
+                            return
+                        finished = finished or isinstance(item, Finish)
+                        if item and isinstance(item, str):
+                            yield item
         if not finished:  # some endpoints leave the end marker out
-            raise EndpointError(f"{self._shown} ended before the answer was complete")
+            raise self._cut_short()
 
-    def _delta(self, data: str) -> tuple[str, bool]:
-        """The text of one completion chunk, and whether the answer is complete with it."""
+    def _items(self, decode: Decode, event: MessageEvent) -> tuple[Item, ...]:
         try:
-            chunk: Any = json.loads(data)
-            if "error" in chunk:
-                raise EndpointError(f"{self._shown} failed: {_reason(data)}")
-            choices = chunk.get("choices")
-            return _read_choice(choices[0]) if choices else ("", False)
-        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            return items_of(decode(event))
+        except StreamFailedError as error:
+            raise EndpointError(f"{self._shown} failed: {_one_line(error.message)}") from error
+        except IncompleteStreamError as error:
+            raise self._cut_short() from error
+        except FramingError as error:
             raise EndpointError(
                 f"{self._shown} sent what is no completion chunk: is it OpenAI-compatible?"
             ) from error
 
-
-def _read_choice(choice: Any) -> tuple[str, bool]:  # noqa: ANN401 - from JSON
-    delta = choice.get("delta")
-    content = delta.get("content") if delta else None
-    return str(content or ""), bool(choice.get("finish_reason"))
+    def _cut_short(self) -> EndpointError:
+        return EndpointError(f"{self._shown} ended before the answer was complete")
 
 
 def _checked(base_url: str) -> httpx.URL:
@@ -159,4 +164,8 @@ def _reason(text: str) -> str:
     with suppress(ValueError, TypeError, KeyError, RecursionError):
         error: Any = json.loads(text)["error"]
         text = error if isinstance(error, str) else error["message"]
+    return _one_line(text)
+
+
+def _one_line(text: object) -> str:
     return " ".join(str(text).split())[:_LONGEST_REASON]

@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -38,15 +36,17 @@ class AGUI:
         ValueError: An id is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: AG-UI's clients demand none."""
-
     thread_id: str
     run_id: str
 
     def __post_init__(self) -> None:
         check_name("thread_id", self.thread_id, "the request's threadId")
         check_name("run_id", self.run_id, "the request's runId")
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return none: AG-UI's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

@@ -1,9 +1,7 @@
 """Anthropic's messages, as events: https://docs.anthropic.com/en/api/messages-streaming."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar
+from dataclasses import KW_ONLY, dataclass
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -66,15 +64,18 @@ class AnthropicMessages:
         ValueError: An option is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: Anthropic's clients demand none."""
-
     model: str
+    _: KW_ONLY
     id: str | None = None
 
     def __post_init__(self) -> None:
         check_model(self.model)
         check_id("id", self.id)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return none: Anthropic's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

@@ -2,9 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar
+from dataclasses import KW_ONLY, dataclass
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -45,10 +43,8 @@ class ChatCompletions:
         ValueError: `model` or `id` is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: OpenAI's clients demand none."""
-
     model: str
+    _: KW_ONLY
     id: str | None = None
     include_usage: bool = False
 
@@ -60,6 +56,11 @@ class ChatCompletions:
                 f"include_usage must be a bool, not {shown(self.include_usage)} "
                 f"({type(self.include_usage).__name__}): give True or False"
             )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return none: OpenAI's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

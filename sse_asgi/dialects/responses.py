@@ -5,9 +5,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming and https://w
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar
+from dataclasses import KW_ONLY, dataclass
 
 from sse_asgi.dialects import response_object as objects
 from sse_asgi.dialects.decoder import (
@@ -49,15 +47,18 @@ class Responses:
         ValueError: An option is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: OpenAI's clients demand none."""
-
     model: str
+    _: KW_ONLY
     id: str | None = None
 
     def __post_init__(self) -> None:
         check_model(self.model)
         check_id("id", self.id)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return none: OpenAI's clients demand none."""
+        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

@@ -3,8 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -39,7 +37,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UIMessages:
     """Speak to the AI SDK's `useChat`, of the versions 5, 6 and 7.
 
@@ -55,13 +53,15 @@ class UIMessages:
         ValueError: `message_id` is empty.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({"x-vercel-ai-ui-message-stream": "v1"})
-    """The one by which clients are to tell this protocol."""
-
     message_id: str | None = None
 
     def __post_init__(self) -> None:
         check_id("message_id", self.message_id)
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the one by which clients are to tell this protocol."""
+        return {"x-vercel-ai-ui-message-stream": "v1"}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

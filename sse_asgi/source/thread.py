@@ -75,6 +75,12 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
             finally:
                 self._commands = None
 
+    def abandon(self) -> None:
+        """Have the thread close the iterator and end, as soon as it can; wait for nothing."""
+        if self._commands is not None:
+            self._commands.put((None, _Reply()))
+            self._commands = None
+
     async def _ask(self, command: Callable[[Iterator[T]], Any] | None) -> Any:  # noqa: ANN401
         if self._commands is None:
             self._commands = self._start()

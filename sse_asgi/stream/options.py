@@ -62,7 +62,7 @@ class Options:
     heartbeat: float | None = 15.0
     send_timeout: float | None = 30.0
     cleanup_timeout: float = 5.0
-    prefetch: bool = False
+    prefetch: bool | float = False
     record: bool = True
     max_body_size: int = 1_048_576
     shutdown: Shutdown | None = DEFAULT
@@ -76,9 +76,10 @@ class Options:
             if getattr(self, name) is not None:
                 _check_seconds(name, getattr(self, name), "a number above 0, or None")
         _check_seconds("cleanup_timeout", self.cleanup_timeout, "a number above 0")
-        for name in ("prefetch", "record"):
-            if not isinstance(getattr(self, name), bool):
-                raise _wrong_type(name, getattr(self, name), "True or False")
+        if not isinstance(self.prefetch, bool):
+            _check_seconds("prefetch", self.prefetch, "True, False, or a number above 0")
+        if not isinstance(self.record, bool):
+            raise _wrong_type("record", self.record, "True or False")
         _check_int("max_body_size", self.max_body_size, lowest=0)
         _check_int("status", self.status, lowest=200, highest=599)
         if self.status in _BODYLESS:

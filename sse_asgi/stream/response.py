@@ -64,6 +64,7 @@ class Response(Stream):
     # Most streams leave these as they are, so they cost each of them nothing.
     _source: Stepper | None = None
     _armed: Handle | None = None
+    _patience: Handle | None = None
     _cancellation: tuple[BaseException, bool] | None = None
     _body_begun = False
     _sends = 0
@@ -86,6 +87,8 @@ class Response(Stream):
         """Live: from the first step of the source to the report of the end."""
         self.enter_shutdown()
         try:
+            if not isinstance(self.options.prefetch, bool):
+                self._patience = self.host.call_later(self.options.prefetch, self._start_now)
             self._arm()
             await self._produce()
             if not self.ends_elsewhere:
@@ -236,6 +239,12 @@ class Response(Stream):
             else:
                 self.sender.drained()
 
+    def _start_now(self) -> None:
+        """Start the response: the first chunk takes longer than `prefetch`."""
+        self._must_start = not self.has_started
+        if self._armed is None and self.sender.task is None:
+            self._arm()
+
     def next_message(self) -> Message | None:
         """Return what is to be sent next: what is ready, or first the start of the response."""
         if not self.has_started:
@@ -320,6 +329,9 @@ class Response(Stream):
     def close(self) -> None:
         """Let nothing stop the stream any more, and leave nothing behind."""
         super().close()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
         if self._armed is not None:
             self._armed.cancel()
             self._armed = None

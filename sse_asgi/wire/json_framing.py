@@ -5,8 +5,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring, encode_basestring_ascii
-from types import MappingProxyType
-from typing import ClassVar
 
 from sse_asgi.errors import FramingError, shown
 from sse_asgi.wire.events import MessageEvent, encode_data
@@ -36,9 +34,6 @@ class JSONFraming:
         ValueError: If `done` is empty or a JSON string itself, or has CR, LF or a lone surrogate.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: clients of plain text demand none."""
-
     done: str | None = "[DONE]"
 
     def __post_init__(self) -> None:
@@ -50,6 +45,11 @@ class JSONFraming:
                 f"done must not be a JSON string, as {shown(self.done)} is: a chunk could be "
                 "sent as the same; take a marker that is none, such as '[DONE]'"
             )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return none: clients of plain text demand none."""
+        return {}
 
     def encoder(self) -> "JSONEncoder":
         """Return an encoder for one stream."""

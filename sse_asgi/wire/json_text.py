@@ -32,6 +32,15 @@ def read_object(text: str) -> dict[str, Any] | None:
     if not text.lstrip(" \t\r\n").startswith("{"):
         return None
     try:
-        return cast("dict[str, Any]", json.loads(text))
+        return cast("dict[str, Any]", _loads(text))
     except (ValueError, RecursionError):
         return None
+
+
+def _loads(text: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # a number has more digits than Python converts
+        return json.loads(text, parse_int=float)

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import ClassVar
 
 from sse_asgi.errors import shown
 from sse_asgi.wire.events import MessageEvent, encode_data, well_formed
@@ -30,9 +28,6 @@ class TextFraming:
         ValueError: If `done` is shorter than 2 characters, or has CR, LF or a lone surrogate.
     """
 
-    headers: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """None: clients of plain text demand none."""
-
     done: str | None = "[DONE]"
 
     def __post_init__(self) -> None:
@@ -42,6 +37,11 @@ class TextFraming:
                 f"done must have at least 2 characters, not {shown(self.done)}: a chunk that "
                 "equals it is cut in two; take a longer marker, or None for no end event"
             )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return none: clients of plain text demand none."""
+        return {}
 
     def encoder(self) -> "TextEncoder":
         """Return an encoder for one stream."""

@@ -12,6 +12,7 @@ from sse_asgi.errors import (
     StreamRefusedError,
 )
 from tests.client.scripted import redirect, status, stream
+from tests.dialects.streams import FRAMINGS
 from tests.wire.cases import CASES
 
 
@@ -35,9 +36,10 @@ def test_events_come_as_they_arrive(open_stream):
         assert next(iter_events(response)) == MessageEvent("a")
 
 
-@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), *FRAMINGS.values()])
 def test_the_text_up_to_the_end_marker(open_stream, framing):
-    body = b"".join(map(framing.encoder(), ["a", "[DONE]", "b"])) + framing.end()
+    encoder = framing.encoder()
+    body = encoder.begin() + encoder.text(["a", "[DONE]"]) + encoder.text(["b"]) + encoder.end()
     with open_stream(stream(body, end="open")) as response:
         assert collect_text(response, framing) == "a[DONE]b"
 

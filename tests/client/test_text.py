@@ -14,6 +14,7 @@ from sse_asgi.errors import (
 )
 from tests.client.conftest import in_thread
 from tests.client.scripted import PATIENCE, status, stream
+from tests.dialects.streams import FRAMINGS
 
 pytestmark = pytest.mark.anyio
 
@@ -27,8 +28,9 @@ async def text_of(url, framing=None, **options):
 
 
 def encoded(framing, chunks):
-    encode = framing.encoder()
-    return [encode(chunk) for chunk in chunks]
+    encoder = framing.encoder()
+    begin, *events = [encoder.begin(), *(encoder.text([chunk]) for chunk in chunks)]
+    return [begin + events[0], *filter(None, events[1:])]  # dialects send no empty text
 
 
 def numbered(framing, chunks):
@@ -41,9 +43,11 @@ def numbered(framing, chunks):
     return events
 
 
-@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), TextFraming(done="--end--")])
+@pytest.mark.parametrize(
+    "framing", [TextFraming(), JSONFraming(), TextFraming(done="--end--"), *FRAMINGS.values()]
+)
 async def test_the_text_up_to_the_end_marker(serve, client, framing):
-    server = serve(stream(*encoded(framing, CHUNKS), framing.end(), end="open"))
+    server = serve(stream(*encoded(framing, CHUNKS), framing.encoder().end(), end="open"))
     assert await text_of(server.url, framing, client=client) == "".join(CHUNKS)
     await in_thread(server.wait_until_left, 0)
     assert len(server.requests) == 1
@@ -57,7 +61,7 @@ async def test_without_an_end_marker_a_clean_end_is_the_end(serve, client, frami
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), *FRAMINGS.values()])
 @pytest.mark.parametrize("end", ["clean", "cut"])
 async def test_nothing_is_lost_or_doubled_where_the_server_replays(serve, client, framing, end):
     events = numbered(framing, CHUNKS)
@@ -65,7 +69,7 @@ async def test_nothing_is_lost_or_doubled_where_the_server_replays(serve, client
     def answer(request):
         begin = int(request.get("last-event-id") or 0)
         if begin + 2 >= len(events):
-            return stream(*events[begin:], framing.end())
+            return stream(*events[begin:], framing.encoder().end())
         return stream(*events[begin : begin + 2], events[begin + 2][:-1], end=end)
 
     server = serve(answer)
@@ -217,7 +221,7 @@ async def test_a_restart_without_ids_is_an_error(serve, client, framing):
 async def test_a_restart_with_ids_loses_and_doubles_nothing(serve, client, framing):
     server = serve(
         stream(b"id: 1\ndata: a\n\ndata: b\n\nretry: 1\n\n", end="open"),
-        stream(b"data: b\n\ndata: c\n\n" + framing.end()),
+        stream(b"data: b\n\ndata: c\n\n" + framing.encoder().end()),
     )
     async with EventSource(server.url, client=client, reconnect=bool(framing.done)) as source:
         assert await restarted(source, server, framing) == "abc"

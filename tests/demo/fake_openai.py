@@ -44,6 +44,7 @@ async def awkward():
     for text in AWKWARD:
         yield event(chunk(text))
         await asyncio.sleep(0)
+    yield event(chunk("", finish_reason="stop"))
     yield event("[DONE]")
 
 

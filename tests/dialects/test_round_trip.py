@@ -2,6 +2,7 @@
 
 import json
 import re
+from enum import Enum
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,6 +22,8 @@ from sse_asgi import (
     ToolCall,
     Usage,
 )
+from sse_asgi.client import collect_text
+from sse_asgi.dialects import AnthropicMessages, ChatCompletions, Responses
 from sse_asgi.wire.framing import check_framing, has_end, items_of
 from tests.dialects.streams import FRAMINGS, in_order, read, said_by, whole
 from tests.wire.said import NAMES, TEXTS, TOOL_CALLS, USAGES, as_sent, well_formed
@@ -116,12 +119,33 @@ def test_no_cut_stream_is_taken_for_a_whole_one(framing, said):
 
 @EVERY
 def test_no_prefix_of_bytes_is_taken_for_a_whole_stream(framing):
-    stream = whole(
-        framing, "Hel", Reasoning("r"), "lo\n", ToolCall("look", {"a": "b"}), Usage(9, 4)
-    )
-    complete_at = next(n for n in range(len(stream) + 1) if read(framing, stream[:n])[1])
-    rest = stream[complete_at:]
-    assert rest in (b"", b"data: [DONE]\n\n")
+    stream = whole(framing, "Hel", Reasoning("r"), ToolCall("look", {"a": "b"}), Usage(9, 4))
+    complete = stream
+    if framing is not FRAMINGS["chat"]:  # there usage may follow the end
+        complete = stream.removesuffix(b"data: [DONE]\n\n")
+    for cut in [*range(0, len(complete), 7), *range(len(complete) - 100, len(complete))]:
+        with pytest.raises(IncompleteStreamError) as caught:
+            collect_text([stream[:cut]], framing)
+        assert not isinstance(caught.value, StreamFailedError)
+    assert collect_text([complete], framing) == "Hel"
+
+
+class Token(str, Enum):  # noqa: UP042 - not StrEnum, which formats as its value
+    HELLO = "hel\ud800lo"  # formatted, it is `Token.HELLO`
+
+
+@EVERY
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_chunk_of_a_subclass_of_str_is_its_characters(framing, number):
+    collector, _ = read(framing, whole(framing, [Token.HELLO] * number, Reasoning(Token.HELLO)))
+    assert collector.text == "hel\ufffdlo" * number
+    assert in_order(collector.parts) == [Reasoning("hel\ufffdlo")]
+
+
+@EVERY
+def test_numbers_in_arguments_may_have_any_length(framing):
+    call = ToolCall("look", f'{{"a": {"9" * 5000}}}', "c")
+    assert in_order(read(framing, whole(framing, call))[0].parts) == [call]
 
 
 @EVERY
@@ -223,6 +247,13 @@ def test_it_is_a_framing_with_an_end(framing):
     assert check_framing(framing) is framing
     assert has_end(framing)
     assert hash(framing) == hash(framing)
+
+
+@pytest.mark.parametrize("make", [ChatCompletions, Responses, AnthropicMessages])
+def test_options_are_given_by_name(make):
+    assert make("mine", id="x") == make(model="mine", id="x")
+    with pytest.raises(TypeError, match="positional"):
+        make("mine", "x")
 
 
 @EVERY

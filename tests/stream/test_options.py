@@ -42,7 +42,7 @@ WRONG = [
     ("cleanup_timeout", None, TypeError), ("cleanup_timeout", "5", TypeError),
     ("cleanup_timeout", True, TypeError), ("cleanup_timeout", 0, ValueError),
     ("cleanup_timeout", -5, ValueError), ("cleanup_timeout", NAN, ValueError),
-    ("prefetch", 1, TypeError), ("prefetch", "no", TypeError), ("prefetch", None, TypeError),
+    ("prefetch", 0, ValueError), ("prefetch", -1.5, ValueError), ("prefetch", "no", TypeError), ("prefetch", None, TypeError),
     ("record", 0, TypeError), ("record", "yes", TypeError), ("record", None, TypeError),
     ("max_body_size", "1", TypeError), ("max_body_size", 1.5, TypeError),
     ("max_body_size", True, TypeError), ("max_body_size", None, TypeError),

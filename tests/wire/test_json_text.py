@@ -23,6 +23,10 @@ def test_an_object_is_read(value):
     assert read_object(text) == json.loads(text)
 
 
+def test_a_number_may_have_any_number_of_digits():
+    assert read_object('{"a": [%s, 1], "b": "c"}' % ("9" * 5000))["b"] == "c"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "1", '"{}"', "{", "{}{}", '{"a":' * 10**5, "[" * 10**5])
 def test_what_is_no_object_is_none(text):
     assert read_object(text) is None

@@ -13,7 +13,7 @@ from sse_asgi.cli.listen.timing import Timing, status_line
 from sse_asgi.client import EventSource
 from sse_asgi.errors import SSEError, StreamFailedError, StreamLostError, StreamRefusedError
 from sse_asgi.wire.events import MessageEvent
-from sse_asgi.wire.text import error_message
+from sse_asgi.wire.failure import error_message
 
 _REFRESH = 0.25
 

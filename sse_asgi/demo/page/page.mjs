@@ -345,6 +345,7 @@ async function showSource() {
   const source = await (await fetch("source")).json();
   $("source-name").textContent = source.name;
   $("source-detail").textContent = source.detail;
+  $("base-url").textContent = new URL("v1", location.href.split("#")[0]).href;
 }
 
 $("form").addEventListener("submit", (event) => {

@@ -1,0 +1,118 @@
+"""ChatApp: one generator behind the addresses that every kind of client knows."""
+
+import re
+from typing import Final, Unpack
+
+from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.chat.ag_ui import AGUIDialect
+from sse_asgi.chat.ai_sdk import UIMessagesDialect
+from sse_asgi.chat.answer import json_answer, read_body
+from sse_asgi.chat.anthropic import AnthropicMessagesDialect
+from sse_asgi.chat.dialect import Dialect
+from sse_asgi.chat.error import ChatError
+from sse_asgi.chat.exchange import Exchange
+from sse_asgi.chat.models import ModelsInput, model_list, model_object
+from sse_asgi.chat.openai import ChatCompletionsDialect, ResponsesDialect, refusal
+from sse_asgi.chat.setup import Authorize, Generate, OnChatComplete, Setup, StreamOptions
+from sse_asgi.source.request import Request
+from sse_asgi.stream.other_scopes import answer_other
+
+_DIALECTS: Final[dict[str, Dialect]] = {
+    "chat/completions": ChatCompletionsDialect(),
+    "responses": ResponsesDialect(),
+    "messages": AnthropicMessagesDialect(),
+    "ai-sdk": UIMessagesDialect(),
+    "ag-ui": AGUIDialect(),
+}
+_PATH: Final = re.compile(
+    rf"(?:^|/)(?:(?P<dialect>{'|'.join(_DIALECTS)})|models(?:/(?P<model>.+?))?)/?$"
+)
+
+
+class ChatApp:
+    """Serve one generator to the clients of OpenAI, Anthropic, AI SDK and AG-UI.
+
+    An ASGI application, mounted anywhere. It answers `POST /chat/completions`, `/responses`,
+    `/messages`, `/ai-sdk` and `/ag-ui`, and `GET /models` and `/models/{id}`, all of them below
+    `/v1`, too. Errors have the shape that the client of the address reads.
+
+    The status waits for the first chunk, for one `heartbeat` at most: a failure until then is an
+    HTTP error, a later one is an event. What the generator raises is logged and not told, but for
+    a `ChatError`. A client that leaves cancels the generator, also where it does not stream.
+
+    Args:
+        generate: Called with the `Chat`; an async generator function of text and parts, or whatever
+            else gives chunks as a source of `EventStream` does.
+        models: The names of the models, or an async function that returns them. A client that
+            asks for another is told that there is none. `None`: any name will do.
+        authorize: Called with the `Request`, sync or async. What it returns is `Chat.principal`;
+            `None` or `False` refuses the client, with 401. `ChatError` refuses in other ways.
+        on_complete: As for `EventStream`; a second argument is the `Chat`.
+        **options: As for `EventStream`. `prefetch` is one `heartbeat` unless given.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: An argument has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        generate: Generate,
+        *,
+        models: ModelsInput = None,
+        authorize: Authorize | None = None,
+        on_complete: OnChatComplete | None = None,
+        **options: Unpack[StreamOptions],
+    ) -> None:
+        self._setup = Setup(generate, models, authorize, on_complete, options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection, by the ASGI specification."""
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
+            return
+        route = _PATH.search(_path_below_mount(scope))
+        if route is None:
+            await self._refuse(ChatError(404, "There is nothing at this address."), send)
+        elif route["dialect"] is None:
+            await self._tell_models(route["model"], scope, receive, send)
+        elif scope["method"] != "POST":
+            await self._refuse(ChatError(405, "Use POST."), send, allow="POST")
+        else:
+            dialect = _DIALECTS[route["dialect"]]
+            await Exchange(self._setup, dialect, scope, receive, send).run()
+
+    async def _tell_models(
+        self, name: str | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            await self._refuse(ChatError(405, "Use GET."), send, allow="GET, HEAD")
+            return
+        setup = self._setup
+        request = Request(scope, max_body_size=setup.max_body_size)
+        try:
+            if await read_body(request, receive) is None:
+                return
+            await setup.principal_of(request)
+            found = (
+                model_list(await setup.models.names())
+                if name is None
+                else model_object(await setup.models.choose(name))
+            )
+        except Exception as error:  # noqa: BLE001 - of the user's functions
+            await self._refuse(setup.as_chat_error(error), send)
+        else:
+            without_body = scope["method"] == "HEAD"
+            await json_answer(found).send(send, setup.headers, without_body=without_body)
+
+    async def _refuse(self, error: ChatError, send: Send, *, allow: str = "") -> None:
+        answer = refusal(error)
+        headers = self._setup.headers
+        await answer.send(send, (*headers, (b"allow", allow.encode())) if allow else headers)
+
+
+def _path_below_mount(scope: Scope) -> str:
+    """Return the path without the prefix of the mount, where the framework tells it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path

@@ -1,0 +1,56 @@
+"""What differs from one kind of client to the next: how it asks, and how it is answered."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+from sse_asgi.chat.answer import Answer
+from sse_asgi.chat.body import Body, Object
+from sse_asgi.chat.error import ChatError
+from sse_asgi.stream.transcript import Transcript
+from sse_asgi.wire.framing import Framing
+
+MakeWhole: TypeAlias = Callable[[Framing, Transcript], Object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What one request asks for.
+
+    Attributes:
+        messages: The messages as sent.
+        model: The model that it names, "" for none.
+        tools: The tools as sent.
+        options: Everything else.
+        framing: Given the model's name, returns the framing of the answer.
+        whole: Given that framing, and the transcript of a whole answer, returns the answer as one
+            JSON object; `None` where the client wants a stream.
+    """
+
+    messages: list[Object]
+    model: str
+    tools: list[Object]
+    options: dict[str, Any]
+    framing: Callable[[str], Framing]
+    whole: MakeWhole | None
+
+
+class Dialect(Protocol):
+    """One kind of client."""
+
+    @property
+    def name(self) -> str:
+        """What `Chat.dialect` says."""
+        ...
+
+    def read(self, body: Body) -> Order:
+        """Return what a request asks for.
+
+        Raises:
+            InvalidRequestError: A parameter is wrong, or cannot be served.
+        """
+        ...
+
+    def refusal(self, error: ChatError) -> Answer:
+        """Return what tells the client of an error, in its own shape."""
+        ...

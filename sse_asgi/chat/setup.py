@@ -1,0 +1,144 @@
+"""What a user gave to a `ChatApp`: checked once, and asked by every request."""
+
+import inspect
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from typing import Any, TypeAlias, TypedDict, cast
+
+from sse_asgi.app import EventStream
+from sse_asgi.callables import check_takes
+from sse_asgi.chat.chat import Chat
+from sse_asgi.chat.error import ChatError, InvalidRequestError
+from sse_asgi.chat.models import Models, ModelsInput
+from sse_asgi.errors import RequestTooLargeError
+from sse_asgi.shutdown.shutdown import Shutdown
+from sse_asgi.source.request import Request
+from sse_asgi.stream.failure import MESSAGES, DescribeError
+from sse_asgi.stream.options import HeadersInput, OnChunk, make_headers
+from sse_asgi.stream.transcript import Transcript
+from sse_asgi.wire.events import ServerSentEvent
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Part
+
+Chunk: TypeAlias = str | Part | ServerSentEvent | None
+Chunks: TypeAlias = AsyncIterable[Chunk] | Iterable[Chunk]
+Generate: TypeAlias = Callable[[Chat], Chunks | Awaitable[Chunks]]
+Authorize: TypeAlias = Callable[[Request], Awaitable[Any] | Any]
+OnChatComplete: TypeAlias = (
+    Callable[[Transcript], Awaitable[object] | object]
+    | Callable[[Transcript, Chat], Awaitable[object] | object]
+)
+
+_logger = logging.getLogger("sse_asgi")
+_OF_STREAMS = (b"content-type", b"cache-control", b"x-accel-buffering")
+
+
+class StreamOptions(TypedDict, total=False):
+    """The options that go on to `EventStream`."""
+
+    on_chunk: OnChunk | None
+    status: int
+    headers: HeadersInput | None
+    heartbeat: float | None
+    send_timeout: float | None
+    cleanup_timeout: float
+    prefetch: bool | float
+    record: bool
+    max_body_size: int
+    shutdown: Shutdown | None
+    describe_error: DescribeError | None
+
+
+class Setup:
+    """The functions and options of one app.
+
+    Attributes:
+        generate: The generator function.
+        models: The models.
+        options: The options of the streams.
+        headers: The user's header fields, for answers that are no streams.
+        max_body_size: The largest body, in bytes.
+        records: Whether transcripts keep the text.
+
+    Raises:
+        TypeError: An argument has a wrong type.
+        ValueError: An argument has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        generate: Generate,
+        models: ModelsInput,
+        authorize: Authorize | None,
+        on_complete: OnChatComplete | None,
+        options: StreamOptions,
+    ) -> None:
+        _check_callable("generate", generate, "the Chat")
+        _check_callable("authorize", authorize, "the Request")
+        self._on_complete = on_complete
+        self._hook_takes = _check_callable("on_complete", on_complete, "the Transcript", "the Chat")
+        self.generate = generate
+        self.models = Models(models)
+        self._authorize = authorize
+        self._describe_error = options.get("describe_error")
+        checked = EventStream((), **options).options
+        self.max_body_size = checked.max_body_size
+        self.records = checked.record
+        self.headers = tuple(
+            field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
+        )
+        self.options = options.copy()
+        self.options["describe_error"] = self._describe
+        self.options.setdefault("prefetch", checked.heartbeat or True)
+
+    async def principal_of(self, request: Request) -> object | None:
+        """Return who asks, as `authorize` says.
+
+        Raises:
+            InvalidRequestError: `authorize` refuses the client.
+        """
+        if self._authorize is None:
+            return None
+        principal = self._authorize(request)
+        if inspect.isawaitable(principal):
+            principal = await principal
+        if principal is None or principal is False:
+            raise InvalidRequestError(
+                "authorization",
+                "The authorization is missing or wrong.",
+                status=401,
+                code="invalid_api_key",
+            )
+        return cast("object", principal)
+
+    def as_chat_error(self, error: BaseException, *, is_logged: bool = False) -> ChatError:
+        """Return what the client may know of an error. What it may not know is logged."""
+        if isinstance(error, ChatError):
+            return error
+        if isinstance(error, RequestTooLargeError):
+            return InvalidRequestError("body", "The body is too large.", status=413)
+        if not is_logged:
+            _logger.error("a chat failed", exc_info=error)
+        return ChatError(500, self._describe(error), code="internal_error")
+
+    def for_hook(self, chat: Chat) -> Callable[[Transcript], object] | None:
+        """Return `on_complete` as a function of the transcript alone."""
+        hook = cast("Callable[..., object] | None", self._on_complete)
+        if hook is None or self._hook_takes == 1:
+            return hook
+        return lambda transcript: hook(transcript, chat)
+
+    def _describe(self, error: BaseException) -> str:
+        if isinstance(error, ChatError):
+            return error.message
+        if self._describe_error is None:
+            return MESSAGES[Outcome.FAILED]
+        return self._describe_error(error)
+
+
+def _check_callable(name: str, value: object, *arguments: str) -> int:
+    if value is None and name != "generate":
+        return 1
+    if not callable(value):
+        raise TypeError(f"{name} must be a function, not of type {type(value).__qualname__}")
+    return check_takes(value, name, *arguments)

@@ -1,0 +1,56 @@
+"""Every event and every whole answer fits the official packages' own models, field by field.
+
+The clients themselves check nothing: they take what comes. These models come from the APIs'
+published descriptions.
+"""
+
+import pytest
+from anthropic.types import Message, RawMessageStreamEvent
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
+
+from sse_asgi import Finish, Reasoning, ToolCall, Usage
+from sse_asgi.chat import ChatApp
+from tests.chat.asking import ANTHROPIC, BODIES, CHAT, RESPONSES, ask
+
+pytestmark = pytest.mark.anyio
+
+MODELS = {
+    CHAT: (ChatCompletion, ChatCompletionChunk),
+    RESPONSES: (Response, ResponseStreamEvent),
+    ANTHROPIC: (Message, RawMessageStreamEvent),
+}
+
+
+async def everything(chat):
+    yield Reasoning("Think")
+    yield "Hello"
+    yield ToolCall("weather", {"city": "Århus"}, "call_1")
+    yield "again"
+    yield Usage(9, 4)
+
+
+async def nothing(chat):
+    for chunk in ():
+        yield chunk
+
+
+async def cut(chat):
+    yield "Hel"
+    yield Finish("length")
+
+
+@pytest.mark.parametrize("path", MODELS)
+@pytest.mark.parametrize("generate", [everything, nothing, cut])
+async def test_whole_answers_and_events_fit_the_models(path, generate):
+    whole, event = MODELS[path]
+    answer = await ask(ChatApp(generate), path, BODIES[path])
+    TypeAdapter(whole).validate_json(answer.body, strict=True)
+
+    body = BODIES[path] | {"stream": True, "stream_options": {"include_usage": True}}
+    events = (await ask(ChatApp(generate), path, body)).events
+    assert len(events) > 1
+    for each in events:
+        fitting = TypeAdapter(event).validate_python(each)
+        assert getattr(fitting, "type", None) == each.get("type")
