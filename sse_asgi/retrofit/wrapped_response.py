@@ -60,13 +60,7 @@ class WrappedResponse(Stream):
     async def run(self) -> None:
         """Live: from the call of the app to the report of the end."""
         try:
-            with self.host.work():
-                try:
-                    await self._app(self.request.scope, self._inbox.receive, self._send)
-                except BaseException as error:
-                    self._app_raised(error)
-                else:
-                    self._app_returned()
+            await self.host.work(self._call_app)
             if self._is_open and not self.ends_elsewhere:
                 await self.end()
         except GeneratorExit:
@@ -75,9 +69,17 @@ class WrappedResponse(Stream):
             raise
         finally:
             if not self.ends_elsewhere:
-                self.close()
+                self.close_if_open()
         await self.host.raise_cancellation()
         self._raise_unanswered()
+
+    async def _call_app(self) -> None:
+        try:
+            await self._app(self.request.scope, self._inbox.receive, self._send)
+        except BaseException as error:
+            self._app_raised(error)
+        else:
+            self._app_returned()
 
     @property
     def _is_open(self) -> bool:

@@ -88,7 +88,8 @@ class Response(Stream):
             if not isinstance(self.options.prefetch, bool):
                 self._patience = self.host.call_later(self.options.prefetch, self._start_now)
             self._arm()
-            await self._produce()
+            await self.host.work(self._produce)
+            self._judge_cancellation()
             if not self.ends_elsewhere:
                 await self.end()
         except GeneratorExit:
@@ -96,7 +97,7 @@ class Response(Stream):
             raise
         finally:
             if not self.ends_elsewhere:
-                self.close()
+                self.close_if_open()
         await self.host.raise_cancellation()
         self._raise_early_failure()
 
@@ -108,60 +109,58 @@ class Response(Stream):
         record, put, encode = self.recorder.keep, outbox.chunks.append, outbox.encode
         send = sender.send_here
         on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
-        with self.host.work():
-            try:
-                source = self._source = Stepper(await self._opener.open(self.request))
-                next_chunk, has_begun = source.next_chunk, False
-                while lifecycle.phase is running:
-                    try:
-                        chunk = await (next_chunk() if source.told is None else source.step())
-                    except StopAsyncIteration:
-                        break
-                    if isinstance(chunk, str):
-                        record(chunk)
-                        if on_chunk is not None:
-                            await self._call_on_chunk(on_chunk, source, chunk)
-                        if has_begun and lifecycle.phase is running:  # the two ways of most chunks
-                            now = clock()
-                            if sender.pending is not None:
-                                put(chunk)
-                                self._gathered = size = self._gathered + len(chunk) + FRAME_SIZE
-                                if size >= MAX_SIZE or now >= self._due:
-                                    await self._pause(source)
-                                continue
-                            if now - sender.last >= AT_ONCE:  # the source has waited for it
+        try:
+            source = self._source = Stepper(await self._opener.open(self.request))
+            next_chunk, has_begun = source.next_chunk, False
+            while lifecycle.phase is running:
+                try:
+                    chunk = await (next_chunk() if source.told is None else source.step())
+                except StopAsyncIteration:
+                    break
+                if isinstance(chunk, str):
+                    record(chunk)
+                    if on_chunk is not None:
+                        await self._call_on_chunk(on_chunk, source, chunk)
+                    if has_begun and lifecycle.phase is running:  # the two ways of most chunks
+                        now = clock()
+                        if sender.pending is not None:
+                            put(chunk)
+                            self._gathered = size = self._gathered + len(chunk) + FRAME_SIZE
+                            if size >= MAX_SIZE or now >= self._due:
+                                await self._pause(source)
+                            continue
+                        if now - sender.last >= AT_ONCE:  # the source has waited for it
+                            try:
+                                body = b"" + encode([chunk])
+                            except Exception:
+                                outbox.lose(1)
+                                raise
+                            outbox.sent_chunks = sent = outbox.sent_chunks + 1
+                            if not body or not sent % PROBE:
+                                self._arm()
+                            if body:
+                                lifecycle.sending_since = now
                                 try:
-                                    body = b"" + encode([chunk])
-                                except Exception:
-                                    outbox.lose(1)
-                                    raise
-                                outbox.sent_chunks = sent = outbox.sent_chunks + 1
-                                if not body or not sent % PROBE:
-                                    self._arm()
-                                if body:
-                                    lifecycle.sending_since = now
-                                    try:
-                                        await send(
-                                            {
-                                                "type": "http.response.body",
-                                                "body": body,
-                                                "more_body": True,
-                                            }
-                                        )
-                                    except BaseException as error:
-                                        sender.note_failure(error)
-                                    lifecycle.sending_since = None
-                                    sender.last = clock()
-                                    if sender.interrupted is not None:
-                                        await self._tell_source(source)
-                                continue
-                        has_begun = True
-                    if (waiting := self._put(chunk, source)) is not None:
-                        await waiting
-            except BaseException as error:
-                self._source_raised(error)
-            await self._close_source()
-        self._judge_cancellation()
+                                    await send(
+                                        {
+                                            "type": "http.response.body",
+                                            "body": body,
+                                            "more_body": True,
+                                        }
+                                    )
+                                except BaseException as error:
+                                    sender.note_failure(error)
+                                lifecycle.sending_since = None
+                                sender.last = clock()
+                                if sender.interrupted is not None:
+                                    await self._tell_source(source)
+                            continue
+                    has_begun = True
+                if (waiting := self._put(chunk, source)) is not None:
+                    await waiting
+        except BaseException as error:
+            self._source_raised(error)
+        await self._close_source()
 
     async def _call_on_chunk(
         self, on_chunk: Callable[[str], object], source: Stepper, chunk: str

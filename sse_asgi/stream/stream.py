@@ -80,7 +80,7 @@ class Stream(ABC):
     def enter_shutdown(self) -> None:
         """Let a shutdown concern this stream from now on."""
         if self.options.shutdown is not None:
-            self.options.shutdown.enter(self.lifecycle)
+            self.options.shutdown.enter(self.lifecycle, self.host)
 
     @property
     def is_watched(self) -> bool:
@@ -113,27 +113,29 @@ class Stream(ABC):
     async def end(self) -> None:
         """Send the last message, log a failure, and report the end."""
         self.host.take_back()
-        with self.host.work():
-            try:
-                if self.sender.task is not None:
-                    self.lifecycle.begin_drain()
-                    await self.sender.next_drained()
-                self.lifecycle.begin_finishing()
-                if not self.lifecycle.client_lost:
-                    await self.send_last_message()
-            except BaseException as error:
-                self.last_message_failed(error)
-            else:
-                self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
+        await self.host.work(self._finish)
         self.host.take_back()
         self.close()
-        self.log_failure()
-        await self.report()
+        if self.lifecycle.outcome is Outcome.FAILED:
+            self.log_failure()
+        if self.options.on_complete is not None:
+            await self.report()
+
+    async def _finish(self) -> None:
+        try:
+            if self.sender.task is not None:
+                self.lifecycle.begin_drain()
+                await self.sender.next_drained()
+            self.lifecycle.begin_finishing()
+            if not self.lifecycle.client_lost:
+                await self.send_last_message()
+        except BaseException as error:
+            self.last_message_failed(error)
+        else:
+            self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
 
     def close(self) -> None:
-        """Let nothing stop the stream any more, and leave nothing behind."""
-        if self.lifecycle.phase is Phase.CLOSED:
-            return
+        """Let nothing stop the stream any more, and leave nothing behind; once is enough."""
         self.lifecycle.close()
         self.sender.close()
         if self._watcher is not None:
@@ -141,6 +143,11 @@ class Stream(ABC):
             self._watcher = None  # its exception will hold this stream
         if self.options.shutdown is not None:
             self.options.shutdown.leave(self.lifecycle)
+
+    def close_if_open(self) -> None:
+        """Close the stream, unless it is closed."""
+        if self.lifecycle.phase is not Phase.CLOSED:
+            self.close()
 
     def _end_alone(self) -> None:
         """End the stream in a task of its own: the server's task cannot be freed."""
@@ -152,13 +159,13 @@ class Stream(ABC):
         try:
             await self.end()
         finally:
-            self.close()
+            self.close_if_open()
 
     def close_without_loop(self) -> None:
         """Close the stream of an event loop that is gone, and report that to a sync hook."""
         self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
         with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
-            self.close()
+            self.close_if_open()
         self._report_without_loop()
 
     # The last message
@@ -263,8 +270,7 @@ class Stream(ABC):
 
     def log_failure(self) -> None:
         """Log what failed the stream, with its traceback: no server hears of it."""
-        failed = self.lifecycle.outcome is Outcome.FAILED and self.lifecycle.error is not None
-        if failed and self.outbox.has_started:
+        if self.lifecycle.error is not None and self.outbox.has_started:
             _logger.error("an event stream failed", exc_info=self.lifecycle.error)
 
     def _call_on_complete(self) -> Awaitable[object] | None:
