@@ -12,7 +12,7 @@ import pytest
 
 import sse_asgi
 from sse_asgi.cli import _make_parser
-from sse_asgi.testing import connect
+from sse_asgi.testing import collect_text, connect
 from tests import documents
 from tests.conftest import require
 from tests.documents import DOCS, EXAMPLES, README, ROOT
@@ -348,17 +348,38 @@ async def test_sync_sources_stream():
 @pytest.mark.anyio
 async def test_the_custom_framing_carries_any_text_both_ways():
     names = documents.run(HOW_TO / "custom-framing.md")
+    framing = names["TokenFraming"](version=1)
     prompt = 'a [DONE] "\\ \u00e9\U0001f642 \0'
-    body = {"messages": [{"role": "user", "content": prompt}]}
-    events, _ = await receive_all(names["stream"], "/v1/chat/completions", method="POST", json=body)
-    decode = names["ChatCompletionFraming"]("echo").decoder()
-    texts = [decode(event) for event in events]
-    assert texts.pop() is None
-    assert "".join(texts) == prompt + " "
+    request = {"method": "POST", "json": {"prompt": prompt}}
+    events, connection = await receive_all(names["stream"], **request)
+    assert connection.headers["x-token-stream"] == "yes"
+    assert [event.type for event in events] == ["hello", *["token"] * 5, "done"]
+    assert [json.loads(event.data).get("number") for event in events[1:-1]] == [1, 2, 3, 4, 5]
+    decode = framing.decoder()
+    assert decode(events[-1]) == (sse_asgi.Finish("length"), None)
+    async with connect(names["stream"], **request) as connection:
+        assert await collect_text(connection, framing) == prompt + " "
     with pytest.raises(sse_asgi.FramingError):
-        decode(sse_asgi.MessageEvent("[1]"))
-    events, _ = await receive_all(names["stream_with_tools"])
-    assert [event.type for event in events] == ["tool", "message", "message"]
+        decode(sse_asgi.MessageEvent("[1]", "token"))
+    events, _ = await receive_all(names["stream_with_progress"])
+    assert [event.type for event in events] == ["progress", "message", "message"]
+
+
+@pytest.mark.anyio
+async def test_the_custom_framing_tells_of_failures_and_stops():
+    names = documents.run(HOW_TO / "custom-framing.md")
+    framing = names["TokenFraming"](version=1)
+
+    def fails(request):
+        yield "a"
+        raise LookupError
+
+    async with connect(sse_asgi.EventStream(fails, framing=framing)) as connection:
+        with pytest.raises(sse_asgi.StreamFailedError, match="failed on the server") as caught:
+            await collect_text(connection, framing)
+    assert caught.value.text == "a"
+    (stopped,) = sse_asgi.EventStreamDecoder().feed(framing.encoder().end(sse_asgi.Outcome.STOPPED))
+    assert json.loads(stopped.data) == {"reason": "cancelled"}
 
 
 @pytest.mark.anyio

@@ -77,7 +77,7 @@ def test_a_table_of_options_has_every_option_and_its_default(page, number, funct
 
 def test_the_reference_has_every_public_name():
     text = "".join((REFERENCE / name).read_text() for name in ("api.md", "errors.md"))
-    documented = set(re.findall(r"^::: sse_asgi\.(?:live\.)?(\w+)$", text, re.MULTILINE))
+    documented = set(re.findall(r"^::: sse_asgi\.(?:live\.|upstream\.)?(\w+)$", text, re.MULTILINE))
     errors = {name for name, value in vars(sse_asgi.errors).items() if inspect.isclass(value)}
     assert set(sse_asgi.__all__) | errors == documented
 

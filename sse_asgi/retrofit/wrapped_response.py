@@ -159,10 +159,6 @@ class WrappedResponse(Stream):
         if has_to_cancel:
             self.host.cancel_work()
 
-    def next_message(self) -> Message | None:
-        """Return nothing: the app sends its messages itself."""
-        return None
-
     async def watch(self) -> None:
         """Return when the client has left."""
         await self._inbox.watch()
@@ -199,14 +195,13 @@ class WrappedResponse(Stream):
         self._readable = not any(name == b"content-encoding" for name, _ in fields)
         encoder = self.options.framing.encoder()
         encoder.begin()  # the app has done that
-        self.outbox = Outbox(encoder, begun=True)
+        self.outbox = Outbox(encoder)
         hooks = (self.options.on_chunk, self.options.on_complete)
         if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
         self.enter_shutdown()
         self.start_watching()
         await self._transmit({**message, "headers": completed(fields)})
-        self.has_started = True
         if not self.lifecycle.client_lost:
             # Some servers hold the headers back until the body begins.
             await self._transmit({"type": "http.response.body", "body": b"", "more_body": True})
@@ -217,7 +212,7 @@ class WrappedResponse(Stream):
             return
         body = message.get("body", b"")
         self.sender.open = False
-        self.recorder.sent_chunks += await self._record(body)
+        self.outbox.sent_chunks += await self._record(body)
         if self.lifecycle.phase is not Phase.RUNNING:  # the stream has been stopped meanwhile
             return
         self._position.move(body)  # only now: if the hook has raised, it is not sent
@@ -234,7 +229,6 @@ class WrappedResponse(Stream):
         try:
             if self.reports_early:
                 await self._transmit({**message, "more_body": True})
-                self.sender.open = False
                 message = {**message, "body": b""}
             self.lifecycle.begin_finishing()
             if self.reports_early:

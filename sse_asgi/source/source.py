@@ -81,10 +81,11 @@ class Stepper:
     waits in a hook then. The source can tell whether that is theirs; whoever waits cannot.
     """
 
-    __slots__ = ("_cancellation", "_source")
+    __slots__ = ("_cancellation", "_next", "_source")
 
     def __init__(self, source: AsyncIterator[Chunk]) -> None:
         self._source = source
+        self._next = source.__anext__
         self._cancellation: BaseException | None = None  # of which it is to learn
 
     @property
@@ -105,7 +106,8 @@ class Stepper:
     def step(self) -> Awaitable[Chunk]:
         """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
         if self._cancellation is None:
-            return self._source.__anext__()
+            step = self._next
+            return step()
         error, self._cancellation = self._cancellation, None
         return throw(self._source, error)
 

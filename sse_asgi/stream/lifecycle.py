@@ -77,21 +77,10 @@ class Lifecycle:
         shutting_down: The server has been told to stop.
     """
 
-    # Most streams leave these as they are, so they cost each of them nothing.
-    outcome: Outcome | None = None
-    by: Cause | None = None
-    error: BaseException | None = None
-    client_lost = False
-    in_send = False
-    end_sent = False
-    abandoned = False
-    shutting_down = False
-    _cancelled = False  # by `_cancel_work`
-    _grace_is_over = False
-    _final_stop: Outcome | None = None
-    _deadline: Handle | None = None
-    _grace: Handle | None = None
-    _grace_ends = math.inf
+    __slots__ = ("_cancel", "_cancelled", "_cleanup_timeout", "_deadline", "_final_stop", "_grace",
+                 "_grace_ends", "_grace_is_over", "_host", "_on_stuck", "abandoned", "by",
+                 "client_lost", "end_sent", "error", "in_send", "outcome", "phase",
+                 "shutting_down", "__weakref__")  # fmt: skip
 
     def __init__(
         self,
@@ -102,6 +91,17 @@ class Lifecycle:
         on_stuck: Callable[[], object],
     ) -> None:
         self.phase = Phase.RUNNING
+        self.outcome: Outcome | None = None
+        self.by: Cause | None = None
+        self.error: BaseException | None = None
+        self.client_lost = self.in_send = self.end_sent = False
+        self.abandoned = self.shutting_down = False
+        self._cancelled = False  # by `_cancel_work`
+        self._grace_is_over = False
+        self._grace_ends = math.inf
+        self._final_stop: Outcome | None = None
+        self._deadline: Handle | None = None
+        self._grace: Handle | None = None
         self._host = host
         self._cleanup_timeout = cleanup_timeout
         self._cancel = cancel

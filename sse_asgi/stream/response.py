@@ -11,6 +11,7 @@ waits, and has a background task send all that is ready. No chunk waits for a la
 
 import contextlib
 import logging
+import math
 import time
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
@@ -61,14 +62,6 @@ def respond(
 class Response(Stream):
     """The response to one request, made by one source."""
 
-    # Most streams leave these as they are, so they cost each of them nothing.
-    _source: Stepper | None = None
-    _armed: Handle | None = None
-    _patience: Handle | None = None
-    _cancellation: tuple[BaseException, bool] | None = None
-    _body_begun = False
-    _sends = 0
-
     def __init__(
         self,
         opener: SourceOpener,
@@ -78,10 +71,15 @@ class Response(Stream):
         send: Send,
     ) -> None:
         super().__init__(options, request, send)
-        self.outbox = Outbox(options.framing.encoder())
+        self.outbox = Outbox(options.framing.encoder(), start_message=options.start_message)
+        self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
+        self._source: Stepper | None = None
+        self._cancellation: tuple[BaseException, bool] | None = None
+        self._armed: Handle | None = None
+        self._patience: Handle | None = None
+        self._due = -math.inf
         self._opener = opener
         self._receive = receive
-        self._must_start = not options.prefetch  # the headers wait for no chunk
 
     async def run(self) -> None:
         """Live: from the first step of the source to the report of the end."""
@@ -106,13 +104,16 @@ class Response(Stream):
 
     async def _produce(self) -> None:
         """Step the source from its opening to its close, and send what it gives."""
-        host, lifecycle, sender, outbox = self.host, self.lifecycle, self.sender, self.outbox
-        record, clock = self.recorder.take, host.clock
+        lifecycle, sender, outbox = self.lifecycle, self.sender, self.outbox
+        record, take, clock = self.recorder.take, outbox.take, self.host.clock
+        put, send = outbox.chunks.append, sender.send_here
         on_chunk = self.options.chunk_hook(self.request)
-        with host.work():
+        running = Phase.RUNNING  # an enum's member is slow to look up
+        sends = size = 0
+        with self.host.work():
             try:
                 source = self._source = Stepper(await self._opener.open(self.request))
-                while lifecycle.phase is Phase.RUNNING:
+                while lifecycle.phase is running:
                     try:
                         chunk = await source.step()
                     except StopAsyncIteration:
@@ -121,19 +122,36 @@ class Response(Stream):
                         record(chunk)
                         if on_chunk is not None:
                             await self._call_on_chunk(on_chunk, source, chunk)
-                        outbox.chunks.append(chunk)
-                        outbox.size += len(chunk) + FRAME_SIZE
+                        put(chunk)
+                        size += len(chunk) + FRAME_SIZE
                     elif chunk is not None:
-                        self._put_other(chunk)
-                    if lifecycle.phase is not Phase.RUNNING:  # the source ignores its stop
+                        size += self._put_other(chunk)
+                    if lifecycle.phase is not running:  # the source ignores its stop
                         break
-                    if self._gathers():
-                        if outbox.size >= MAX_SIZE or clock() >= self._due:
+                    now = clock()
+                    if self._armed is not None or sender.task is not None:
+                        if now >= self._due or size >= MAX_SIZE:
+                            size = 0
                             await self._pause(source)
-                    elif (message := self.next_message()) is not None:
-                        await sender.send(message)
+                    elif now - sender.last < AT_ONCE:  # the source has not waited
+                        self._arm()
+                    elif body := take():
+                        size = 0
+                        lifecycle.in_send, sender.since = True, now
+                        try:
+                            await send(
+                                {"type": "http.response.body", "body": body, "more_body": True}
+                            )
+                        except BaseException as error:
+                            sender.note_failure(error)
+                        lifecycle.in_send, sender.since, sender.last = False, None, clock()
                         if sender.interrupted is not None:
                             await self._tell_source(source)
+                        sends += 1
+                        if not sends % PROBE:
+                            self._arm()
+                    else:
+                        self._arm()
             except BaseException as error:
                 self._source_raised(error)
             await self._close_source()
@@ -148,12 +166,11 @@ class Response(Stream):
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
             raise
 
-    def _put_other(self, chunk: object) -> None:
+    def _put_other(self, chunk: object) -> int:
         if isinstance(chunk, Part):
             self.recorder.take_part(chunk)
-            self.outbox.put_part(chunk)
-        else:
-            self.outbox.put_event(encode_event(chunk))
+            return self.outbox.put_part(chunk)
+        return self.outbox.put_event(encode_event(chunk))
 
     async def _tell_source(self, source: Stepper) -> None:
         """Raise in the source, at its `yield`, a cancellation that has cut a send.
@@ -182,7 +199,9 @@ class Response(Stream):
             raise error
         if isinstance(error, self.host.cancelled):
             self._cancellation = error, was_running
-        elif self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE):
+        elif self.lifecycle.settle(
+            Outcome.FAILED, error, by=Cause.FRAMING if self.outbox.failed else Cause.SOURCE
+        ):
             pass
         elif error is not self.lifecycle.error and isinstance(error, Exception):
             self.lifecycle.add_error(error)
@@ -212,15 +231,6 @@ class Response(Stream):
 
     # Gathering
 
-    def _gathers(self) -> bool:
-        """Tell whether the newest chunk is to leave with later ones: the source has not waited."""
-        if self._armed is not None or self.sender.task is not None:
-            return True
-        if self.has_started and self.host.clock() - self.sender.last >= AT_ONCE:
-            return False
-        self._arm()
-        return True
-
     def _arm(self) -> None:
         """Have `_task_waits` called as soon as the server's task waits."""
         self._armed = self.host.call_soon(self._task_waits)
@@ -233,41 +243,18 @@ class Response(Stream):
         if self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED):
             return
         if self.sender.task is None:
-            if self.outbox or self._must_start:
-                asks = self._must_start and self.request.expects_continue
+            if self.outbox or self.outbox.must_start:
+                asks = self.outbox.must_start and self.request.expects_continue
                 self.sender.start_background(self._have_body_asked_for if asks else None)
             else:
                 self.sender.drained()
 
     def _start_now(self) -> None:
         """Start the response: the first chunk takes longer than `prefetch`."""
-        self._must_start = not self.has_started
-        if self._armed is None and self.sender.task is None:
-            self._arm()
+        self.outbox.must_start = not self.outbox.has_started
+        self._arm_again()
 
-    def next_message(self) -> Message | None:
-        """Return what is to be sent next: what is ready, or first the start of the response."""
-        if not self.has_started:
-            if not (self._must_start or self.outbox):
-                return None
-            self.has_started, self._must_start = True, False
-            return self.options.start_message()
-        try:
-            body, text_chunks = self.outbox.take()
-        except Exception as error:
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
-            raise
-        self.recorder.sent_chunks += text_chunks
-        self._sends += 1
-        if self._sends % PROBE == 0 or not body:
-            self._probe()
-        if not self._body_begun:  # some servers hold the headers back until then
-            self._body_begun = self.sender.open = True
-        elif not body:
-            return None
-        return {"type": "http.response.body", "body": body, "more_body": True}
-
-    def _probe(self) -> None:
+    def _arm_again(self) -> None:
         if self._armed is None and self.sender.task is None:
             self._arm()
 
@@ -278,8 +265,7 @@ class Response(Stream):
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
         if not source.is_to_learn:  # that must not wait for a slow client
             await source.wait(self.sender.next_drained(), self._is_for_source)
-        if self._armed is None and self.sender.task is None:
-            self._arm()
+        self._arm_again()
 
     async def _have_body_asked_for(self) -> None:
         """Let the server ask for a body that its client holds back: after the start none does.
@@ -304,16 +290,19 @@ class Response(Stream):
 
     async def send_last_message(self) -> None:
         """End the body; raises what `send` raises."""
-        failed_early = self.options.prefetch and not self.has_started and self.lifecycle.error
-        if failed_early and not self.outbox:
+        if self._has_failed_early():
             return
         body = self.final_body()
-        if self._armed is None and not self.is_watched:
-            self._arm()  # so that the client is watched if this takes a while
-        if not self.has_started:
-            self.has_started = True
-            await self.sender.transmit(self.options.start_message())
+        if not self.is_watched:
+            self._arm_again()  # so that the client is watched if this takes a while
+        if (start := self.outbox.take_start()) is not None:
+            await self.sender.transmit(start)
         await self.finish_body(body)
+
+    def _has_failed_early(self) -> bool:
+        """Tell whether the server can still answer what failed the stream."""
+        prefetched = self.options.prefetch and not self.outbox.has_started and not self.outbox
+        return bool(prefetched and self.lifecycle.error)
 
     def _raise_early_failure(self) -> None:
         """Raise what failed the stream before its response started: the server can answer it."""
@@ -321,7 +310,7 @@ class Response(Stream):
         if error is None:
             return
         try:
-            if not self.has_started or not isinstance(error, (Exception, CancelledError)):
+            if not self.outbox.has_started or not isinstance(error, (Exception, CancelledError)):
                 raise error
         finally:
             del error  # its traceback holds this frame

@@ -35,17 +35,14 @@ class Sender:
     Attributes:
         task: The background task, while there is one.
         open: A keep-alive may go out now: the body has begun, and no event is cut.
-        last: When the last send ended, on the host's clock.
+        since: When the send that is under way began, on the host's clock; `None` for none.
+        last: When the last send ended; infinity before the first.
         interrupted: The cancellation that cut a `send`, if it was meant for the source.
     """
 
-    # Most streams leave these as they are, so they cost each of them nothing.
-    task: Handle | None = None
-    open = False
-    interrupted: BaseException | None = None
-    _drained: Event | None = None
-    _timer: Handle | None = None
-    _since: float | None = None  # a send is under way
+    __slots__ = ("_clock", "_drained", "_heartbeat", "_host", "_lifecycle", "_next_message",
+                 "_send", "_send_timeout", "_timer", "interrupted", "last", "open", "send_here",
+                 "since", "task")  # fmt: skip
 
     def __init__(
         self,
@@ -57,42 +54,29 @@ class Sender:
         heartbeat: float | None,
         send_timeout: float | None,
     ) -> None:
-        self.last = -math.inf
+        self.task: Handle | None = None
+        self.open = False
+        self.interrupted: BaseException | None = None
+        self.since: float | None = None
+        self.last = math.inf
+        self._drained: Event | None = None
+        self._timer: Handle | None = None
         self._host = host
         self._clock = host.clock
         self._send = send
-        self._send_here = host.sending(send)
+        self.send_here = host.sending(send)
         self._lifecycle = lifecycle
         self._next_message = next_message
         self._heartbeat = math.inf if heartbeat is None else heartbeat
         self._send_timeout = math.inf if send_timeout is None else send_timeout
 
-    async def send(self, message: Message) -> None:
-        """Send from the server's task, while no background task sends.
-
-        A failure loses the client; nothing is raised. A cancellation that is meant for the source is
-        kept in `interrupted`.
-        """
-        lifecycle = self._lifecycle
-        lifecycle.in_send = True
-        self._since = self._clock()
-        try:
-            await self._send_here(message)
-        except BaseException as error:
-            lifecycle.in_send = False
-            self._note_failure(error)
-        finally:
-            lifecycle.in_send = False
-            self._since = None
-            self.last = self._clock()
-
     async def transmit(self, message: Message) -> None:
         """Send one message, and raise what `send` raises; an `OSError`: the client has left."""
-        self._since = self._clock()
+        self.since = self._clock()
         try:
             await self._send(message)
         finally:
-            self._since = None
+            self.since = None
             self.last = self._clock()
 
     def start_background(self, first: First | None = None) -> None:
@@ -118,7 +102,6 @@ class Sender:
 
     def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
         """Stop the stream, and send nothing more: the client cannot be reached."""
-        self.open = False
         if self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
             self._lifecycle.client_lost = True
             self._cancel_background()
@@ -130,7 +113,6 @@ class Sender:
 
     def close(self) -> None:
         """Stop the clocks and the background task."""
-        self.open = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -149,9 +131,10 @@ class Sender:
                 await first()
             while (message := self._message_for_client()) is not None:
                 await self.transmit(message)
+                self.open = self.open or message["type"] == "http.response.body"
         except BaseException as error:
             self.task = None
-            self._note_failure(error, True)
+            self.note_failure(error, True)
         finally:
             self.task = None
             self.drained()
@@ -167,7 +150,12 @@ class Sender:
                 self._lifecycle.stop(Outcome.FAILED, error, by=Cause.FRAMING)
             return None
 
-    def _note_failure(self, error: BaseException, in_background: bool = False) -> None:
+    def note_failure(self, error: BaseException, in_background: bool = False) -> None:
+        """Lose the client, because a send of the server's task has failed.
+
+        A cancellation that is meant for the source is kept in `interrupted` instead.
+        """
+        self._lifecycle.in_send = self._lifecycle.in_send and in_background
         if isinstance(error, OSError):
             self._lose_in_send(Outcome.DISCONNECTED, None, Cause.CLIENT, in_background)
         elif isinstance(error, Exception):
@@ -202,8 +190,8 @@ class Sender:
 
     def _look_at_clocks(self) -> None:
         now = self._clock()
-        if self._since is not None:
-            due = self._since + self._send_timeout
+        if self.since is not None:
+            due = self.since + self._send_timeout
             if now >= due:
                 self.lose(Outcome.TIMED_OUT, by=Cause.DEADLINE)
                 return
@@ -215,7 +203,10 @@ class Sender:
         self._look_next(due)
 
     def _beat(self) -> None:
-        if self.open and self.task is None:
+        # A sender that waits for the background task goes on as soon as that has ended.
+        lifecycle = self._lifecycle
+        ends = lifecycle.client_lost or lifecycle.phase is Phase.FINISHING
+        if self.open and self.task is None and not lifecycle.in_send and not ends:
             self.start_background(self._keep_alive)
 
     async def _keep_alive(self) -> None:

@@ -34,11 +34,9 @@ class Stream(ABC):
         sender: Its only writer.
         recorder: What it has produced.
         outbox: What waits to be sent.
-        has_started: The response has started.
     """
 
     outbox: Outbox
-    has_started = False
     ends_elsewhere = False  # in a task of its own
     _watcher: Handle | None = None
     _reported = False
@@ -58,7 +56,7 @@ class Stream(ABC):
             self.host,
             send,
             self.lifecycle,
-            self.next_message,
+            self._next_message,
             heartbeat=options.heartbeat,
             send_timeout=options.send_timeout,
         )
@@ -68,10 +66,6 @@ class Stream(ABC):
     @abstractmethod
     def cancel(self) -> None:
         """Cancel what the stream waits for."""
-
-    @abstractmethod
-    def next_message(self) -> Message | None:
-        """Return what the background task is to send next, if anything."""
 
     @abstractmethod
     async def watch(self) -> None:
@@ -98,6 +92,9 @@ class Stream(ABC):
         self._watcher = self.host.start(self._watch)
         self.sender.start_clocks()
 
+    def _next_message(self) -> Message | None:
+        return self.outbox.next_message()
+
     async def _watch(self) -> None:
         try:
             await self.watch()
@@ -116,7 +113,6 @@ class Stream(ABC):
     async def end(self) -> None:
         """Send the last message, log a failure, and report the end."""
         self.host.take_back()
-        self.sender.open = False
         with self.host.work():
             try:
                 if self.sender.task is not None:
@@ -171,12 +167,10 @@ class Stream(ABC):
         """Return what is still to be sent, and the event that ends the stream."""
         try:
             self._put_final_event()
-            body, text_chunks = self.outbox.take()
+            return self.outbox.take()
         except Exception as error:  # noqa: BLE001 - a user's framing; `on_complete` is told
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
-            body, text_chunks = self._failure_of_framing()
-        self.recorder.sent_chunks += text_chunks
-        return body
+            return self._failure_of_framing()
 
     def _put_final_event(self) -> None:
         outcome = self.lifecycle.outcome or Outcome.COMPLETED
@@ -190,13 +184,13 @@ class Stream(ABC):
         if outcome is Outcome.SHUT_DOWN and farewell is not None and not has_told:
             self.outbox.put_event(farewell.encode())
 
-    def _failure_of_framing(self) -> tuple[bytes, int]:
+    def _failure_of_framing(self) -> bytes:
         try:
             self._put_final_event()
             return self.outbox.take()
         except Exception:
             _logger.exception("a framing raised while it was to tell of a failure")
-            return b"", 0
+            return b""
 
     async def finish_body(self, body: bytes) -> None:
         """Send these bytes and end the body; raises what `send` raises."""
@@ -270,7 +264,7 @@ class Stream(ABC):
     def log_failure(self) -> None:
         """Log what failed the stream, with its traceback: no server hears of it."""
         failed = self.lifecycle.outcome is Outcome.FAILED and self.lifecycle.error is not None
-        if failed and self.has_started:
+        if failed and self.outbox.has_started:
             _logger.error("an event stream failed", exc_info=self.lifecycle.error)
 
     def _call_on_complete(self) -> Awaitable[object] | None:
@@ -278,7 +272,9 @@ class Stream(ABC):
             return None
         self._reported = True
         outcome = self.lifecycle.outcome or Outcome.COMPLETED
-        transcript = self.recorder.transcript(outcome, self.lifecycle.error)
+        transcript = self.recorder.transcript(
+            outcome, self.lifecycle.error, sent_chunks=self.outbox.sent_chunks
+        )
         result = self.options.call_on_complete(transcript, self.request)
         return result if isawaitable(result) else None
 

@@ -49,15 +49,12 @@ class Recorder:
 
     Attributes:
         chunks: How many text chunks have come.
-        sent_chunks: How many of them were handed to the server.
     """
 
-    __slots__ = ("_first", "_newest", "_parts", "_started", "_started_at", "_text", "chunks",
-                 "sent_chunks")  # fmt: skip
+    __slots__ = ("_first", "_newest", "_parts", "_started", "_started_at", "_text", "chunks")  # fmt: skip
 
     def __init__(self, *, record: bool) -> None:
         self.chunks = 0
-        self.sent_chunks = 0
         self._text: list[str] | None = [] if record else None
         self._newest: list[str] = []
         self._parts: list[Part] = []
@@ -80,7 +77,9 @@ class Recorder:
         """Record one part."""
         self._parts.append(part)
 
-    def transcript(self, outcome: Outcome, error: BaseException | None) -> Transcript:
+    def transcript(
+        self, outcome: Outcome, error: BaseException | None, *, sent_chunks: int = 0
+    ) -> Transcript:
         """Return the record as it stands now."""
         usages = [part for part in self._parts if isinstance(part, Usage)]
         reasons = [part.reason for part in self._parts if isinstance(part, Finish)]
@@ -88,7 +87,7 @@ class Recorder:
             text="" if self._text is None else "".join((*self._text, *self._newest)),
             outcome=outcome,
             chunks=self.chunks,
-            sent_chunks=self.sent_chunks,
+            sent_chunks=sent_chunks,
             error=error,
             started_at=datetime.fromtimestamp(self._started_at, UTC),
             time_to_first_chunk=None if self._first is None else self._first - self._started,
