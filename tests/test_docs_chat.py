@@ -1,10 +1,13 @@
 """What the documentation says of chat apps, dialects and upstreams holds."""
 
+import json
+
 import anthropic
 import httpx2
 import openai
 import pytest
 
+import sse_asgi
 from sse_asgi.chat import ChatApp
 from sse_asgi.testing import connect
 from tests import documents
@@ -13,6 +16,7 @@ from tests.documents import DOCS, README
 from tests.upstream.recorded import Upstream
 
 HOW_TO = DOCS / "how-to"
+REFERENCE = DOCS / "reference"
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +191,42 @@ async def test_the_endpoint_of_the_readme_answers_and_refuses():
     long = [{"role": "user", "content": "x" * 10_001}]
     refused = await ask(app, CHAT, body | {"messages": long})
     assert (refused.status, refused.json["error"]["message"]) == (400, "The prompt is too long.")
+
+
+@pytest.mark.anyio
+async def test_a_wrong_request_gets_the_shape_that_the_reference_shows():
+    (shapes,) = documents.blocks_of(REFERENCE / "chat.md", "text")
+    without = {"messages", "threadId"}
+    wrong = {
+        CHAT: BODIES[CHAT] | {"n": 2},
+        ANTHROPIC: BODIES[ANTHROPIC] | {"model": "other"},
+        AI_SDK: {name: value for name, value in BODIES[AI_SDK].items() if name not in without},
+        AG_UI: {name: value for name, value in BODIES[AG_UI].items() if name != "threadId"},
+    }
+    app = ChatApp(lambda chat: [], models=["mine"])
+    for (path, body), line in zip(wrong.items(), shapes.text.splitlines(), strict=True):
+        answer = await ask(app, path, body)
+        shown = line[len("Anthropic    ") :]
+        assert shown == (answer.text if path == AI_SDK else json.dumps(answer.json))
+
+
+@pytest.mark.anyio
+async def test_parts_are_in_the_transcript_and_on_the_wire_as_the_reference_says():
+    page = REFERENCE / "parts.md"
+    names = documents.run(page)
+    async with connect(names["stream"]) as connection:
+        kinds = [event.type async for event in connection]
+    assert kinds == ["reasoning", "message", "message", "tool_call", "usage", "finish", "message"]
+    *_, wire, _, _ = documents.tables_in(page)
+    for framing in (sse_asgi.TextFraming(), sse_asgi.JSONFraming()):
+        for part, kind, data in wire:
+            encoded = framing.encoder().part(eval(part.strip("`"), vars(sse_asgi)))
+            assert encoded.decode() == f"event: {kind.strip('`')}\ndata: {data.strip('`')}\n\n"
+
+
+@pytest.mark.anyio
+async def test_a_dependency_of_the_function_is_over_before_the_first_chunk():
+    api = documents.run(HOW_TO / "migrate.md")["api"]
+    for path, text in (("/held", "1 open"), ("/released", "0 open")):
+        async with connect(api, path) as connection:
+            assert [event.data async for event in connection] == [text, "[DONE]"]

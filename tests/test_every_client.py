@@ -9,7 +9,7 @@ import pytest
 
 from tests import documents
 from tests.chat import node_clients
-from tests.documents import DOCS
+from tests.documents import DOCS, EXAMPLES
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 
@@ -52,6 +52,7 @@ def site(tmp_path_factory):
     *_, app, starlette = documents.blocks_of(TUTORIAL, "python")
     (html,) = documents.blocks_of(TUTORIAL, "html")
     (jsx,) = documents.blocks_of(TUTORIAL, "jsx")
+    assert app.text == (EXAMPLES / "every_client.py").read_text()
     (directory / "every_client.py").write_text(app.text)
     (directory / "app.py").write_text(starlette.text)
     (directory / "page.html").write_text(html.text)
