@@ -207,7 +207,8 @@ def check(stage, logged):
     """Check all that must be true of a stream, given the exceptions that were logged."""
     try:
         assert len(stage.transcripts) == 1
-        assert stage.cleaned in {None, *stage.cleans_up} or stage.ended_by_itself
+        cut_in_clean_up = stage.ended_by_itself or (stage.may_fail and stage.cancelled)
+        assert stage.cleaned in {None, *stage.cleans_up} or cut_in_clean_up
         if stage.may_fail and stage.transcripts[0].outcome is Outcome.FAILED:
             stage.outcome, stage.raises = Outcome.FAILED, BaseException
         check_raised(stage)
@@ -254,6 +255,9 @@ def check_texts(stage, transcript):
     if stage.source == stage.generate_in_thread:  # its last step may have been left behind
         assert transcript.chunks >= len(produced) - 1
         produced = produced[: transcript.chunks]
+    elif stage.may_fail and stage.outcome is Outcome.FAILED:
+        assert transcript.chunks >= len(produced) - 1  # what it gave when it was told of the cut
+        produced = produced[: transcript.chunks]
     assert transcript.text == "".join(produced)
     assert transcript.chunks == len(produced)
     sent = "".join(produced[: transcript.sent_chunks])
@@ -268,7 +272,9 @@ def check_texts(stage, transcript):
     if complete:
         assert transcript.sent_chunks == transcript.chunks
         assert transcript.error is None
-    if stage.outcome is Outcome.FAILED and not stage.fault_fired and stage.messages:
+    if stage.may_fail and (stage.gone.is_set() or stage.cancelled):
+        assert [event.type for event in others] in ([], ["error"])  # nobody may be there to hear
+    elif stage.outcome is Outcome.FAILED and not stage.fault_fired and stage.messages:
         assert [event.type for event in others] == ["error"]
         assert not stage.messages[-1]["more_body"]
     else:

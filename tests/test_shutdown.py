@@ -1,9 +1,11 @@
 """How open streams are told that the server stops, and that nothing of it stays behind."""
 
+import asyncio
 import gc
 import importlib
 import math
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -307,6 +309,23 @@ async def test_stream_that_opens_after_the_grace_lives_on():
 
 
 @pytest.mark.anyio
+async def test_begin_without_open_streams_and_without_a_limit_changes_no_later_stream():
+    """There is nobody to wait for; and a later server of the process is another one's affair."""
+    shutdown, closed, source = Shutdown(grace=math.inf, signals=False), [], Source()
+    shutdown.begin()
+
+    async def on_complete(transcript):
+        closed.append((transcript.outcome, peer.closed))
+
+    app = EventStream(source, on_complete=on_complete, shutdown=shutdown)
+    async with Peer(app, http_version="2") as peer:
+        await soon(source.waits)
+        source.goes_on.set()
+    assert closed == [(Outcome.COMPLETED, True)]  # a stream of a server that stops is told before
+    assert peer.body == b"data: first\n\ndata: last\n\n" + DONE
+
+
+@pytest.mark.anyio
 async def test_begin_without_open_streams_concerns_the_next():
     shutdown = Shutdown(grace=5.0, signals=False)
     shutdown.begin()
@@ -473,6 +492,52 @@ async def test_worker_of_hypercorn_that_stops_takes_no_other_with_it(anyio_backe
             assert FAREWELL.encode() in await rest_of(second)
         stops[1].set()
     assert len(record) == 2
+
+
+@pytest.mark.anyio
+async def test_hypercorns_worker_is_looked_for_once_and_not_for_each_stream(
+    anyio_backend_name, monkeypatch
+):
+    """A framework that runs the app in a task of its own makes that search a long one."""
+    require("hypercorn")
+    importlib.import_module("hypercorn")
+    looks = []
+
+    def counted(module, name):
+        original = getattr(module, name)
+
+        def look(*arguments):
+            caller = sys._getframe(1).f_globals["__name__"]
+            looks.extend([name] * caller.startswith("sse_asgi"))
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, look)
+
+    if anyio_backend_name == "asyncio":
+        counted(asyncio, "all_tasks")
+    else:
+        counted(importlib.import_module("trio").lowlevel, "current_root_task")
+    shutdown = Shutdown(grace=0, farewell=FAREWELL)
+
+    async def source(request):
+        yield "first"
+        await anyio.sleep_forever()
+
+    app = EventStream(source, shutdown=shutdown)
+
+    async def in_a_task_of_its_own(*arguments):
+        async with anyio.create_task_group() as group:
+            group.start_soon(app, *arguments)
+
+    stop, port = anyio.Event(), free_port()
+    async with anyio.create_task_group() as group:
+        group.start_soon(serve_by_hypercorn, anyio_backend_name, in_a_task_of_its_own, port, stop)
+        connections = [await opened_stream(port) for _ in range(5)]
+        stop.set()
+        for connection in connections:
+            async with connection:
+                assert FAREWELL.encode() in await rest_of(connection)
+    assert len(looks) <= 1
 
 
 # Signals

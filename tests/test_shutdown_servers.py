@@ -16,6 +16,7 @@ from tests.apps_shutdown import FAREWELL, GRACE
 from tests.conftest import require
 from tests.report import wait_for
 from tests.servers import UVICORN, Running, launch
+from tests.together import together
 
 APP = "tests.apps_shutdown:app"
 FIRST = b"data: first \n\n"
@@ -81,7 +82,7 @@ SCENARIOS = (
 
 
 @contextmanager
-def started(scenario, directory):
+def started(scenario, directory, *, grace=None):
     for part in (scenario.module, *scenario.needs):
         require(part)
     directory.mkdir()
@@ -89,7 +90,10 @@ def started(scenario, directory):
         scenario.command,
         directory=directory,
         http2=scenario.http2,
-        environment={"SSE_TEST_GO": str(directory / "go")},
+        environment={
+            "SSE_TEST_GO": str(directory / "go"),
+            **({} if grace is None else {"SSE_TEST_GRACE": grace}),
+        },
     )
     try:
         wait_for_workers(running, scenario.workers)
@@ -201,6 +205,46 @@ def test_server_that_is_told_to_stop_lets_its_streams_end_and_exits(course, scen
     assert course.seconds is not None, "the server did not exit"
     assert course.seconds < GRACE + PATIENCE
     assert course.noise == []
+
+
+# A server that has less patience than ours
+
+HYPERCORN_GRACE = 3.0  # hypercorn's default, in seconds
+HURRIED = HYPERCORN + " --graceful-timeout 1 -k "
+PATIENT = "5.0"  # our default
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [
+        (HURRIED + "asyncio", 1.0),
+        (HURRIED + "asyncio -w 0", 1.0),
+        (HURRIED + "uvloop", 1.0),
+        (HURRIED + "trio", 1.0),
+        (HYPERCORN + " -k asyncio", HYPERCORN_GRACE),
+        (HYPERCORN + " -k trio", HYPERCORN_GRACE),
+    ],
+    ids=["asyncio", "asyncio, -w 0", "uvloop", "trio", "asyncio, defaults", "trio, defaults"],
+)
+@together("arguments", "seconds", at_once=3)
+def test_hypercorn_that_waits_for_less_than_our_grace_cuts_no_stream(
+    arguments, seconds, tmp_path_factory
+):
+    """With all defaults on both sides, too: the server's limit counts, for it is the smaller."""
+    scenario = Scenario("hypercorn", "hypercorn", arguments)
+    directory = tmp_path_factory.getbasetemp() / f"hurried-{next(run_numbers)}"
+    with started(scenario, directory, grace=PATIENT) as running, ExitStack() as stack:
+        clients = open_streams(stack, running, ["own/endless", "retrofit/endless"])
+        begun = time.monotonic()
+        running.signal(signal.SIGTERM)
+        for kind, ((client, run),) in clients.items():
+            body = bytes(client.read_all(within=seconds + PATIENCE))
+            assert body.removesuffix(FILLER) == CUT, kind
+            complete = running.report.wait(run, "complete")
+            assert (complete["outcome"], complete["text"]) == ("shut_down", "first "), kind
+            running.report.wait(run, "cleaned")
+        assert exit_time(running, begun, within=seconds + 2 * PATIENCE) is not None
+        assert running.noise() == []
 
 
 def test_reload_ends_the_streams_and_serves_on(tmp_path):

@@ -1,5 +1,6 @@
 """Event streams that endpoints of Starlette and FastAPI return."""
 
+import inspect
 import sys
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.routing import Mount, Route
+from starlette.routing import Match, Mount, Route, WebSocketRoute
 
 from sse_asgi import EventStream, EventStreamMiddleware, Outcome, Shutdown
 from sse_asgi.starlette import EventStreamResponse
@@ -243,6 +244,130 @@ async def test_response_serves_one_request():
     await body_of(app)
     with pytest.raises(Exception, match="served its one response"):
         await body_of(app)
+
+
+class Inspected:
+    """A hook that counts how often its signature is looked at."""
+
+    def __init__(self):
+        self.looks = 0
+
+    def __call__(self, value):
+        pass
+
+    @property
+    def __signature__(self):
+        self.looks += 1
+        return inspect.signature(lambda value: None)
+
+
+async def test_options_are_checked_once_and_not_again_for_each_request():
+    hook = Inspected()
+    responses = []
+
+    async def endpoint(request):
+        responses.append(EventStreamResponse(words("a"), on_complete=hook, on_chunk=hook))
+        responses[-1].status_code = 202
+        responses[-1].headers["x-late"] = "1"
+        looks.append(hook.looks)
+        return responses[-1]
+
+    looks = []
+    connection, _ = await body_of(starlette(endpoint))
+    assert (connection.status, connection.headers["x-late"]) == (202, "1")
+    assert looks == [hook.looks]
+
+
+# As an answer to a WebSocket
+
+
+async def refused_websocket(app, *, extension):
+    """Ask for a WebSocket that is refused with a response; return what was sent."""
+    sent = []
+    scope = {
+        "type": "websocket",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+        "subprotocols": [],
+        "extensions": {"websocket.http.response": {}} if extension else {},
+    }
+    messages = [{"type": "websocket.connect"}]
+
+    async def receive():
+        if not messages:
+            await anyio.sleep_forever()
+        return messages.pop()
+
+    async def send(message):
+        sent.append(message)
+
+    with anyio.fail_after(3):
+        await app(scope, receive, send)
+    return sent
+
+
+@pytest.mark.parametrize("has_read", [False, True])
+@pytest.mark.parametrize("extension", [True, False])
+async def test_response_that_denies_a_websocket_is_sent_or_closes_it_at_once(extension, has_read):
+    async def endpoint(scope, receive, send):
+        if has_read:
+            assert (await receive())["type"] == "websocket.connect"
+        response = EventStreamResponse(words("a"), status_code=403)
+        await response(scope, receive, send)
+
+    sent = await refused_websocket(endpoint, extension=extension)
+    if sent[0]["type"] == "websocket.http.response.start":
+        assert extension
+        assert sent[0]["status"] == 403
+        assert all(each["type"] == "websocket.http.response.body" for each in sent[1:])
+        assert [each.get("more_body", False) for each in sent[1:]][-1] is False
+    else:
+        assert [each["type"] for each in sent] == ["websocket.close"]
+
+
+async def test_starlettes_websocket_may_be_denied_with_it():
+    async def endpoint(websocket):
+        await websocket.receive()
+        await websocket.send_denial_response(EventStreamResponse(words("a"), status_code=403))
+
+    app = Starlette(routes=[WebSocketRoute("/", endpoint)])
+    sent = await refused_websocket(app, extension=True)
+    assert sent[0]["type"] in ("websocket.http.response.start", "websocket.close")
+
+
+# Code that looks at the endpoint
+
+
+class Limits:
+    """A middleware that finds a limit by the name of the endpoint, as slowapi does."""
+
+    def __init__(self, app, names):
+        self.app, self.names = app, names
+
+    async def __call__(self, scope, receive, send):
+        if scope["type"] == "http":
+            for route in scope["app"].routes:
+                if route.matches(scope)[0] is Match.FULL:
+                    handler = route.endpoint
+                    self.names.append(f"{handler.__module__}.{handler.__name__}")
+        await self.app(scope, receive, send)
+
+
+async def test_an_event_stream_as_an_endpoint_has_a_name():
+    async def answer(request):
+        yield "a"
+
+    names = []
+    app = Starlette(
+        routes=[Route("/a", EventStream(answer)), Route("/b", EventStream(["a"]))],
+        middleware=[Middleware(Limits, names=names)],
+    )
+    for path in ("/a", "/b"):
+        connection, body = await body_of(app, path)
+        assert (connection.status, body) == (200, b"data: a\n\n" + DONE)
+    assert len(names) == 2
+    assert all(name.rpartition(".")[2].isidentifier() for name in names)
 
 
 # Starlette's middleware

@@ -56,7 +56,7 @@ class Encoding:
         return self._take()
 
     def _take(self) -> list[bytes]:
-        return self._cutter.cut(self._outbox.take()[0])
+        return self._cutter.cut(self._outbox.take())
 
 
 class Cutter:

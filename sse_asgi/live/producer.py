@@ -76,6 +76,7 @@ class Producer:
         self._options = options
         self._request = NoRequest()
         self._recorder = Recorder(record=True)
+        self._chunks = 0
         self._encoding = Encoding(options.framing)
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
@@ -163,7 +164,7 @@ class Producer:
             raise
 
     async def _take_chunks(self, source: Stepper) -> None:
-        take, on_chunk = self._recorder.take, self._options.chunk_hook(self._request)
+        keep, on_chunk = self._recorder.keep, self._options.chunk_hook(self._request)
         encoding, write = self._encoding, self.writer.write
         turns = 0
         while self._outcome is None:  # else the source ignored its stop
@@ -173,11 +174,14 @@ class Producer:
                 self._ended = True
                 return
             if isinstance(chunk, str):
-                take(chunk)
+                self._recorder.note_first()
+                self._chunks += 1
+                keep(chunk)
                 if on_chunk is not None:
                     await source.tell(on_chunk, chunk, self._source_must_know)
                 waiting = write(encoding.text(chunk))
                 self._ends.append(self.writer.last)
+                self._recorder.compact()
             else:
                 if isinstance(chunk, Part):
                     self._recorder.take_part(chunk)
@@ -250,8 +254,12 @@ class Producer:
         return transcript
 
     def _transcript(self) -> Transcript:
-        self._recorder.sent_chunks = bisect_right(self._ends, self.writer.shown)
-        return self._recorder.transcript(self._outcome or Outcome.COMPLETED, self._error)
+        return self._recorder.transcript(
+            self._outcome or Outcome.COMPLETED,
+            self._error,
+            chunks=self._chunks,
+            sent_chunks=bisect_right(self._ends, self.writer.shown),
+        )
 
     async def _report(self, transcript: Transcript) -> None:
         if self._options.on_complete is None:

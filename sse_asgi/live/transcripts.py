@@ -40,6 +40,7 @@ class Reader:
         self._decoder = EventStreamDecoder(max_event_size=EVENT_BYTES)
         self._decode = framing.decoder()
         self._recorder = Recorder(record=True)
+        self._chunks = 0
 
     def read(self, encoded: bytes) -> None:
         """Read the next events.
@@ -56,7 +57,9 @@ class Reader:
                 if isinstance(item, Part):
                     self._recorder.take_part(item)
                 elif item:
-                    self._recorder.take(item)
+                    self._recorder.keep(item)
+                    self._recorder.compact()
+                    self._chunks += 1
 
     def transcript(self, ending: Ending, started_at: datetime) -> Transcript:
         """Return the transcript. What was read is counted where the producer left no numbers.
@@ -71,9 +74,12 @@ class Reader:
         except ValueError:
             outcome = Outcome.FAILED
         return replace(
-            self._recorder.transcript(outcome, _error(ending, detail)),
-            chunks=detail.get("chunks", self._recorder.chunks),
-            sent_chunks=detail.get("sent_chunks", self._recorder.chunks),
+            self._recorder.transcript(
+                outcome,
+                _error(ending, detail),
+                chunks=detail.get("chunks", self._chunks),
+                sent_chunks=detail.get("sent_chunks", self._chunks),
+            ),
             started_at=started_at,
             time_to_first_chunk=detail.get("time_to_first_chunk"),
             duration=detail.get("duration", (datetime.now(UTC) - started_at).total_seconds()),

@@ -212,9 +212,11 @@ class WrappedResponse(Stream):
             return
         body = message.get("body", b"")
         self.sender.open = False
-        self.outbox.sent_chunks += await self._record(body)
+        texts = await self._record(body)
         if self.lifecycle.phase is not Phase.RUNNING:  # the stream has been stopped meanwhile
             return
+        self.outbox.unsent_chunks -= texts
+        self.outbox.sent_chunks += texts
         self._position.move(body)  # only now: if the hook has raised, it is not sent
         if message.get("more_body", False):
             await self._transmit(message)
@@ -251,7 +253,7 @@ class WrappedResponse(Stream):
 
     async def _transmit(self, message: Message) -> None:
         """Send for the app, after a keep-alive that is on its way; a lost client ends the wait."""
-        self.lifecycle.in_send = True
+        self.lifecycle.sending_since = self.host.clock()
         try:
             with self.host.releasable() as self._blocked:
                 await self.sender.drain()
@@ -280,11 +282,14 @@ class WrappedResponse(Stream):
                     self.recorder.take_part(item)
                     continue
                 texts += 1
-                self.recorder.take(item)
+                self.outbox.unsent_chunks += 1
+                self.recorder.note_first()
+                self.recorder.keep(item)
                 told = None if on_chunk is None else on_chunk(item)
                 if isawaitable(told):
                     await told
         except Exception as error:
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
             raise
+        self.recorder.compact()
         return texts

@@ -29,15 +29,17 @@ class Outbox:
 
     Attributes:
         chunks: The text chunks that wait to be encoded.
+        encode: The encoder's `text`, for who sends a chunk that nothing waits before.
         sent_chunks: How many text chunks were in what has been taken.
+        unsent_chunks: How many have come and will not be sent, or not by the outbox.
         must_start: The response starts also if nothing is ready.
         has_started: The start of the response has been taken.
         failed: The encoder, which may be a user's, has raised.
     """
 
     __slots__ = ("_begun", "_body_begun", "_chunks_in_frames", "_encoder", "_frames",
-                 "_start_message", "_text", "chunks", "failed", "has_started", "must_start",
-                 "sent_chunks")  # fmt: skip
+                 "_start_message", "chunks", "encode", "failed", "has_started", "must_start",
+                 "sent_chunks", "unsent_chunks")  # fmt: skip
 
     def __init__(
         self, encoder: Encoder, *, start_message: Callable[[], Message] | None = None
@@ -49,12 +51,19 @@ class Outbox:
         self.has_started = self._body_begun = self._begun = start_message is None
         self._start_message = start_message
         self._encoder = encoder
-        self._text = encoder.text
+        self.encode = encoder.text
+        self.unsent_chunks = 0
         self._frames: list[bytes] = []
         self._chunks_in_frames = 0
 
     def __bool__(self) -> bool:
         return bool(self.chunks or self._frames)
+
+    @property
+    def produced_chunks(self) -> int:
+        """How many text chunks have come: those sent, those that wait, and the rest."""
+        waiting = len(self.chunks) + self._chunks_in_frames
+        return self.sent_chunks + waiting + self.unsent_chunks
 
     def next_message(self) -> Message | None:
         """Take what is to be sent next: the start of the response, and then all that is ready.
@@ -109,15 +118,14 @@ class Outbox:
         """
         chunks = self.chunks
         if chunks and self._begun and not self._frames:  # text alone, as nearly always
-            encode = self._text
+            encode = self.encode
             try:
                 body = b"" + encode(chunks)
                 self.sent_chunks += len(chunks)
             except Exception:
-                self.failed = True
+                self.lose(len(chunks))
                 raise
-            finally:
-                chunks.clear()
+            chunks.clear()
             return body
         if chunks:
             self._begin()
@@ -146,7 +154,15 @@ class Outbox:
     def _encode_chunks(self) -> None:
         if self.chunks:
             try:
-                self._put(self._text, self.chunks)
-                self._chunks_in_frames += len(self.chunks)
-            finally:
-                self.chunks.clear()
+                self._put(self.encode, self.chunks)
+            except Exception:
+                self.lose(len(self.chunks))
+                raise
+            self._chunks_in_frames += len(self.chunks)
+            self.chunks.clear()
+
+    def lose(self, chunks: int) -> None:
+        """Note that the encoder has failed, and with it so many chunks."""
+        self.failed = True
+        self.unsent_chunks += chunks
+        self.chunks.clear()

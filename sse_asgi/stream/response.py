@@ -39,7 +39,7 @@ AT_ONCE: Final = 0.000_05
 MAX_WAIT: Final = 0.001
 """Seconds for which chunks are gathered while the source does not wait."""
 
-PROBE: Final = 8
+PROBE: Final = 32
 """Sends after which the loop looks again whether the source waits between its chunks."""
 
 THREADS_TURN: Final = 0.000_05
@@ -75,9 +75,9 @@ class Response(Stream):
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
         self._source: Stepper | None = None
         self._cancellation: tuple[BaseException, bool] | None = None
-        self._armed: Handle | None = None
         self._patience: Handle | None = None
         self._due = -math.inf
+        self._gathered = 0  # characters and bytes since the last pause
         self._opener = opener
         self._receive = receive
 
@@ -104,54 +104,60 @@ class Response(Stream):
 
     async def _produce(self) -> None:
         """Step the source from its opening to its close, and send what it gives."""
-        lifecycle, sender, outbox = self.lifecycle, self.sender, self.outbox
-        record, take, clock = self.recorder.take, outbox.take, self.host.clock
-        put, send = outbox.chunks.append, sender.send_here
-        on_chunk = self.options.chunk_hook(self.request)
-        running = Phase.RUNNING  # an enum's member is slow to look up
-        sends = size = 0
+        lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, Phase.RUNNING
+        record, put, encode = self.recorder.keep, outbox.chunks.append, outbox.encode
+        send = sender.send_here
+        on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
         with self.host.work():
             try:
                 source = self._source = Stepper(await self._opener.open(self.request))
+                next_chunk, has_begun = source.next_chunk, False
                 while lifecycle.phase is running:
                     try:
-                        chunk = await source.step()
+                        chunk = await (next_chunk() if source.told is None else source.step())
                     except StopAsyncIteration:
                         break
                     if isinstance(chunk, str):
                         record(chunk)
                         if on_chunk is not None:
                             await self._call_on_chunk(on_chunk, source, chunk)
-                        put(chunk)
-                        size += len(chunk) + FRAME_SIZE
-                    elif chunk is not None:
-                        size += self._put_other(chunk)
-                    if lifecycle.phase is not running:  # the source ignores its stop
-                        break
-                    now = clock()
-                    if self._armed is not None or sender.task is not None:
-                        if now >= self._due or size >= MAX_SIZE:
-                            size = 0
-                            await self._pause(source)
-                    elif now - sender.last < AT_ONCE:  # the source has not waited
-                        self._arm()
-                    elif body := take():
-                        size = 0
-                        lifecycle.in_send, sender.since = True, now
-                        try:
-                            await send(
-                                {"type": "http.response.body", "body": body, "more_body": True}
-                            )
-                        except BaseException as error:
-                            sender.note_failure(error)
-                        lifecycle.in_send, sender.since, sender.last = False, None, clock()
-                        if sender.interrupted is not None:
-                            await self._tell_source(source)
-                        sends += 1
-                        if not sends % PROBE:
-                            self._arm()
-                    else:
-                        self._arm()
+                        if has_begun and lifecycle.phase is running:  # the two ways of most chunks
+                            now = clock()
+                            if sender.pending is not None:
+                                put(chunk)
+                                self._gathered = size = self._gathered + len(chunk) + FRAME_SIZE
+                                if size >= MAX_SIZE or now >= self._due:
+                                    await self._pause(source)
+                                continue
+                            if now - sender.last >= AT_ONCE:  # the source has waited for it
+                                try:
+                                    body = b"" + encode([chunk])
+                                except Exception:
+                                    outbox.lose(1)
+                                    raise
+                                outbox.sent_chunks = sent = outbox.sent_chunks + 1
+                                if not body or not sent % PROBE:
+                                    self._arm()
+                                if body:
+                                    lifecycle.sending_since = now
+                                    try:
+                                        await send(
+                                            {
+                                                "type": "http.response.body",
+                                                "body": body,
+                                                "more_body": True,
+                                            }
+                                        )
+                                    except BaseException as error:
+                                        sender.note_failure(error)
+                                    lifecycle.sending_since = None
+                                    sender.last = clock()
+                                    if sender.interrupted is not None:
+                                        await self._tell_source(source)
+                                continue
+                        has_begun = True
+                    if (waiting := self._put(chunk, source)) is not None:
+                        await waiting
             except BaseException as error:
                 self._source_raised(error)
             await self._close_source()
@@ -160,17 +166,45 @@ class Response(Stream):
     async def _call_on_chunk(
         self, on_chunk: Callable[[str], object], source: Stepper, chunk: str
     ) -> None:
+        self.recorder.note_first()  # before the hook's own time
         try:
             await source.tell(on_chunk, chunk, self._is_for_source)
-        except Exception as error:
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+        except BaseException as error:
+            self.outbox.unsent_chunks += 1
+            if isinstance(error, Exception):
+                self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
             raise
 
-    def _put_other(self, chunk: object) -> int:
-        if isinstance(chunk, Part):
+    def _put(self, chunk: object, source: Stepper) -> Awaitable[None] | None:
+        """Put a chunk into the outbox; return what to await before the next one, if anything."""
+        if isinstance(chunk, str):
+            self.recorder.note_first()
+            self.outbox.chunks.append(chunk)
+            self._gathered += len(chunk) + FRAME_SIZE
+        elif isinstance(chunk, Part):
             self.recorder.take_part(chunk)
-            return self.outbox.put_part(chunk)
-        return self.outbox.put_event(encode_event(chunk))
+            self._gathered += self.outbox.put_part(chunk)
+        elif chunk is not None:
+            self._gathered += self.outbox.put_event(encode_event(chunk))
+        if self.lifecycle.phase is not Phase.RUNNING:  # the source ignores its stop
+            return None
+        if self.sender.pending is not None:
+            full = self._gathered >= MAX_SIZE or self.host.clock() >= self._due
+            return self._pause(source) if full else None
+        if self.host.clock() - self.sender.last >= AT_ONCE:
+            return self._send_now(source)
+        self._arm()
+        return None
+
+    async def _send_now(self, source: Stepper) -> None:
+        """Send what is ready from the server's task: the source has waited for it."""
+        message = self.outbox.next_message()
+        if message is None:
+            self._arm()
+            return
+        await self.sender.send(message)
+        if self.sender.interrupted is not None:
+            await self._tell_source(source)
 
     async def _tell_source(self, source: Stepper) -> None:
         """Raise in the source, at its `yield`, a cancellation that has cut a send.
@@ -233,29 +267,27 @@ class Response(Stream):
 
     def _arm(self) -> None:
         """Have `_task_waits` called as soon as the server's task waits."""
-        self._armed = self.host.call_soon(self._task_waits)
+        self._gathered = 0
         self._due = self.host.clock() + MAX_WAIT
+        self.recorder.compact()
+        self.sender.pending = self.host.call_soon(self._task_waits)
 
     def _task_waits(self) -> None:
-        self._armed = None
+        self.sender.pending = self.sender.task
         if not self.is_watched:
             self.start_watching()
-        if self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED):
+        if self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED) or self.sender.task is not None:
             return
-        if self.sender.task is None:
-            if self.outbox or self.outbox.must_start:
-                asks = self.outbox.must_start and self.request.expects_continue
-                self.sender.start_background(self._have_body_asked_for if asks else None)
-            else:
-                self.sender.drained()
+        if self.outbox or self.outbox.must_start:
+            asks = self.outbox.must_start and self.request.expects_continue
+            self.sender.start_background(self._have_body_asked_for if asks else None)
+        else:
+            self.sender.drained()
 
     def _start_now(self) -> None:
         """Start the response: the first chunk takes longer than `prefetch`."""
         self.outbox.must_start = not self.outbox.has_started
-        self._arm_again()
-
-    def _arm_again(self) -> None:
-        if self._armed is None and self.sender.task is None:
+        if self.sender.pending is None:
             self._arm()
 
     async def _pause(self, source: Stepper) -> None:
@@ -263,9 +295,10 @@ class Response(Stream):
         # A server's own threads need the interpreter to bring in other requests. A source that never
         # waits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
-        if not source.is_to_learn:  # that must not wait for a slow client
+        if source.told is None:  # else the source must not wait for a slow client
             await source.wait(self.sender.next_drained(), self._is_for_source)
-        self._arm_again()
+        if self.sender.pending is None:  # the source may go on without having waited
+            self._arm()
 
     async def _have_body_asked_for(self) -> None:
         """Let the server ask for a body that its client holds back: after the start none does.
@@ -293,8 +326,8 @@ class Response(Stream):
         if self._has_failed_early():
             return
         body = self.final_body()
-        if not self.is_watched:
-            self._arm_again()  # so that the client is watched if this takes a while
+        if not self.is_watched and self.sender.pending is None:
+            self._arm()  # so that the client is watched if this takes a while
         if (start := self.outbox.take_start()) is not None:
             await self.sender.transmit(start)
         await self.finish_body(body)
@@ -321,9 +354,6 @@ class Response(Stream):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        if self._armed is not None:
-            self._armed.cancel()
-            self._armed = None
 
 
 def _as_failure(cancelled: BaseException) -> BaseException:

@@ -34,15 +34,15 @@ class Sender:
 
     Attributes:
         task: The background task, while there is one.
+        pending: The background task, or what will start it when the server's task waits.
         open: A keep-alive may go out now: the body has begun, and no event is cut.
-        since: When the send that is under way began, on the host's clock; `None` for none.
         last: When the last send ended; infinity before the first.
         interrupted: The cancellation that cut a `send`, if it was meant for the source.
     """
 
     __slots__ = ("_clock", "_drained", "_heartbeat", "_host", "_lifecycle", "_next_message",
-                 "_send", "_send_timeout", "_timer", "interrupted", "last", "open", "send_here",
-                 "since", "task")  # fmt: skip
+                 "_send", "_send_timeout", "_timer", "_since", "interrupted", "last", "open",
+                 "pending", "send_here", "task")  # fmt: skip
 
     def __init__(
         self,
@@ -55,9 +55,10 @@ class Sender:
         send_timeout: float | None,
     ) -> None:
         self.task: Handle | None = None
+        self.pending: Handle | None = None
         self.open = False
         self.interrupted: BaseException | None = None
-        self.since: float | None = None
+        self._since: float | None = None
         self.last = math.inf
         self._drained: Event | None = None
         self._timer: Handle | None = None
@@ -70,18 +71,28 @@ class Sender:
         self._heartbeat = math.inf if heartbeat is None else heartbeat
         self._send_timeout = math.inf if send_timeout is None else send_timeout
 
+    async def send(self, message: Message) -> None:
+        """Send from the server's task; what goes wrong is in the lifecycle, or in `interrupted`."""
+        self._lifecycle.sending_since = self._clock()
+        try:
+            await self.send_here(message)
+        except BaseException as error:
+            self.note_failure(error)
+        self._lifecycle.sending_since = None
+        self.last = self._clock()
+
     async def transmit(self, message: Message) -> None:
         """Send one message, and raise what `send` raises; an `OSError`: the client has left."""
-        self.since = self._clock()
+        self._since = self._clock()
         try:
             await self._send(message)
         finally:
-            self.since = None
+            self._since = None
             self.last = self._clock()
 
     def start_background(self, first: First | None = None) -> None:
         """Send in a task of its own what there is to send, after `first`."""
-        self.task = self._host.start(partial(self._send_all, first))
+        self.task = self.pending = self._host.start(partial(self._send_all, first))
 
     async def drain(self) -> None:
         """Wait until the background task has sent all there is, or has lost the client."""
@@ -120,10 +131,12 @@ class Sender:
         self._next_message = _nothing  # it refers to the stream, which refers here
 
     def _cancel_background(self) -> None:
+        if self.pending is not None:
+            self.pending.cancel()
         if self.task is not None:
             self.task.cancel()  # it may not have begun yet, and then it never does
-            self.task = None
             self.drained()
+        self.task = self.pending = None
 
     async def _send_all(self, first: First | None) -> None:
         try:
@@ -133,10 +146,10 @@ class Sender:
                 await self.transmit(message)
                 self.open = self.open or message["type"] == "http.response.body"
         except BaseException as error:
-            self.task = None
+            self.task = self.pending = None
             self.note_failure(error, True)
         finally:
-            self.task = None
+            self.task = self.pending = None
             self.drained()
 
     def _message_for_client(self) -> Message | None:
@@ -155,7 +168,8 @@ class Sender:
 
         A cancellation that is meant for the source is kept in `interrupted` instead.
         """
-        self._lifecycle.in_send = self._lifecycle.in_send and in_background
+        if not in_background:
+            self._lifecycle.sending_since = None
         if isinstance(error, OSError):
             self._lose_in_send(Outcome.DISCONNECTED, None, Cause.CLIENT, in_background)
         elif isinstance(error, Exception):
@@ -190,8 +204,9 @@ class Sender:
 
     def _look_at_clocks(self) -> None:
         now = self._clock()
-        if self.since is not None:
-            due = self.since + self._send_timeout
+        since = self._lifecycle.sending_since if self._since is None else self._since
+        if since is not None:
+            due = since + self._send_timeout
             if now >= due:
                 self.lose(Outcome.TIMED_OUT, by=Cause.DEADLINE)
                 return

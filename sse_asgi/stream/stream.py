@@ -273,7 +273,10 @@ class Stream(ABC):
         self._reported = True
         outcome = self.lifecycle.outcome or Outcome.COMPLETED
         transcript = self.recorder.transcript(
-            outcome, self.lifecycle.error, sent_chunks=self.outbox.sent_chunks
+            outcome,
+            self.lifecycle.error,
+            chunks=self.outbox.produced_chunks,
+            sent_chunks=self.outbox.sent_chunks,
         )
         result = self.options.call_on_complete(transcript, self.request)
         return result if isawaitable(result) else None
