@@ -9,12 +9,12 @@ async def generate(chat):
         raise ChatError(400, "I know nothing of the weather.")
     yield Reasoning("The user wants to hear an echo.")
     words = f"You said: {chat.text}".split()
-    for number, word in enumerate(words[:10]):
+    for word in words[:10]:
         if word == "crash":
             raise RuntimeError("the database is at 10.0.0.7")
         yield word + " "
         await asyncio.sleep(0.1)
-    yield Usage(input_tokens=len(chat.text.split()), output_tokens=number + 1)
+    yield Usage(input_tokens=len(chat.text.split()), output_tokens=len(words[:10]))
     yield Finish("stop" if len(words) <= 10 else "length")
 
 
