@@ -22,7 +22,7 @@ from tests.stream.peer import logged_errors
 PAGES = documents.pages()
 WITH_CODE = [page for page in PAGES if documents.blocks_of(page, "python")]
 TESTS = [(page, name) for page in PAGES for name in documents.tests_in(page)]
-LANGUAGES = {"python", "sh", "text", "html", "js", "json", "nginx", "toml", "yaml"}
+LANGUAGES = {"python", "sh", "text", "html", "js", "jsx", "json", "nginx", "toml", "yaml"}
 TUTORIAL = DOCS / "tutorial" / "first-stream.md"
 HOW_TO = DOCS / "how-to"
 
@@ -110,6 +110,10 @@ def check_command(words, project):
         assert any(name.startswith("uvicorn") for name in project["optional-dependencies"]["demo"])
     elif words[:2] == ["python", "-m"]:
         check_module(words[2], words[3:])
+    elif words[:2] == ["npm", "install"]:
+        assert set(words[2:]) <= npm_packages()
+    elif words[0] == "npx":
+        assert words[1] in npm_packages()
     else:
         assert words[0] in {"curl", "zensical", "nginx", "cat", "echo"}, words
 
@@ -127,7 +131,16 @@ def check_install(words, project):
         if extras:
             assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
         else:
-            assert requirement in {"-e", "."}
+            tested = " ".join(project["optional-dependencies"]["test"])
+            assert requirement in {"-e", ".", *re.findall(r"(?:^| )([\w-]+)", tested)}
+
+
+def npm_packages():
+    """Return the npm packages that the tests install, by the names that they have there."""
+    manifest = json.loads((ROOT / "tests" / "clients" / "package.json").read_text())
+    versions = manifest["dependencies"].items()
+    renamed = {of.removeprefix("npm:").rpartition("@")[0] for _, of in versions if ":" in of}
+    return renamed | set(manifest["dependencies"])
 
 
 # README
@@ -143,9 +156,10 @@ def test_the_readme_sets_everything_up_in_two_commands():
 
 
 def test_the_readme_is_short():
-    (example,) = documents.blocks_of(README, "python")
-    assert len(README.read_text().splitlines()) <= 120
-    assert len(example.text.splitlines()) <= 12
+    examples = documents.blocks_of(README, "python")
+    assert len(README.read_text().splitlines()) <= 150
+    assert len(examples) == 2
+    assert all(len(example.text.splitlines()) <= 12 for example in examples)
 
 
 @pytest.mark.anyio
