@@ -8,8 +8,8 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, TextFraming
 from sse_asgi.stream.sender import KEEP_ALIVE
-from tests.sources import cleaning_up
 from sse_asgi.wire.text_framing import TextEncoder
+from tests.sources import cleaning_up
 from tests.stream.peer import BODY, PATIENCE, Block, Peer, Record, logged_errors, soon
 
 pytestmark = pytest.mark.anyio
