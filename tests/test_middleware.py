@@ -300,6 +300,31 @@ async def test_client_that_takes_too_long_ends_the_stream(blocked, listens):
     assert endpoint.cleaned
 
 
+@pytest.mark.parametrize("hook", [False, True])
+async def test_last_message_without_bytes_has_its_deadline_too(hook):
+    cancelled = []
+
+    async def on_send(message):
+        if not message.get("more_body", True):
+            try:
+                await anyio.sleep_forever()
+            except BaseException:
+                cancelled.append(1)
+                raise
+
+    record = Record()
+    middleware = EventStreamMiddleware(
+        Endpoint(b"data: a\n\n"), on_complete=record if hook else None, shutdown=None,
+        send_timeout=0.05,
+    )  # fmt: skip
+    async with Peer(middleware, on_send=on_send) as peer:
+        pass
+    assert cancelled == [1]
+    assert peer.raised is None
+    if hook:
+        assert (record.only.outcome, record.only.sent_chunks) == (Outcome.TIMED_OUT, 1)
+
+
 async def test_client_that_takes_too_long_for_the_last_message_ends_the_stream():
     block = Block(b"end")
 
@@ -1080,6 +1105,22 @@ async def test_compressed_stream_passes_as_it_is():
     assert peer.body == packed
     assert peer.closed
     assert (record.only.outcome, record.only.text) == (Outcome.SHUT_DOWN, "")
+
+
+async def test_compressed_stream_has_no_text_for_the_hooks():
+    """Its bytes may look like an event by chance: nobody reads them."""
+    chunks, record = [], Record()
+    headers = [*EVENT_STREAM, (b"content-encoding", b"br")]
+    body = b"data: no text\n\ndata: [DONE]\n\n"
+    middleware = EventStreamMiddleware(
+        Endpoint(body, headers=headers), on_chunk=chunks.append, on_complete=record, shutdown=None
+    )
+    async with Peer(middleware) as peer:
+        pass
+    assert peer.body == body
+    assert chunks == []
+    assert (record.only.outcome, record.only.text, record.only.chunks) == ("completed", "", 0)
+    assert record.only.time_to_first_chunk is None
 
 
 async def test_error_in_a_compressed_stream_ends_the_body_without_an_event():

@@ -282,6 +282,44 @@ async def test_client_that_does_not_read_the_farewell_holds_no_shutdown_up():
     assert record.only.outcome is Outcome.SHUT_DOWN
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("http_version", ["1.1", "2"])
+@pytest.mark.parametrize("hook", [False, True])
+async def test_client_that_stops_reading_after_the_farewell_holds_no_shutdown_up(
+    hook, http_version
+):
+    """With a hook the end of the body is a message of its own, after the farewell's."""
+    reached, cancelled = anyio.Event(), []
+
+    async def on_send(message):
+        if not message.get("more_body", True):
+            reached.set()
+            try:
+                await anyio.sleep_forever()
+            except BaseException:
+                cancelled.append(message)
+                raise
+
+    shutdown = Shutdown(grace=0, farewell=FAREWELL, signals=False)
+    source, record = Source(), Record()
+    app = EventStream(
+        source, on_complete=record if hook else None, shutdown=shutdown, send_timeout=60.0
+    )
+    async with Peer(app, on_send=on_send, http_version=http_version) as peer:
+        await soon(source.waits)
+        shutdown.begin()
+        await soon(reached)
+        begun = time.monotonic()
+        await peer.until(lambda: peer.ended)
+        assert time.monotonic() - begun < 1.5
+    assert len(cancelled) == 1
+    assert source.cleaned
+    assert peer.raised is None
+    assert (FAREWELL.encode() in peer.body) is hook
+    if hook:
+        assert record.only.outcome is Outcome.SHUT_DOWN
+
+
 # Streams that open late
 
 

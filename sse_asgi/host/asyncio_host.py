@@ -106,6 +106,7 @@ class AsyncioHost:
             return
         if not self._message:  # the source has caught it: a scope of anyio's repeats it now
             await anyio.lowlevel.checkpoint_if_cancelled()
+        del self._task  # it will hold the error, whose traceback holds the stream
         raise asyncio.CancelledError(*self._message)
 
     async def shield(self, awaitable: Awaitable[object]) -> None:

@@ -155,6 +155,7 @@ class Stream(ABC):
         self.host.start(self._end_in_this_task)
 
     async def _end_in_this_task(self) -> None:
+        self.host.take_back()  # the app may go on in the server's task, if that is ever freed
         self.host.move_here()
         try:
             await self.end()

@@ -13,6 +13,7 @@ PATIENCE = 8.0
 
 BODY = "http.response.body"
 START = "http.response.start"
+KEEP_ALIVE = b": keep-alive\n"
 DISCONNECT = {"type": "http.disconnect"}
 
 

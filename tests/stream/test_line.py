@@ -7,10 +7,9 @@ import anyio
 import pytest
 
 from sse_asgi import EventStream, Outcome, TextFraming
-from sse_asgi.stream.sender import KEEP_ALIVE
-from tests.sources import cleaning_up
 from sse_asgi.wire.text_framing import TextEncoder
-from tests.stream.peer import BODY, PATIENCE, Block, Peer, Record, logged_errors, soon
+from tests.sources import cleaning_up
+from tests.stream.peer import BODY, KEEP_ALIVE, PATIENCE, Block, Peer, Record, logged_errors, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -25,9 +24,6 @@ async def idle(request):
 
 
 class TestKeepAlive:
-    def test_is_one_comment_line_that_no_client_takes_for_an_event(self):
-        assert KEEP_ALIVE == b": keep-alive\n"
-
     async def test_goes_out_in_silence_again_and_again(self):
         async with Peer(EventStream(idle, heartbeat=0.03)) as peer:
             await peer.until(lambda: len(keep_alives(peer)) >= 4)

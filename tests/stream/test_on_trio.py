@@ -82,6 +82,44 @@ async def test_a_nursery_cancelled_while_on_complete_runs_waits_for_it():
     assert done == [Outcome.COMPLETED]
 
 
+@pytest.mark.parametrize("where", ["idle", "at its first step", "in a send", "in on_chunk"])
+async def test_a_servers_cancellation_is_an_outcome_and_no_entry_in_its_log(where, caplog):
+    block, record, cleaned = Block(b"data: a" if where == "in a send" else b"none"), Record(), []
+    standing = trio.Event()
+
+    async def source(request):
+        try:
+            if where == "at its first step":
+                standing.set()
+                await trio.sleep_forever()
+            yield "a"
+            if where == "idle":
+                standing.set()
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.001)
+            cleaned.append(1)
+
+    async def on_chunk(chunk):
+        if where == "in on_chunk":
+            standing.set()
+            await trio.sleep_forever()
+
+    peer = Peer(EventStream(source, on_complete=record, on_chunk=on_chunk), on_send=block)
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.run)
+            await (block.reached if where == "in a send" else standing).wait()
+            nursery.cancel_scope.cancel()
+    assert nursery.cancel_scope.cancelled_caught
+    assert cleaned == [1]
+    assert (record.only.outcome, record.only.error) == (Outcome.SHUT_DOWN, None)
+    assert not peer.closed
+    assert peer.raised is None
+    assert caplog.records == []
+
+
 async def test_an_error_is_reported_bare_not_in_a_group():
     async def source(request):
         yield "a"

@@ -7,9 +7,9 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as StarletteRequest
 
-from sse_asgi import Outcome, Request, RequestTooLargeError
+from sse_asgi import EventStream, Outcome, Request, RequestTooLargeError
 from sse_asgi.source.request import Headers
-from tests.stream.peer import DISCONNECT, PATIENCE, Peer, http_scope, run
+from tests.stream.peer import DISCONNECT, PATIENCE, Peer, Record, http_scope, run, soon
 
 pytestmark = pytest.mark.anyio
 
@@ -149,6 +149,23 @@ class TestReceive:
         messages = [await made.receive() for _ in range(4)]
         assert messages == [part(b"one", more=True), part(b"two"), DISCONNECT, DISCONNECT]
 
+    async def test_waits_for_a_body_that_has_not_begun(self):
+        made, messages = request(), []
+
+        async def read():
+            messages.append(await made.receive())
+
+        with anyio.fail_after(PATIENCE):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(read)
+                await anyio.wait_all_tasks_blocked()
+                assert messages == []
+                made.feed(part(b"one", more=True))
+        assert messages == [part(b"one", more=True)]
+
+    async def test_a_disconnect_before_the_body_is_all_there_is(self):
+        assert await request(DISCONNECT).receive() == DISCONNECT
+
     async def test_an_empty_body_is_one_message(self):
         assert await request(part(b"")).receive() == part(b"")
 
@@ -224,8 +241,6 @@ class TestInAStream:
         assert peer.text == transcript.text
 
     async def test_chunks_leave_while_the_body_still_comes(self):
-        from sse_asgi import EventStream
-
         async def source(request):
             yield "first"
             yield (await request.body()).decode()
@@ -245,6 +260,68 @@ class TestInAStream:
             await peer.received(b"first")
             more.set()
         assert peer.text == "firstone two"
+
+    async def test_receive_waits_in_the_source_for_a_body_that_comes_late(self):
+        more, waits = anyio.Event(), anyio.Event()
+
+        async def source(request):
+            waits.set()
+            yield (await request.receive())["body"].decode()
+
+        peer = Peer(EventStream(source), body=(b"late",))
+        receive = peer.receive
+
+        async def slow_receive():
+            await more.wait()
+            return await receive()
+
+        peer.receive = slow_receive
+        async with peer:
+            await soon(waits)
+            await anyio.wait_all_tasks_blocked()
+            assert peer.text == ""
+            more.set()
+        assert peer.text == "late"
+
+    @pytest.mark.parametrize("read", [Request.body, Request.json])
+    async def test_a_body_that_never_comes_is_an_error_that_names_the_cause(
+        self, read, monkeypatch
+    ):
+        """As where a framework has read it: nothing would tell the source that it waits in vain."""
+        monkeypatch.setattr("sse_asgi.source.request.BODY_TIMEOUT", 0.05)
+
+        async def source(request):
+            yield "first"
+            await read(request)
+
+        record = Record()
+        async with Peer(EventStream(source, on_complete=record), body=(), method="POST") as peer:
+            pass
+        assert record.only.outcome is Outcome.FAILED
+        assert peer.text == "first"
+        assert isinstance(peer.failure, RuntimeError)
+        message = "no body has come within 0.05 s: the framework has probably read it"
+        assert message in str(peer.failure)
+
+    async def test_a_body_that_has_begun_may_take_its_time(self, monkeypatch):
+        """The limit is for its first part; a slow upload is no missing body."""
+        monkeypatch.setattr("sse_asgi.source.request.BODY_TIMEOUT", 0.05)
+
+        async def source(request):
+            yield (await request.body()).decode()
+
+        peer = Peer(EventStream(source), body=(b"one ", b"two"))
+        receive = peer.receive
+
+        async def slow_receive():
+            if len(peer._parts) == 1:
+                await anyio.sleep(0.15)
+            return await receive()
+
+        peer.receive = slow_receive
+        async with peer:
+            pass
+        assert peer.text == "one two"
 
     async def test_over_the_limit_fails_the_source(self):
         async def source(request):
@@ -270,9 +347,6 @@ class TestInAStream:
         async def source(request):
             await request.body()
             yield "never"
-
-        from sse_asgi import EventStream
-        from tests.stream.peer import Record
 
         record = Record()
         peer = Peer(EventStream(source, on_complete=record))

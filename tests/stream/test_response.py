@@ -112,6 +112,11 @@ class TestOnTheWire:
         _, transcript = await run([""])
         assert transcript.chunks == transcript.sent_chunks == 1
 
+    async def test_a_lone_chunk_with_a_newline_is_one_event_of_two_lines(self):
+        peer, transcript = await run(["two\nlines"])
+        assert peer.body == b"data: two\ndata: lines\n\ndata: [DONE]\n\n"
+        assert peer.text == transcript.text == "two\nlines"
+
     async def test_the_framing_is_the_users(self):
         peer, _ = await run(["a\r\n", "b"], framing=JSONFraming(done=None))
         assert peer.body == b'data: "a\\r\\n"\n\ndata: "b"\n\n'

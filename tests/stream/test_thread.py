@@ -319,3 +319,42 @@ async def test_leaving_before_the_first_step_ends_closes_it():
         release.set()
     assert closed == [1]
     assert peer.text == ""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("step", ["gives a chunk", "raises", "ends"])
+def test_an_event_loop_that_is_gone_under_a_step_leaves_a_thread_that_closes_and_ends(
+    step, backend, caplog
+):
+    """The step goes on in its thread; whom it would have told of its end is gone."""
+    release, closed, stepping, threads = threading.Event(), [], threading.Event(), []
+
+    class Lines:
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            threads.append(threading.current_thread())
+            stepping.set()
+            assert release.wait(PATIENCE)
+            if step == "raises":
+                raise LookupError
+            if step == "ends":
+                raise StopIteration
+            return "late"
+
+        def close(self):
+            closed.append(threading.current_thread())
+
+    async def step_once():
+        iterator = ThreadedIterator(Lines())
+        with anyio.move_on_after(0.05):
+            await anext(iterator)
+
+    anyio.run(step_once, backend=backend)
+    assert stepping.is_set()
+    release.set()
+    threads[0].join(PATIENCE)
+    assert not threads[0].is_alive()
+    assert closed == threads
+    assert caplog.records == []

@@ -1,13 +1,16 @@
 """What stays on the server: counts, text and times."""
 
 import dataclasses
-import tracemalloc
+import time
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import pytest
 
-from sse_asgi import Outcome, Transcript
-from sse_asgi.stream.transcript import Recorder
+from sse_asgi import EventStream, EventStreamMiddleware, Outcome, Transcript
+from tests.stream.peer import BODY, START, Peer, Record, run
+
+pytestmark = pytest.mark.anyio
 
 
 def test_outcomes_are_their_words():
@@ -18,13 +21,6 @@ def test_outcomes_are_their_words():
     assert Outcome.SHUT_DOWN == "shut_down"
 
 
-def test_a_transcript_cannot_be_changed():
-    transcript = Recorder(record=True).transcript(Outcome.COMPLETED, None)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        transcript.text = "other"
-    assert not hasattr(transcript, "__dict__")
-
-
 def test_fields_are_the_public_ones():
     assert [field.name for field in dataclasses.fields(Transcript)] == [
         "text", "outcome", "chunks", "sent_chunks", "error", "started_at",
@@ -32,73 +28,144 @@ def test_fields_are_the_public_ones():
     ]  # fmt: skip
 
 
+async def test_a_transcript_cannot_be_changed():
+    _, transcript = await run(["a"])
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        transcript.text = "other"
+    assert not hasattr(transcript, "__dict__")
+
+
 @pytest.mark.parametrize(
-    "chunks", [[], [""], ["a", "", "b"], ["\r\n", "\r", "\n", "\u2028", "\ud800", "\0"]]
-)
-def test_text_is_the_chunks_joined_unchanged(chunks):
-    recorder = Recorder(record=True)
-    for chunk in chunks:
-        recorder.take(chunk)
-    transcript = recorder.transcript(Outcome.COMPLETED, None)
+    "chunks",
+    [
+        [], [""], ["a", "", "b"], ["\r\n", "\r", "\n", "\u2028", "\ud800", "\0"],
+        *([str(number % 10) for number in range(size)] for size in (255, 256, 257, 512, 1_000)),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("pace", ["at once", "in turns"])
+async def test_text_is_the_chunks_joined_unchanged(chunks, pace):
+    async def source(request):
+        for chunk in chunks:
+            yield chunk
+            if pace == "in turns":
+                await anyio.sleep(0)
+
+    _, transcript = await run(source)
     assert transcript.text == "".join(chunks)
-    assert transcript.chunks == len(chunks)
+    assert (transcript.chunks, transcript.sent_chunks) == (len(chunks), len(chunks))
 
 
-def test_without_record_the_text_is_empty_and_the_counts_stay():
-    recorder = Recorder(record=False)
-    recorder.take("one")
-    recorder.take("two")
-    recorder.sent_chunks = 1
-    transcript = recorder.transcript(Outcome.DISCONNECTED, None)
-    assert (transcript.text, transcript.chunks, transcript.sent_chunks) == ("", 2, 1)
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 1_000])
+async def test_without_record_the_text_is_empty_and_the_counts_stay(count):
+    _, transcript = await run(["word "] * count, record=False)
+    assert (transcript.text, transcript.chunks, transcript.sent_chunks) == ("", count, count)
     assert transcript.time_to_first_chunk is not None
 
 
-def test_without_record_memory_does_not_grow():
-    recorder = Recorder(record=False)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        for number in range(20_000):
-            recorder.take(f"chunk {number} " + "x" * 50)
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    assert grown < 10_000
-
-
-def test_record_keeps_small_chunks_in_little_memory():
-    recorder = Recorder(record=True)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        for number in range(20_000):
-            recorder.take(f"{number:05}")
-        grown = tracemalloc.get_traced_memory()[0] - before
-    finally:
-        tracemalloc.stop()
-    assert grown < 8 * 5 * 20_000
-
-
-def test_times_are_utc_and_in_order():
+async def test_started_at_is_when_the_request_came_in_utc():
     before = datetime.now(UTC)
-    recorder = Recorder(record=True)
-    recorder.take("a")
-    transcript = recorder.transcript(Outcome.COMPLETED, None)
+    seen = []
+
+    async def source(request):
+        await anyio.sleep(0.01)
+        seen.append(datetime.now(UTC))
+        yield "a"
+
+    _, transcript = await run(source)
     assert transcript.started_at.utcoffset() == timedelta(0)
-    assert before <= transcript.started_at <= datetime.now(UTC)
-    assert 0 <= transcript.time_to_first_chunk <= transcript.duration
+    slack = timedelta(milliseconds=5)  # the two clocks may be read at different steps
+    assert before - slack <= transcript.started_at <= seen[0] - timedelta(milliseconds=10) + slack
 
 
-def test_no_chunk_no_time_to_the_first():
-    transcript = Recorder(record=True).transcript(Outcome.FAILED, ValueError("no"))
+async def test_no_chunk_no_time_to_the_first():
+    async def source(request):
+        await anyio.sleep(0.001)
+        raise ValueError("no")
+        yield
+
+    _, transcript = await run(source)
     assert transcript.time_to_first_chunk is None
     assert transcript.error.args == ("no",)
+    assert transcript.duration > 0
 
 
-def test_time_to_first_chunk_is_that_of_the_first():
-    recorder = Recorder(record=True)
-    recorder.take("a")
-    first = recorder.transcript(Outcome.COMPLETED, None).time_to_first_chunk
-    recorder.take("b")
-    assert recorder.transcript(Outcome.COMPLETED, None).time_to_first_chunk == first
+class Times:
+    """When the first chunk came, by the source's own clock: the bounds of what may be said."""
+
+    def __init__(self):
+        self.begun = time.monotonic()
+
+    def first_comes(self):
+        self.earliest = time.monotonic() - self.begun
+
+    async def go_on(self):
+        """Give whoever is late the time to be found out."""
+        self.next_step = time.monotonic() - self.begun
+        await anyio.sleep(0.1)
+        self.later = time.monotonic() - self.begun
+
+    def check(self, transcript):
+        slack = 0.005  # the app's clock starts a little after ours
+        first = transcript.time_to_first_chunk
+        assert self.earliest - slack <= first
+        assert first <= self.later - 0.05
+        assert transcript.duration >= self.later - slack
+        assert first <= transcript.duration
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("hook", [False, True])
+@pytest.mark.parametrize("record", [False, True])
+async def test_time_to_first_chunk_is_that_of_the_first(waits, hook, record):
+    """Whether or not there is a hook, and however long the rest of the text takes."""
+    times = Times()
+
+    async def source(request):
+        if waits:
+            await anyio.sleep(0.03)
+        times.first_comes()
+        yield "a"
+        await times.go_on()
+        yield "b"
+
+    on_chunk = (lambda chunk: None) if hook else None
+    _, transcript = await run(source, on_chunk=on_chunk, record=record)
+    times.check(transcript)
+
+
+async def test_a_first_chunk_that_waits_for_its_client_has_come_all_the_same():
+    async def on_send(message):
+        if b"data: a" in message.get("body", b""):
+            await anyio.sleep(0.1)
+
+    _, transcript = await run(["a"], peer={"on_send": on_send})
+    assert transcript.time_to_first_chunk < 0.05
+    assert transcript.duration >= 0.1
+
+
+async def test_times_of_another_apps_stream_are_taken_likewise():
+    times = Times()
+
+    async def endpoint(scope, receive, send):
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": START, "status": 200, "headers": headers})
+        await anyio.sleep(0.03)
+        times.first_comes()
+        await send({"type": BODY, "body": b"data: a\n\n", "more_body": True})
+        await times.go_on()
+        await send({"type": BODY, "body": b"data: b\n\n", "more_body": False})
+
+    record = Record()
+    async with Peer(EventStreamMiddleware(endpoint, on_complete=record, shutdown=None)):
+        pass
+    times.check(record.only)
+
+
+async def test_each_stream_of_an_app_has_its_own():
+    record = Record()
+    app = EventStream(lambda request: [request.path], on_complete=record)
+    for path in ("/a", "/b"):
+        async with Peer(app, path=path):
+            pass
+    assert [each.text for each in record] == ["/a", "/b"]
+    assert record[0].started_at <= record[1].started_at
