@@ -14,8 +14,8 @@ from urllib.parse import quote, unquote
 
 import anyio
 
-from sse_asgi.errors import StreamRefusedError
 from sse_asgi.asgi import ASGIApp, Message, Scope
+from sse_asgi.errors import StreamRefusedError
 from sse_asgi.host.loops import in_asyncio
 from sse_asgi.source.request import Headers
 from sse_asgi.wire.decoder import EventStreamDecoder

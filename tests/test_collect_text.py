@@ -2,7 +2,8 @@
 
 import pytest
 
-from sse_asgi import EventStream, JSONFraming, ServerSentEvent, TextFraming
+from sse_asgi import EventStream, JSONFraming, Reasoning, ServerSentEvent, TextFraming, Usage
+from sse_asgi.dialects import AnthropicMessages, ChatCompletions
 from sse_asgi.errors import IncompleteStreamError, StreamFailedError, StreamRefusedError
 from sse_asgi.testing import collect_text, connect
 
@@ -21,6 +22,12 @@ async def test_the_whole_text(framing):
     app = EventStream(lambda _: [*CHUNKS, ServerSentEvent(comment="x")], framing=framing)
     assert await text_of(app, framing) == "".join(CHUNKS)
     assert await text_of(EventStream(lambda _: CHUNKS)) == "".join(CHUNKS)
+
+
+async def test_the_text_beside_the_parts():
+    chunks = [Reasoning("so"), "Hello", Usage(1, 2)]
+    for framing in (TextFraming(), ChatCompletions("m"), AnthropicMessages("m")):
+        assert await text_of(EventStream(lambda _: chunks, framing=framing), framing) == "Hello"
 
 
 async def test_an_app_that_fails():

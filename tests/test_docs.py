@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import re
 import shlex
 import time
@@ -11,7 +12,7 @@ import pytest
 
 import sse_asgi
 from sse_asgi.cli import _make_parser
-from sse_asgi.testing import connect
+from sse_asgi.testing import collect_text, connect
 from tests import documents
 from tests.conftest import require
 from tests.documents import DOCS, EXAMPLES, README, ROOT
@@ -21,7 +22,7 @@ from tests.stream.peer import logged_errors
 PAGES = documents.pages()
 WITH_CODE = [page for page in PAGES if documents.blocks_of(page, "python")]
 TESTS = [(page, name) for page in PAGES for name in documents.tests_in(page)]
-LANGUAGES = {"python", "sh", "text", "html", "js", "json", "nginx", "toml", "yaml"}
+LANGUAGES = {"python", "sh", "text", "html", "js", "jsx", "json", "nginx", "toml", "yaml"}
 TUTORIAL = DOCS / "tutorial" / "first-stream.md"
 HOW_TO = DOCS / "how-to"
 
@@ -109,6 +110,10 @@ def check_command(words, project):
         assert any(name.startswith("uvicorn") for name in project["optional-dependencies"]["demo"])
     elif words[:2] == ["python", "-m"]:
         check_module(words[2], words[3:])
+    elif words[:2] == ["npm", "install"]:
+        assert set(words[2:]) <= npm_packages()
+    elif words[0] == "npx":
+        assert words[1] in npm_packages()
     else:
         assert words[0] in {"curl", "zensical", "nginx", "cat", "echo"}, words
 
@@ -126,7 +131,16 @@ def check_install(words, project):
         if extras:
             assert set(extras[1].split(",")) <= set(project["optional-dependencies"])
         else:
-            assert requirement in {"-e", "."}
+            tested = " ".join(project["optional-dependencies"]["test"])
+            assert requirement in {"-e", ".", *re.findall(r"(?:^| )([\w-]+)", tested)}
+
+
+def npm_packages():
+    """Return the npm packages that the tests install, by the names that they have there."""
+    manifest = json.loads((ROOT / "tests" / "clients" / "package.json").read_text())
+    versions = manifest["dependencies"].items()
+    renamed = {of.removeprefix("npm:").rpartition("@")[0] for _, of in versions if ":" in of}
+    return renamed | set(manifest["dependencies"])
 
 
 # README
@@ -142,9 +156,10 @@ def test_the_readme_sets_everything_up_in_two_commands():
 
 
 def test_the_readme_is_short():
-    (example,) = documents.blocks_of(README, "python")
-    assert len(README.read_text().splitlines()) <= 120
-    assert len(example.text.splitlines()) <= 12
+    examples = documents.blocks_of(README, "python")
+    assert len(README.read_text().splitlines()) <= 150
+    assert len(examples) == 2
+    assert all(len(example.text.splitlines()) <= 12 for example in examples)
 
 
 @pytest.mark.anyio
@@ -333,17 +348,38 @@ async def test_sync_sources_stream():
 @pytest.mark.anyio
 async def test_the_custom_framing_carries_any_text_both_ways():
     names = documents.run(HOW_TO / "custom-framing.md")
+    framing = names["TokenFraming"](version=1)
     prompt = 'a [DONE] "\\ \u00e9\U0001f642 \0'
-    body = {"messages": [{"role": "user", "content": prompt}]}
-    events, _ = await receive_all(names["stream"], "/v1/chat/completions", method="POST", json=body)
-    decode = names["ChatCompletionFraming"]("echo").decoder()
-    texts = [decode(event) for event in events]
-    assert texts.pop() is None
-    assert "".join(texts) == prompt + " "
+    request = {"method": "POST", "json": {"prompt": prompt}}
+    events, connection = await receive_all(names["stream"], **request)
+    assert connection.headers["x-token-stream"] == "yes"
+    assert [event.type for event in events] == ["hello", *["token"] * 5, "done"]
+    assert [json.loads(event.data).get("number") for event in events[1:-1]] == [1, 2, 3, 4, 5]
+    decode = framing.decoder()
+    assert decode(events[-1]) == (sse_asgi.Finish("length"), None)
+    async with connect(names["stream"], **request) as connection:
+        assert await collect_text(connection, framing) == prompt + " "
     with pytest.raises(sse_asgi.FramingError):
-        decode(sse_asgi.MessageEvent("[1]"))
-    events, _ = await receive_all(names["stream_with_tools"])
-    assert [event.type for event in events] == ["tool", "message", "message"]
+        decode(sse_asgi.MessageEvent("[1]", "token"))
+    events, _ = await receive_all(names["stream_with_progress"])
+    assert [event.type for event in events] == ["progress", "message", "message"]
+
+
+@pytest.mark.anyio
+async def test_the_custom_framing_tells_of_failures_and_stops():
+    names = documents.run(HOW_TO / "custom-framing.md")
+    framing = names["TokenFraming"](version=1)
+
+    def fails(request):
+        yield "a"
+        raise LookupError
+
+    async with connect(sse_asgi.EventStream(fails, framing=framing)) as connection:
+        with pytest.raises(sse_asgi.StreamFailedError, match="failed on the server") as caught:
+            await collect_text(connection, framing)
+    assert caught.value.text == "a"
+    (stopped,) = sse_asgi.EventStreamDecoder().feed(framing.encoder().end(sse_asgi.Outcome.STOPPED))
+    assert json.loads(stopped.data) == {"reason": "cancelled"}
 
 
 @pytest.mark.anyio

@@ -10,6 +10,8 @@ import pytest
 
 import sse_asgi
 import sse_asgi.errors
+from sse_asgi.chat import ChatApp
+from sse_asgi.chat.setup import StreamOptions
 from sse_asgi.cli import _make_parser
 from sse_asgi.client import EventSource
 from sse_asgi.live import Live
@@ -46,6 +48,14 @@ def test_the_options_page_says_which_options_the_middleware_does_not_take():
     assert set(re.findall(r"`(\w+)`", said)) == {*app} - {*middleware} - {"source"}
 
 
+def test_the_chat_page_says_which_options_a_chat_app_does_not_take():
+    app = inspect.signature(sse_asgi.EventStream).parameters
+    text = (REFERENCE / "chat.md").read_text()
+    (said,) = re.findall(r"takes all others but (.*?), which", text, re.DOTALL)
+    taken = {*StreamOptions.__annotations__, "source", "on_complete"}
+    assert set(re.findall(r"`(\w+)`", said)) == {*app} - taken
+
+
 def test_the_options_page_has_every_option_of_shutdown():
     parameters = inspect.signature(sse_asgi.Shutdown).parameters
     rows = documents.tables_in(REFERENCE / "options.md")[-1]
@@ -60,14 +70,15 @@ def test_the_options_page_has_every_option_of_shutdown():
         ("live.md", 0, Live, None),
         ("live.md", 1, Live.start, "source"),
         ("client.md", 0, EventSource, "url"),
+        ("chat.md", 0, ChatApp, "generate"),
     ],
-    ids=["Live", "live.start", "EventSource"],
+    ids=["Live", "live.start", "EventSource", "ChatApp"],
 )
 def test_a_table_of_options_has_every_option_and_its_default(page, number, function, first):
     parameters = inspect.signature(function).parameters
     rows = documents.tables_in(REFERENCE / page)[number]
     assert [row[0].strip("`") for row in rows] == [
-        name for name in parameters if name not in ("self", first)
+        name for name in parameters if name not in ("self", "options", first)
     ]
     for name, default, *_ in rows:
         value = parameters[name.strip("`")].default
@@ -76,10 +87,20 @@ def test_a_table_of_options_has_every_option_and_its_default(page, number, funct
 
 
 def test_the_reference_has_every_public_name():
-    text = "".join((REFERENCE / name).read_text() for name in ("api.md", "errors.md"))
-    documented = set(re.findall(r"^::: sse_asgi\.(?:live\.)?(\w+)$", text, re.MULTILINE))
+    text = "".join((REFERENCE / name).read_text() for name in ("api.md", "parts.md", "errors.md"))
+    documented = set(re.findall(r"^::: sse_asgi\.(?:live\.|upstream\.)?(\w+)$", text, re.MULTILINE))
     errors = {name for name, value in vars(sse_asgi.errors).items() if inspect.isclass(value)}
     assert set(sse_asgi.__all__) | errors == documented
+
+
+@pytest.mark.parametrize(
+    ("page", "module"), [("dialects", "dialects"), ("chat", "chat"), ("upstream", "upstream")]
+)
+def test_a_page_has_every_public_name_of_its_module(page, module):
+    text = (REFERENCE / f"{page}.md").read_text()
+    documented = set(re.findall(rf"^::: sse_asgi\.{module}\.(\w+)$", text, re.MULTILINE))
+    errors = {name for name, value in vars(sse_asgi.errors).items() if inspect.isclass(value)}
+    assert documented == set(importlib.import_module(f"sse_asgi.{module}").__all__) - errors
 
 
 def test_the_errors_page_has_the_tree_of_errors():

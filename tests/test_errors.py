@@ -7,7 +7,9 @@ from sse_asgi import (
     EventStreamDecoder,
     InvalidEventError,
     JSONFraming,
+    Reasoning,
     ServerSentEvent,
+    ToolCall,
 )
 from sse_asgi.client import EventSource, collect_text, iter_events
 
@@ -45,6 +47,10 @@ PASSES_ON = {
     "a request's headers": lambda: EventSource(URL, headers=f"a: {SECRET}"),
     "a request's header with a newline": lambda: EventSource(URL, headers={"a": SECRET + "\n"}),
     "a request's broken header": lambda: EventSource(URL, headers={"a": f"{SECRET}\ud800"}),
+    "reasoning of a wrong type": lambda: Reasoning([SECRET]),
+    "a tool call's arguments": lambda: ToolCall("find", SECRET),
+    "a tool call's arguments of a wrong type": lambda: ToolCall("find", [SECRET]),
+    "a tool call's odd argument": lambda: ToolCall("find", {SECRET: Secretive()}),
     "a header of a wrong type": lambda: EventStream([], headers={"a": SECRET.encode()}),
     "headers": lambda: EventStream([], headers=f"a: {SECRET}"),
     "a header with a newline": lambda: EventStream([], headers={"a": SECRET + "\n"}),

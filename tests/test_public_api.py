@@ -10,10 +10,10 @@ import pytest
 import sse_asgi
 
 CONTRACT = {
-    "EventStream", "EventStreamDecoder", "EventTooLargeError", "Framing", "InvalidEventError",
-    "JSONFraming", "MessageEvent", "Outcome", "Request", "RequestTooLargeError",
-    "ServerSentEvent", "Shutdown",
-    "SourceSpentError", "TextFraming", "Transcript",
+    "EventStream", "EventStreamDecoder", "EventTooLargeError", "Finish", "Framing",
+    "InvalidEventError", "JSONFraming", "MessageEvent", "Outcome", "Part", "Reasoning", "Request",
+    "RequestTooLargeError", "ServerSentEvent", "Shutdown", "SourceSpentError", "TextFraming",
+    "ToolCall", "Transcript", "Usage",
 }  # fmt: skip
 OPTIONAL = [
     "starlette",
@@ -78,7 +78,7 @@ def test_errors_have_one_root():
     assert issubclass(sse_asgi.SourceSpentError, RuntimeError)
 
 
-@pytest.mark.parametrize("module", ["sse_asgi", "sse_asgi.testing"])
+@pytest.mark.parametrize("module", ["sse_asgi", "sse_asgi.dialects", "sse_asgi.testing"])
 def test_the_import_loads_nothing_optional(module):
     code = f"import sys, json, {module}; print(json.dumps([*sys.modules]))"
     done = subprocess.run(

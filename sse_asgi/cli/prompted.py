@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from sse_asgi.app import EventStream
-from sse_asgi.cli.function import REQUIRED, FittedFunction
 from sse_asgi.asgi import Message, Receive, Scope, Send
+from sse_asgi.cli.function import REQUIRED, FittedFunction
 
 _LARGEST_BODY = 1_048_576
 _REMEDY = 'add ?prompt=... to the URL, or send a JSON body {"prompt": "..."}'

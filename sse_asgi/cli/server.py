@@ -8,8 +8,8 @@ from multiprocessing.synchronize import Semaphore
 
 import uvicorn
 
-from sse_asgi.cli.errors import CommandError
 from sse_asgi.asgi import ASGIApp
+from sse_asgi.cli.errors import CommandError
 
 LONGEST_END = 6.0
 """Seconds after which connections that are still open are dropped when the command is stopped:

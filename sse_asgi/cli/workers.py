@@ -7,8 +7,8 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import NoReturn
 
-from sse_asgi.cli import server
 from sse_asgi.asgi import ASGIApp
+from sse_asgi.cli import server
 
 LONGEST_START = 60.0
 """Seconds that the workers may take to start."""

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
@@ -47,25 +47,27 @@ class AsyncioHost:
     tell them from the others, and takes them back.
     """
 
-    __slots__ = ("_foreign_before", "_loop", "_message", "_own", "_task", "call_later", "call_soon")
+    __slots__ = ("_foreign_before", "_message", "_own", "_task", "call_later", "call_soon",
+                 "call_threadsafe", "loop")  # fmt: skip
 
     cancelled: type[BaseException] = asyncio.CancelledError
     clock = staticmethod(time.monotonic)
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
+        self.call_soon: Callable[..., Handle] = loop.call_soon
+        self.call_later: Callable[..., Handle] = loop.call_later
+        self.call_threadsafe: Callable[..., object] = loop.call_soon_threadsafe
         self._message: tuple[Any, ...] = ()  # anyio's scopes know their cancellation by it
-        self.call_soon: Callable[..., Handle] = self._loop.call_soon
-        self.call_later: Callable[..., Handle] = self._loop.call_later
         self.move_here()
 
     def live(self, life: Life) -> Awaitable[None]:
         """Run a stream's whole life in the server's task."""
         return life()
 
-    def work(self) -> AbstractContextManager[object]:
-        """Return a context that does nothing: asyncio cancels tasks, not scopes."""
-        return _NO_SCOPE
+    def work(self, life: Life) -> Awaitable[None]:
+        """Return the work itself: asyncio cancels tasks, not scopes."""
+        return life()
 
     def cancel_work(self) -> None:
         """Cancel what the server's task awaits, once."""
@@ -120,17 +122,19 @@ class AsyncioHost:
 
     def releasable(self) -> "_Release":
         """Return a context around one await of the current task, which is not always the server's."""
-        return _Release(cast("asyncio.Task[Any]", asyncio.current_task(self._loop)))
+        task: Any = asyncio.current_task(self.loop)
+        return _Release(task)
 
     def move_here(self) -> None:
         """Let `cancel_work` concern the current task from now on."""
-        self._task = cast("asyncio.Task[Any]", asyncio.current_task(self._loop))
+        task: Any = asyncio.current_task(self.loop)
+        self._task: asyncio.Task[Any] = task
         self._own = 0
         self._foreign_before = self._task.cancelling()
 
     def start(self, function: Life) -> Handle:
         """Start a task; not by the loop's task factory, for an eager one would run it at once."""
-        return asyncio.Task(function(), loop=self._loop)
+        return asyncio.Task(function(), loop=self.loop)
 
     def event(self) -> asyncio.Event:
         """Return a new event."""

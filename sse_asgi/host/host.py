@@ -45,17 +45,25 @@ class Host(Protocol):
     Attributes:
         cancelled: The exception by which this event loop cancels a task.
         clock: Returns seconds on a clock that only goes forward.
+        loop: What stands for the event loop: one object for each, weakly referable.
+        call_threadsafe: Calls a function soon, from any thread; a RuntimeError once the loop is gone.
+        call_soon: Calls a function when the current task waits.
+        call_later: Calls a function after so many seconds.
     """
 
     cancelled: type[BaseException]
     clock: Callable[[], float]
+    loop: object
+    call_threadsafe: Callable[..., object]
+    call_soon: Callable[[Callable[[], object]], Handle]
+    call_later: Callable[..., Handle]
 
     def live(self, life: Life) -> Awaitable[None]:
         """Run a stream's whole life in the server's task."""
         ...
 
-    def work(self) -> AbstractContextManager[object]:
-        """Return a context; `cancel_work` cancels the awaits inside of it."""
+    def work(self, life: Life) -> Awaitable[None]:
+        """Return what runs a part of that life, whose awaits `cancel_work` cancels."""
         ...
 
     def cancel_work(self) -> None:
@@ -110,14 +118,6 @@ class Host(Protocol):
 
     def start(self, function: Life) -> Handle:
         """Start a task, which runs when the current one waits."""
-        ...
-
-    def call_soon(self, function: Callable[[], object]) -> Handle:
-        """Call a function when the current task waits."""
-        ...
-
-    def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> Handle:
-        """Call a function after that time."""
         ...
 
     def event(self) -> Event:

@@ -13,15 +13,6 @@ def in_asyncio() -> bool:
     return True
 
 
-def current_loop() -> object:
-    """Return what stands for the running event loop: one object for each, weakly referable."""
-    if in_asyncio():
-        return asyncio.get_running_loop()
-    import trio  # noqa: PLC0415 - running under it, so it is there; else nobody needs it
-
-    return trio.lowlevel.current_trio_token()
-
-
 def thread_safe_caller() -> Callable[..., object]:
     """Return what calls a function soon in the running event loop, from any thread.
 

@@ -14,12 +14,14 @@ from sse_asgi.host.host import Handle, Life, Release
 class TrioHost:
     """trio, as one stream sees it. Make it in the server's task."""
 
-    __slots__ = ("_inner", "_nursery", "_scope")
+    __slots__ = ("_inner", "_nursery", "_scope", "call_threadsafe", "loop")
 
     cancelled: type[BaseException] = trio.Cancelled
     clock = staticmethod(trio.current_time)
 
     def __init__(self) -> None:
+        self.loop = trio.lowlevel.current_trio_token()
+        self.call_threadsafe = self.loop.run_sync_soon
         self._scope = self._inner = trio.CancelScope()
         self._nursery: trio.Nursery
 
@@ -44,10 +46,10 @@ class TrioHost:
         finally:
             del error  # its traceback holds this frame
 
-    def work(self) -> AbstractContextManager[object]:
-        """Return a new scope, which `cancel_work` cancels."""
-        self._scope = trio.CancelScope()
-        return self._scope
+    async def work(self, life: Life) -> None:
+        """Run the work in a new scope, which `cancel_work` cancels."""
+        with trio.CancelScope() as self._scope:
+            await life()
 
     def cancel_work(self) -> None:
         """Cancel the scope of `work`, and the one inside of it."""
@@ -107,7 +109,7 @@ class TrioHost:
     def call_soon(self, function: Callable[[], object]) -> Handle:
         """Call a function from trio's own queue, so at the earliest when this task waits."""
         call = _Call(function)
-        trio.lowlevel.current_trio_token().run_sync_soon(call.run)
+        self.loop.run_sync_soon(call.run)
         return call
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> Handle:

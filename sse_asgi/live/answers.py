@@ -2,19 +2,18 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Final
 
+from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import LogUnavailableError
-from sse_asgi.live.frames import StoredEvents, encoder, first_frame, has_seen_all, position_of
+from sse_asgi.live.frames import encoder, has_seen_all, position_of
 from sse_asgi.live.log import Head
 from sse_asgi.live.viewing import Viewing, owner_of
-from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.source.request import Request
+from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.source.request import Request
-from sse_asgi.stream.run import respond
-from sse_asgi.source.source import SourceOpener
+from sse_asgi.stream.response import respond
 
 Authorize = Callable[[Scope, str, str | None], Awaitable[bool] | bool]
 Stop = Callable[[str, Head], Awaitable[bool]]
@@ -105,10 +104,9 @@ class Answers:
         if scope["method"] == "HEAD":
             await _answer(send, self._options.status, *headers)
             return
-        options = replace(self._options, headers=headers)
-        first = StoredEvents(first_frame(head.token, after, self._retry))
-        encode = encoder(head.token)
-        opener = SourceOpener(self._viewing.read(key, head, after, encode, first=first))
+        options = self._options.with_start(self._options.status, headers)
+        encode = encoder(head.token, retry=self._retry)
+        opener = SourceOpener(self._viewing.read(key, head, after, encode))
         await respond(opener, options, request, receive, send)
 
 

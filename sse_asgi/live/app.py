@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.answers import Answers, Authorize
 from sse_asgi.live.checks import (
@@ -25,8 +26,9 @@ from sse_asgi.live.opener import LiveSource, open_live
 from sse_asgi.live.producer import Producer
 from sse_asgi.live.running import Running
 from sse_asgi.live.tail import Tails
-from sse_asgi.live.viewing import EVENT_BYTES, Viewing, check_id
-from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.live.transcripts import EVENT_BYTES
+from sse_asgi.live.viewing import Viewing, check_id
+from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import (
     HeadersInput,
@@ -36,11 +38,10 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import complete_lifespan
-from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
-from sse_asgi.stream.transcript import Outcome
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
+from sse_asgi.wire.outcome import Outcome
 
 
 class Live:

@@ -48,35 +48,25 @@ def position_of(cursor: str, token: str) -> int:
     return int(match[2]) if match and match[1] == tag_of(token) else 0
 
 
-def split_events(encoded: bytes) -> list[bytes]:
-    """Cut encoded events at their blank lines; comments that stand alone are left out."""
-    event, end, rest = encoded.partition(b"\n\n")
-    if end and not rest and b"\r" not in event and not event.startswith((b":", b"\n")):
-        return [event]  # what nearly every chunk becomes
-    if b"\r" in encoded:
-        encoded = encoded.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    blocks = (block.strip(b"\n") for block in encoded.split(b"\n\n"))
-    return [block for block in blocks if block and not _is_comment(block)]
+def encoder(token: str, *, retry: int | None = None) -> Callable[[Batch], StoredEvents]:
+    """Return what makes of a producer's batches what one viewer is sent.
 
-
-def _is_comment(block: bytes) -> bool:
-    return all(line.startswith(b":") for line in block.split(b"\n"))
-
-
-def first_frame(token: str, after: int, retry: int | None) -> bytes:
-    """Set the viewer's cursor and reconnection time; it dispatches nothing."""
-    head = b"" if retry is None else b"retry: %d\n" % retry
-    return head + b"id: %b:%d\n\n" % (tag_of(token).encode(), after)
-
-
-def encoder(token: str) -> Callable[[Batch], StoredEvents]:
-    """Return what makes of a producer's batches what a viewer is sent."""
+    Args:
+        token: The producer's.
+        retry: The reconnection time, in milliseconds, that the first event tells.
+    """
     tag = tag_of(token).encode()
+    head = b"" if retry is None else b"retry: %d\n" % retry
 
     def encode(batch: Batch) -> StoredEvents:
+        nonlocal head
         after, events, ending = batch
         frame = encode_events(tag, after, events)
-        return StoredEvents(frame if ending is None else frame + last_words(tag, batch))
+        if ending is not None:
+            frame += last_words(tag, batch)
+        if head and frame:
+            frame, head = head + frame, b""
+        return StoredEvents(frame)
 
     return encode
 
@@ -84,13 +74,13 @@ def encoder(token: str) -> Callable[[Batch], StoredEvents]:
 def encode_events(tag: bytes, after: int, events: Sequence[bytes]) -> bytes:
     """Encode the events after a position.
 
-    The id comes last in its event: the last one counts, should the event have another.
+    The id comes first: the clients of some dialects take what follows the data for more of it.
     """
     if len(events) == 1:
-        return b"%b\nid: %b:%d\n\n" % (events[0], tag, after + 1)
+        return b"id: %b:%d\n%b\n\n" % (tag, after + 1, events[0])
     return b"".join(
         [
-            b"%b\nid: %b:%d\n\n" % (event, tag, position)
+            b"id: %b:%d\n%b\n\n" % (tag, position, event)
             for position, event in enumerate(events, after + 1)
         ]
     )
@@ -107,7 +97,7 @@ def last_words(tag: bytes, batch: Batch) -> bytes:
     event = error_event(INTERRUPTED_MESSAGE)
     if batch.ending.outcome == LOST:
         return event
-    return event.removesuffix(b"\n") + b"id: %b:%d\n\n" % (tag, batch.last + 1)
+    return b"id: %b:%d\n%b" % (tag, batch.last + 1, event)
 
 
 def error_event(message: str) -> bytes:

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.live.answers import Answers
 from sse_asgi.live.viewing import Viewing
-from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
 

@@ -12,7 +12,7 @@ from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.defects import defect
 from sse_asgi.live.log import Lease, Log
 from sse_asgi.live.producer import Producer
-from sse_asgi.stream.transcript import Outcome
+from sse_asgi.wire.outcome import Outcome
 
 BEATS: Final = 6
 """Beats in the time of one lease; no two of them more than 5 s apart."""

@@ -16,18 +16,20 @@ from inspect import isawaitable
 from typing import Any, Final, cast
 
 from sse_asgi.errors import LogError
+from sse_asgi.live.encoding import Encoding
 from sse_asgi.live.feed import Feed
-from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event, split_events
+from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event
 from sse_asgi.live.linger import AskLease, Linger
 from sse_asgi.live.log import Lease
 from sse_asgi.live.opener import NoRequest
 from sse_asgi.live.transcripts import ending_of
 from sse_asgi.live.writer import Writer
-from sse_asgi.stream.ending import error_event as failure_event
-from sse_asgi.stream.options import Options
-from sse_asgi.stream.response import frame_of
 from sse_asgi.source.source import SourceOpener, Stepper
-from sse_asgi.stream.transcript import Outcome, Recorder, Transcript
+from sse_asgi.stream.failure import describe
+from sse_asgi.stream.options import Options
+from sse_asgi.stream.transcript import Recorder, Transcript
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Part
 
 _TURNS: Final = 16
 """Chunks after which a source that never waits lets others run."""
@@ -72,7 +74,10 @@ class Producer:
         )
         self._opener = opener
         self._options = options
+        self._request = NoRequest()
         self._recorder = Recorder(record=True)
+        self._chunks = 0
+        self._encoding = Encoding(options.framing)
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
         self._ends = array("Q")  # for each text chunk, the position of its last event
@@ -145,7 +150,7 @@ class Producer:
         """Run the source from its opening to its close."""
         self._source = cast("asyncio.Task[None]", asyncio.current_task())  # an eager one, too
         try:
-            source = Stepper(await self._opener.open(NoRequest()))
+            source = Stepper(await self._opener.open(self._request))
             try:
                 await self._take_chunks(source)
             except BaseException as error:
@@ -159,8 +164,8 @@ class Producer:
             raise
 
     async def _take_chunks(self, source: Stepper) -> None:
-        take, on_chunk = self._recorder.take, self._options.on_chunk
-        encode, write = self._options.framing.encoder(), self.writer.write
+        keep, on_chunk = self._recorder.keep, self._options.chunk_hook(self._request)
+        encoding, write = self._encoding, self.writer.write
         turns = 0
         while self._outcome is None:  # else the source ignored its stop
             try:
@@ -169,13 +174,18 @@ class Producer:
                 self._ended = True
                 return
             if isinstance(chunk, str):
-                take(chunk)
+                self._recorder.note_first()
+                self._chunks += 1
+                keep(chunk)
                 if on_chunk is not None:
                     await source.tell(on_chunk, chunk, self._source_must_know)
-                waiting = write(split_events(encode(chunk)))
+                waiting = write(encoding.text(chunk))
                 self._ends.append(self.writer.last)
+                self._recorder.compact()
             else:
-                waiting = write(split_events(frame_of(chunk)))
+                if isinstance(chunk, Part):
+                    self._recorder.take_part(chunk)
+                waiting = write(encoding.other(chunk))
             turns += 1
             if waiting is None and turns % _TURNS == 0:
                 waiting = asyncio.sleep(0)
@@ -235,7 +245,7 @@ class Producer:
     async def _finish(self) -> Transcript:
         self._finishing = True
         await self.writer.drain()
-        last_words = split_events(self._last_words())  # before the transcript: they may fail
+        last_words = self._last_words()  # before the transcript: they may fail
         transcript = self._transcript()
         await self.writer.finish(last_words, ending_of(transcript))
         if transcript.outcome is not self._outcome:  # the log did not take the ending
@@ -244,30 +254,41 @@ class Producer:
         return transcript
 
     def _transcript(self) -> Transcript:
-        self._recorder.sent_chunks = bisect_right(self._ends, self.writer.shown)
-        return self._recorder.transcript(self._outcome or Outcome.COMPLETED, self._error)
+        return self._recorder.transcript(
+            self._outcome or Outcome.COMPLETED,
+            self._error,
+            chunks=self._chunks,
+            sent_chunks=bisect_right(self._ends, self.writer.shown),
+        )
 
     async def _report(self, transcript: Transcript) -> None:
-        on_complete = self._options.on_complete
-        if on_complete is None:
+        if self._options.on_complete is None:
             return
         try:
-            waiting = on_complete(transcript)
+            waiting = self._options.call_on_complete(transcript, self._request)
             if isawaitable(waiting):
                 await waiting
         except (Exception, asyncio.CancelledError):  # of the hook's own making
             _logger.exception("on_complete raised: generation %s", self._name)
 
-    def _last_words(self) -> bytes:
-        if self._outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+    def _last_words(self) -> list[bytes]:
+        outcome = self._outcome
+        if outcome is Outcome.COMPLETED or outcome is Outcome.STOPPED:
             try:
-                return b"" + self._options.framing.end()  # a str fails here, where it can be told
+                return self._encoding.end(outcome)
             except Exception as error:
                 _logger.exception("a framing's end raised: generation %s", self._name)
                 self._outcome, self._error = Outcome.FAILED, error
+        try:
+            return self._encoding.fail(self._failure_message())
+        except Exception:
+            _logger.exception("a framing's fail raised: generation %s", self._name)
+            return [error_event(INTERRUPTED_MESSAGE)[:-2]]
+
+    def _failure_message(self) -> str:
         if self._outcome is Outcome.FAILED and self._error is not None:
-            return failure_event(self._error, self._options.describe_error)
-        return error_event(INTERRUPTED_MESSAGE)
+            return describe(Outcome.FAILED, self._error, self._options.describe_error)
+        return INTERRUPTED_MESSAGE
 
     @property
     def _name(self) -> str:

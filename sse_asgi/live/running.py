@@ -9,7 +9,8 @@ from sse_asgi.live.leases import Leases
 from sse_asgi.live.log import Lease, Log
 from sse_asgi.live.producer import Producer
 from sse_asgi.live.writer import Writer
-from sse_asgi.stream.transcript import Outcome, Transcript
+from sse_asgi.stream.transcript import Transcript
+from sse_asgi.wire.outcome import Outcome
 
 
 class Running:

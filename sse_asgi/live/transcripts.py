@@ -1,12 +1,20 @@
 """Transcripts that outlive their process: what an ending says, and what is read back from it."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from sse_asgi.errors import GenerationInterruptedError, RemoteSourceError
+from sse_asgi.errors import GenerationInterruptedError, IncompleteStreamError, RemoteSourceError
 from sse_asgi.live.log import Ending
-from sse_asgi.stream.transcript import Outcome, Transcript
+from sse_asgi.stream.transcript import Recorder, Transcript
+from sse_asgi.wire.decoder import EventStreamDecoder
+from sse_asgi.wire.framing import Framing, items_of
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Part
+
+EVENT_BYTES: Final = 2**40
+"""The decoder's limit: an event that could be stored, by any process, can be read."""
 
 
 def ending_of(transcript: Transcript) -> Ending:
@@ -21,30 +29,61 @@ def ending_of(transcript: Transcript) -> Ending:
     return Ending(transcript.outcome.value, json.dumps(detail))
 
 
-def transcript_of(text: str, chunks: int, ending: Ending, started_at: datetime) -> Transcript:
-    """Return the transcript of a generation that ran elsewhere.
+class Reader:
+    """Reads back what a generation that ran elsewhere has said.
 
     Args:
-        text: What was read back.
-        chunks: How many pieces it came in; counts where the producer left no numbers.
-        ending: What the log says.
-        started_at: When it began.
+        framing: The one that it was started with.
     """
-    detail: dict[str, Any] = json.loads(ending.detail) if ending.detail else {}
-    try:
-        outcome = Outcome(ending.outcome)
-    except ValueError:
-        outcome = Outcome.FAILED
-    return Transcript(
-        text=text,
-        outcome=outcome,
-        chunks=detail.get("chunks", chunks),
-        sent_chunks=detail.get("sent_chunks", chunks),
-        error=_error(ending, detail),
-        started_at=started_at,
-        time_to_first_chunk=detail.get("time_to_first_chunk"),
-        duration=detail.get("duration", (datetime.now(UTC) - started_at).total_seconds()),
-    )
+
+    def __init__(self, framing: Framing) -> None:
+        self._decoder = EventStreamDecoder(max_event_size=EVENT_BYTES)
+        self._decode = framing.decoder()
+        self._recorder = Recorder(record=True)
+        self._chunks = 0
+
+    def read(self, encoded: bytes) -> None:
+        """Read the next events.
+
+        Raises:
+            FramingError: They are of another framing.
+        """
+        for event in self._decoder.feed(encoded):
+            try:
+                items = items_of(self._decode(event))
+            except IncompleteStreamError:  # the failure that the ending tells, too
+                continue
+            for item in items:
+                if isinstance(item, Part):
+                    self._recorder.take_part(item)
+                elif item:
+                    self._recorder.keep(item)
+                    self._recorder.compact()
+                    self._chunks += 1
+
+    def transcript(self, ending: Ending, started_at: datetime) -> Transcript:
+        """Return the transcript. What was read is counted where the producer left no numbers.
+
+        Args:
+            ending: What the log says.
+            started_at: When the generation began.
+        """
+        detail: dict[str, Any] = json.loads(ending.detail) if ending.detail else {}
+        try:
+            outcome = Outcome(ending.outcome)
+        except ValueError:
+            outcome = Outcome.FAILED
+        return replace(
+            self._recorder.transcript(
+                outcome,
+                _error(ending, detail),
+                chunks=detail.get("chunks", self._chunks),
+                sent_chunks=detail.get("sent_chunks", self._chunks),
+            ),
+            started_at=started_at,
+            time_to_first_chunk=detail.get("time_to_first_chunk"),
+            duration=detail.get("duration", (datetime.now(UTC) - started_at).total_seconds()),
+        )
 
 
 def _error(ending: Ending, detail: dict[str, Any]) -> BaseException | None:

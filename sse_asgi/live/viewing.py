@@ -13,16 +13,13 @@ from sse_asgi.live.frames import encode_events, has_seen_all
 from sse_asgi.live.log import LOST, Batch, Ending, Head, Log
 from sse_asgi.live.producer import Producer
 from sse_asgi.live.tail import Tails
-from sse_asgi.live.transcripts import transcript_of
+from sse_asgi.live.transcripts import Reader
 from sse_asgi.stream.transcript import Transcript
-from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.framing import Framing
 
 T = TypeVar("T")
 
 _ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@-]{0,199}")
-EVENT_BYTES: Final = 2**40
-"""The decoder's limit: an event that could be stored, by any process, can be read."""
 
 
 def check_id(id: str) -> str:  # noqa: A002 - the contract's name
@@ -117,8 +114,6 @@ class Viewing:
         head: Head,
         after: int,
         make: Callable[[Batch], T],
-        *,
-        first: T | None = None,
     ) -> AsyncGenerator[T, None]:
         """Yield what a viewer gets after a position, up to the end.
 
@@ -130,10 +125,7 @@ class Viewing:
             head: What is known of it.
             after: The viewer's position.
             make: What becomes of a batch.
-            first: What comes before anything else.
         """
-        if first is not None:
-            yield first
         if has_seen_all(head, after):
             return
         if head.ending is not None:
@@ -174,13 +166,10 @@ class Viewing:
         head = await self.look(key)
         if head is None:
             raise UnknownGenerationError(f"there is no generation {shown(key)}: it is over")
-        decoder, decode = EventStreamDecoder(max_event_size=EVENT_BYTES), framing.decoder()
-        texts: list[str] = []
-        ending = Ending(LOST)
+        reader, ending = Reader(framing), Ending(LOST)
         async with aclosing(self.read(key, head, 0, lambda batch: batch)) as batches:
             async for batch in batches:
-                events = decoder.feed(encode_events(b"", 0, batch.events))
-                texts.extend(decode(event) or "" for event in events)
+                reader.read(encode_events(b"", 0, batch.events))
                 ending = batch.ending or ending
         started_at = datetime.fromisoformat(_meta(head)["started_at"])
-        return transcript_of("".join(texts), len(texts), ending, started_at)
+        return reader.transcript(ending, started_at)

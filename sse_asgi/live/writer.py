@@ -99,6 +99,8 @@ class Writer:
         Raises:
             GenerationTooLargeError: They are more than the generation may have; none is added.
         """
+        if not events:
+            return None
         prev = len(self._events)
         size = self.size + (len(events[0]) if len(events) == 1 else sum(map(len, events)))
         if size > self._max_bytes or prev + len(events) > self._max_events:

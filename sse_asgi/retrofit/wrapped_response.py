@@ -60,13 +60,7 @@ class WrappedResponse(Stream):
     async def run(self) -> None:
         """Live: from the call of the app to the report of the end."""
         try:
-            with self.host.work():
-                try:
-                    await self._app(self.request.scope, self._inbox.receive, self._send)
-                except BaseException as error:
-                    self._app_raised(error)
-                else:
-                    self._app_returned()
+            await self.host.work(self._call_app)
             if self._is_open and not self.ends_elsewhere:
                 await self.end()
         except GeneratorExit:
@@ -75,9 +69,17 @@ class WrappedResponse(Stream):
             raise
         finally:
             if not self.ends_elsewhere:
-                self.close()
+                self.close_if_open()
         await self.host.raise_cancellation()
         self._raise_unanswered()
+
+    async def _call_app(self) -> None:
+        try:
+            await self._app(self.request.scope, self._inbox.receive, self._send)
+        except BaseException as error:
+            self._app_raised(error)
+        else:
+            self._app_returned()
 
     @property
     def _is_open(self) -> bool:
@@ -159,10 +161,6 @@ class WrappedResponse(Stream):
         if has_to_cancel:
             self.host.cancel_work()
 
-    def next_message(self) -> Message | None:
-        """Return nothing: the app sends its messages itself."""
-        return None
-
     async def watch(self) -> None:
         """Return when the client has left."""
         await self._inbox.watch()
@@ -199,14 +197,13 @@ class WrappedResponse(Stream):
         self._readable = not any(name == b"content-encoding" for name, _ in fields)
         encoder = self.options.framing.encoder()
         encoder.begin()  # the app has done that
-        self.outbox = Outbox(encoder, begun=True)
+        self.outbox = Outbox(encoder)
         hooks = (self.options.on_chunk, self.options.on_complete)
         if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
         self.enter_shutdown()
         self.start_watching()
         await self._transmit({**message, "headers": completed(fields)})
-        self.has_started = True
         if not self.lifecycle.client_lost:
             # Some servers hold the headers back until the body begins.
             await self._transmit({"type": "http.response.body", "body": b"", "more_body": True})
@@ -217,9 +214,11 @@ class WrappedResponse(Stream):
             return
         body = message.get("body", b"")
         self.sender.open = False
-        self.recorder.sent_chunks += await self._record(body)
+        texts = await self._record(body)
         if self.lifecycle.phase is not Phase.RUNNING:  # the stream has been stopped meanwhile
             return
+        self.outbox.unsent_chunks -= texts
+        self.outbox.sent_chunks += texts
         self._position.move(body)  # only now: if the hook has raised, it is not sent
         if message.get("more_body", False):
             await self._transmit(message)
@@ -234,7 +233,6 @@ class WrappedResponse(Stream):
         try:
             if self.reports_early:
                 await self._transmit({**message, "more_body": True})
-                self.sender.open = False
                 message = {**message, "body": b""}
             self.lifecycle.begin_finishing()
             if self.reports_early:
@@ -257,7 +255,7 @@ class WrappedResponse(Stream):
 
     async def _transmit(self, message: Message) -> None:
         """Send for the app, after a keep-alive that is on its way; a lost client ends the wait."""
-        self.lifecycle.in_send = True
+        self.lifecycle.sending_since = self.host.clock()
         try:
             with self.host.releasable() as self._blocked:
                 await self.sender.drain()
@@ -286,11 +284,14 @@ class WrappedResponse(Stream):
                     self.recorder.take_part(item)
                     continue
                 texts += 1
-                self.recorder.take(item)
+                self.outbox.unsent_chunks += 1
+                self.recorder.note_first()
+                self.recorder.keep(item)
                 told = None if on_chunk is None else on_chunk(item)
                 if isawaitable(told):
                     await told
         except Exception as error:
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
             raise
+        self.recorder.compact()
         return texts

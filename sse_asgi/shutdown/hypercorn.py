@@ -7,41 +7,57 @@ of the worker runs in. That event is not public; where it is not found, nothing 
 """
 
 import asyncio
-import sys
+import math
 from collections.abc import Callable, Iterator
 from types import CoroutineType
-from typing import Any, Protocol
+from typing import Any, Final, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import anyio
 
 from sse_asgi.host.loops import in_asyncio
 
 
+FAREWELL_TIME: Final = 0.5
+"""Seconds that a stream may need for its farewell, once its grace is over."""
+
+
 class _Event(Protocol):
     async def wait(self) -> None: ...
+
+    def is_set(self) -> bool: ...
 
 
 class _Stream(Protocol):
     def shut_down_in(self, seconds: float) -> None: ...
 
 
+class _Found(NamedTuple):
+    """What a worker tells of its end."""
+
+    terminated: _Event
+    patience: float  # seconds that it waits for its streams
+
+
 class HypercornWatch:
     """Tells the streams of a worker when it stops, and no others.
 
-    For each worker one task waits for that, while streams are open there.
+    For each worker one task waits for that, while streams are open there. hypercorn cancels its
+    streams after its `graceful_timeout`; where that is shorter than `grace`, it counts.
     """
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
         self._workers: dict[_Stream, _Worker] = {}
+        self._found: WeakKeyDictionary[object, _Found] = WeakKeyDictionary()
 
-    def enter(self, stream: _Stream) -> None:
+    def enter(self, stream: _Stream, loop: object) -> None:
         """Count a stream in; called in its own task."""
-        terminated = _terminated_event() if "hypercorn" in sys.modules else None
-        if terminated is not None:
+        found = _found_here() or self._found_in(loop)
+        if found is not None:
             workers = tuple(self._workers.values())  # other threads have theirs here, too
-            known = (worker for worker in workers if worker.terminated is terminated)
-            worker = next(known, None) or _Worker(terminated, self._grace)
+            known = (worker for worker in workers if worker.terminated is found.terminated)
+            worker = next(known, None) or _Worker(found.terminated, self._grace_in(found))
             self._workers[stream] = worker
             worker.enter(stream)
 
@@ -50,6 +66,19 @@ class HypercornWatch:
         worker = self._workers.pop(stream, None)
         if worker is not None:
             worker.leave(stream)
+
+    def _found_in(self, loop: object) -> _Found | None:
+        """Return what the only worker of an event loop tells; the search looks at every task."""
+        found = self._found.get(loop)
+        if found is None or found.terminated.is_set():
+            everywhere = list(_all_found())
+            found = everywhere[0] if len(everywhere) == 1 else None
+            if found is not None:
+                self._found[loop] = found
+        return found
+
+    def _grace_in(self, found: _Found) -> float:
+        return min(self._grace, max(0.0, found.patience - FAREWELL_TIME))
 
 
 class _Worker:
@@ -87,25 +116,27 @@ class _Worker:
                 stream.shut_down_in(self._grace)
 
 
-def _terminated_event() -> _Event | None:
-    """Return the event of the worker that runs this task, if one can be found."""
-    context = _context_of_this_task()
-    if context is None:  # a framework runs it in a task of its own
-        contexts = list(_contexts_of_this_loop())
-        context = contexts[0] if len(contexts) == 1 else None
-    return getattr(context, "terminated", None)
-
-
-def _context_of_this_task() -> Any:  # noqa: ANN401 - not public
+def _found_here() -> _Found | None:
+    """Return what the worker that runs this very task tells, if that is a task of hypercorn's."""
     send = _local("send", of="_handle", coroutine=_current_coroutine())
-    return getattr(getattr(send, "__self__", None), "context", None)
+    connection = getattr(send, "__self__", None)
+    return _found(getattr(connection, "context", None), getattr(connection, "config", None))
 
 
-def _contexts_of_this_loop() -> Iterator[Any]:
+def _all_found() -> Iterator[_Found]:
     for coroutine in _running_coroutines():
         context = _local("context", of="worker_serve", coroutine=coroutine)
-        if context is not None:
-            yield context
+        found = _found(context, _local("config", of="worker_serve", coroutine=coroutine))
+        if found is not None:
+            yield found
+
+
+def _found(context: Any, config: Any) -> _Found | None:  # noqa: ANN401 - not public
+    terminated = getattr(context, "terminated", None)
+    if terminated is None:
+        return None
+    patience = getattr(config, "graceful_timeout", None)
+    return _Found(terminated, patience if isinstance(patience, (int, float)) else math.inf)
 
 
 def _local(name: str, *, of: str, coroutine: object) -> Any:  # noqa: ANN401 - whatever it is

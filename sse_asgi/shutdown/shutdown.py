@@ -10,13 +10,14 @@ in the process, or one that starts later, is not touched by the end of another.
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakSet
 
 from sse_asgi.shutdown.hypercorn import HypercornWatch
-from sse_asgi.host.loops import current_loop, thread_safe_caller
+from sse_asgi.host.host import Host, current_host
 from sse_asgi.shutdown.signals import chain
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -69,26 +70,30 @@ class Shutdown:
         """Let the shutdown begin, from any thread or a signal handler. Returns at once.
 
         It concerns the streams that are open now, and those that open within `grace` in the
-        same event loops; in any, if none is open now. Others live on: a server that starts
-        later has an event loop of its own.
+        same event loops; in any, if none is open now and `grace` is finite. Others live on: a
+        server that starts later has an event loop of its own.
         """
         streams = tuple(self._open.items())
+        if not streams and self.grace == math.inf:  # it would concern those of every later server
+            return
         self._until = time.monotonic() + self.grace
         self._stopping = WeakSet(loop for _, (loop, _) in streams) if streams else None
         for stream, (_, call_soon) in streams:
             with contextlib.suppress(RuntimeError):  # its event loop is gone, and it with it
                 call_soon(stream.shut_down_in, self.grace)
 
-    def enter(self, stream: OpenStream) -> None:
-        """Count a stream in as open; called in its own thread."""
-        loop = current_loop()
-        self._open[stream] = loop, thread_safe_caller()
+    def enter(self, stream: OpenStream, host: Host | None = None) -> None:
+        """Count a stream in as open; called in its own task."""
+        host = host or current_host()
+        loop = host.loop
+        self._open[stream] = loop, host.call_threadsafe
         remaining = self._until - time.monotonic()
         if remaining > 0 and (self._stopping is None or loop in self._stopping):
             stream.shut_down_in(remaining)
         if self._signals:
             chain.listen(self.begin)
-            self._hypercorn.enter(stream)
+            if "hypercorn" in sys.modules:
+                self._hypercorn.enter(stream, loop)
 
     def leave(self, stream: OpenStream) -> None:
         """Count it out again, if it was in; called in its own thread."""

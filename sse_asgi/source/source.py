@@ -79,18 +79,18 @@ class Stepper:
 
     Its own timeouts and task groups run on while others have its chunk, and cancel the task that
     waits in a hook then. The source can tell whether that is theirs; whoever waits cannot.
+
+    Attributes:
+        next_chunk: Returns what gives the next chunk; to be called while `told` is None.
+        told: What the next `step` raises at the source's `yield`.
     """
 
-    __slots__ = ("_cancellation", "_source")
+    __slots__ = ("_source", "next_chunk", "told")
 
     def __init__(self, source: AsyncIterator[Chunk]) -> None:
         self._source = source
-        self._cancellation: BaseException | None = None  # of which it is to learn
-
-    @property
-    def is_to_learn(self) -> bool:
-        """Whether the next step is to tell the source something."""
-        return self._cancellation is not None
+        self.next_chunk = source.__anext__
+        self.told: BaseException | None = None
 
     @property
     def has_ended(self) -> bool:
@@ -100,13 +100,13 @@ class Stepper:
 
     def throw_next(self, error: BaseException) -> None:
         """Raise this at the source's `yield` with the next step."""
-        self._cancellation = error
+        self.told = error
 
     def step(self) -> Awaitable[Chunk]:
         """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
-        if self._cancellation is None:
-            return self._source.__anext__()
-        error, self._cancellation = self._cancellation, None
+        if self.told is None:
+            return self.next_chunk()
+        error, self.told = self.told, None
         return throw(self._source, error)
 
     async def tell(
@@ -130,7 +130,7 @@ class Stepper:
         except anyio.get_cancelled_exc_class() as error:
             if not source_must_know():
                 raise
-            self._cancellation = error
+            self.told = error
 
     async def close(self, cleanup: Cleanup = nullcontext) -> None:
         """Close the source, as `async for` does not: now, in this task, not at collection.
@@ -138,7 +138,7 @@ class Stepper:
         Args:
             cleanup: Gives a context in which the close of a source in a thread is waited for.
         """
-        self._cancellation = None  # its traceback holds whoever waited
+        self.told = None  # its traceback holds whoever waited
         if isinstance(self._source, ThreadedIterator):  # its own awaits are ours to shield
             with cleanup():
                 await close(self._source)

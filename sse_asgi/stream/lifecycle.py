@@ -71,27 +71,17 @@ class Lifecycle:
         by: Who settled the outcome.
         error: The exception that failed the stream.
         client_lost: No further message can reach the client.
-        in_send: The server's task, or the wrapped app, awaits `send`.
+        sending_since: When the server's task, or the wrapped app, began to await `send`, on the
+            host's clock; `None` if it does not.
         end_sent: The client has been sent the end marker, so it misses nothing if it leaves.
         abandoned: The source did not end within `cleanup_timeout`.
         shutting_down: The server has been told to stop.
     """
 
-    # Most streams leave these as they are, so they cost each of them nothing.
-    outcome: Outcome | None = None
-    by: Cause | None = None
-    error: BaseException | None = None
-    client_lost = False
-    in_send = False
-    end_sent = False
-    abandoned = False
-    shutting_down = False
-    _cancelled = False  # by `_cancel_work`
-    _grace_is_over = False
-    _final_stop: Outcome | None = None
-    _deadline: Handle | None = None
-    _grace: Handle | None = None
-    _grace_ends = math.inf
+    __slots__ = ("_cancel", "_cancelled", "_cleanup_timeout", "_deadline", "_final_stop", "_grace",
+                 "_grace_ends", "_grace_is_over", "_host", "_on_stuck", "abandoned", "by",
+                 "client_lost", "end_sent", "error", "outcome", "phase",
+                 "sending_since", "shutting_down", "__weakref__")  # fmt: skip
 
     def __init__(
         self,
@@ -102,10 +92,27 @@ class Lifecycle:
         on_stuck: Callable[[], object],
     ) -> None:
         self.phase = Phase.RUNNING
+        self.outcome: Outcome | None = None
+        self.by: Cause | None = None
+        self.error: BaseException | None = None
+        self.client_lost = self.end_sent = False
+        self.sending_since: float | None = None
+        self.abandoned = self.shutting_down = False
+        self._cancelled = False  # by `_cancel_work`
+        self._grace_is_over = False
+        self._grace_ends = math.inf
+        self._final_stop: Outcome | None = None
+        self._deadline: Handle | None = None
+        self._grace: Handle | None = None
         self._host = host
         self._cleanup_timeout = cleanup_timeout
         self._cancel = cancel
         self._on_stuck = on_stuck
+
+    @property
+    def in_send(self) -> bool:
+        """Whether the server's task, or the wrapped app, awaits `send`."""
+        return self.sending_since is not None
 
     def settle(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
         """Record the outcome. Later calls are ignored; returns whether this one counted."""
@@ -154,7 +161,7 @@ class Lifecycle:
 
     def send_ended(self) -> None:
         """Note that `send` has returned: a stop that has waited for it goes on."""
-        self.in_send = False
+        self.sending_since = None
         if self.phase is Phase.STOPPING and not self._cancelled:
             self._cancel_work()
 
@@ -166,14 +173,14 @@ class Lifecycle:
     def begin_drain(self) -> None:
         """Wait for what the background task sends; once a shutdown's grace is over, half a second."""
         self._clear_deadline()
-        self.in_send = True
+        self.sending_since = self._host.clock()
         if self._grace_is_over:
             self._set_deadline(FINAL_GRACE[Outcome.SHUT_DOWN])
 
     def begin_finishing(self) -> None:
         """Let the last message be sent; once a shutdown's grace is over, in half a second."""
         self._clear_deadline()
-        self.in_send = False
+        self.sending_since = None
         self.phase = Phase.FINISHING
         if self._grace_is_over:
             self.limit_last_message(Outcome.SHUT_DOWN)

@@ -1,11 +1,13 @@
-"""The outbox: what is ready waits here for a moment, and leaves together.
+"""The outbox: what is ready waits here for a moment, and leaves together, as ASGI messages.
 
 Text is encoded when it leaves, not when it comes: to encode what leaves together as one costs a
 tenth.
 """
 
+from collections.abc import Callable
 from typing import Final
 
+from sse_asgi.asgi import Message
 from sse_asgi.wire.framing import Encoder
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
@@ -22,85 +24,145 @@ class Outbox:
 
     Args:
         encoder: The encoder of the stream.
-        begun: The stream has begun already, by another's hand.
+        start_message: Returns the message that starts the response; without it the response has
+            started, and the encoder has begun, by another's hand.
 
     Attributes:
         chunks: The text chunks that wait to be encoded.
-        size: Characters and bytes that wait.
+        encode: The encoder's `text`, for who sends a chunk that nothing waits before.
+        sent_chunks: How many text chunks were in what has been taken.
+        unsent_chunks: How many have come and will not be sent, or not by the outbox.
+        must_start: The response starts also if nothing is ready.
+        has_started: The start of the response has been taken.
+        failed: The encoder, which may be a user's, has raised.
     """
 
-    __slots__ = ("_begun", "_chunks_in_frames", "_encoder", "_frames", "_text", "chunks", "size")
+    __slots__ = ("_begun", "_body_begun", "_chunks_in_frames", "_encoder", "_frames",
+                 "_start_message", "chunks", "encode", "failed", "has_started", "must_start",
+                 "sent_chunks", "unsent_chunks")  # fmt: skip
 
-    def __init__(self, encoder: Encoder, *, begun: bool = False) -> None:
+    def __init__(
+        self, encoder: Encoder, *, start_message: Callable[[], Message] | None = None
+    ) -> None:
         self.chunks: list[str] = []
-        self.size = 0
+        self.failed = False
+        self.sent_chunks = 0
+        self.must_start = False
+        self.has_started = self._body_begun = self._begun = start_message is None
+        self._start_message = start_message
         self._encoder = encoder
-        self._text = encoder.text
-        self._begun = begun
+        self.encode = encoder.text
+        self.unsent_chunks = 0
         self._frames: list[bytes] = []
         self._chunks_in_frames = 0
 
     def __bool__(self) -> bool:
         return bool(self.chunks or self._frames)
 
-    def put_event(self, event: bytes) -> None:
-        """Add an encoded event that the encoder knows nothing of."""
+    @property
+    def produced_chunks(self) -> int:
+        """How many text chunks have come: those sent, those that wait, and the rest."""
+        waiting = len(self.chunks) + self._chunks_in_frames
+        return self.sent_chunks + waiting + self.unsent_chunks
+
+    def next_message(self) -> Message | None:
+        """Take what is to be sent next: the start of the response, and then all that is ready.
+
+        Raises what a user's encoder raises; the chunks are gone then.
+        """
+        if not self.has_started:
+            return self.take_start() if self.must_start or self else None
+        body = self.take()
+        if not self._body_begun:  # some servers hold the headers back until then
+            self._body_begun = True
+        elif not body:
+            return None
+        return {"type": "http.response.body", "body": body, "more_body": True}
+
+    def take_start(self) -> Message | None:
+        """Take the message that starts the response, once."""
+        self.has_started, self.must_start = True, False
+        start, self._start_message = self._start_message, None
+        return None if start is None else start()
+
+    def put_event(self, event: bytes) -> int:
+        """Add an encoded event that the encoder knows nothing of; return its size in bytes."""
         self._begin()
         self._encode_chunks()
         if event:
             self._frames.append(event)
-            self.size += len(event)
+        return len(event)
 
-    def put_part(self, part: Part) -> None:
-        """Add a part. Raises what a user's encoder raises."""
+    def put_part(self, part: Part) -> int:
+        """Add a part; return its size in bytes. Raises what a user's encoder raises."""
         self._begin()
         self._encode_chunks()  # first: what the encoder says may depend on it
-        self.put_event(b"" + self._encoder.part(part))
+        return self._put(self._encoder.part, part)
 
     def put_end(self, outcome: Outcome) -> None:
         """Add what ends a stream that is complete, or was stopped on request."""
         self._begin()
         self._encode_chunks()
-        self.put_event(b"" + self._encoder.end(outcome))
+        self._put(self._encoder.end, outcome)
 
     def put_failure(self, message: str, outcome: Outcome) -> bool:
         """Add what tells clients that the stream failed; returns whether there is such an event."""
         self._begin()
         self._encode_chunks()
-        event = b"" + self._encoder.fail(message, outcome)
-        self.put_event(event)
-        return bool(event)
+        return self._put(self._encoder.fail, message, outcome) > 0
 
-    def take(self) -> tuple[bytes, int]:
-        """Empty it: everything as bytes, and how many text chunks that is.
+    def take(self) -> bytes:
+        """Empty it, and return everything as bytes.
 
         Raises what a user's encoder raises; the chunks are gone then.
         """
         chunks = self.chunks
-        self.size = 0
         if chunks and self._begun and not self._frames:  # text alone, as nearly always
+            encode = self.encode
             try:
-                return b"" + self._text(chunks), len(chunks)
-            finally:
-                chunks.clear()
+                body = b"" + encode(chunks)
+                self.sent_chunks += len(chunks)
+            except Exception:
+                self.lose(len(chunks))
+                raise
+            chunks.clear()
+            return body
         if chunks:
             self._begin()
             self._encode_chunks()
-        frames, text_chunks = self._frames, self._chunks_in_frames
-        self._frames, self._chunks_in_frames = [], 0
-        return b"".join(frames), text_chunks
+        frames, self._frames = self._frames, []
+        self.sent_chunks += self._chunks_in_frames
+        self._chunks_in_frames = 0
+        return b"".join(frames)
 
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
-            if beginning := b"" + self._encoder.begin():
-                self._frames.append(beginning)
+            self._put(self._encoder.begin)
+
+    def _put(self, encode: Callable[..., bytes], *arguments: object) -> int:
+        """Add what the encoder makes; return its size in bytes."""
+        try:
+            event = b"" + encode(*arguments)  # a str fails here, where it can be told
+        except Exception:
+            self.failed = True
+            raise
+        if event:
+            self._frames.append(event)
+        return len(event)
 
     def _encode_chunks(self) -> None:
-        if not self.chunks:
-            return
-        try:
-            self._frames.append(b"" + self._text(self.chunks))
+        if self.chunks:
+            try:
+                self._put(self.encode, self.chunks)
+            except Exception:
+                self.lose(len(self.chunks))
+                raise
             self._chunks_in_frames += len(self.chunks)
-        finally:
             self.chunks.clear()
+
+    def lose(self, chunks: int) -> None:
+        """Note that the encoder has failed, and with it so many chunks."""
+        self.failed = True
+        self.unsent_chunks += chunks
+        self.chunks.clear()

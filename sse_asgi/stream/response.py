@@ -11,6 +11,7 @@ waits, and has a background task send all that is ready. No chunk waits for a la
 
 import contextlib
 import logging
+import math
 import time
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
@@ -38,7 +39,7 @@ AT_ONCE: Final = 0.000_05
 MAX_WAIT: Final = 0.001
 """Seconds for which chunks are gathered while the source does not wait."""
 
-PROBE: Final = 8
+PROBE: Final = 32
 """Sends after which the loop looks again whether the source waits between its chunks."""
 
 THREADS_TURN: Final = 0.000_05
@@ -61,14 +62,6 @@ def respond(
 class Response(Stream):
     """The response to one request, made by one source."""
 
-    # Most streams leave these as they are, so they cost each of them nothing.
-    _source: Stepper | None = None
-    _armed: Handle | None = None
-    _patience: Handle | None = None
-    _cancellation: tuple[BaseException, bool] | None = None
-    _body_begun = False
-    _sends = 0
-
     def __init__(
         self,
         opener: SourceOpener,
@@ -78,10 +71,15 @@ class Response(Stream):
         send: Send,
     ) -> None:
         super().__init__(options, request, send)
-        self.outbox = Outbox(options.framing.encoder())
+        self.outbox = Outbox(options.framing.encoder(), start_message=options.start_message)
+        self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
+        self._source: Stepper | None = None
+        self._cancellation: tuple[BaseException, bool] | None = None
+        self._patience: Handle | None = None
+        self._due = -math.inf
+        self._gathered = 0  # characters and bytes since the last pause
         self._opener = opener
         self._receive = receive
-        self._must_start = not options.prefetch  # the headers wait for no chunk
 
     async def run(self) -> None:
         """Live: from the first step of the source to the report of the end."""
@@ -90,7 +88,8 @@ class Response(Stream):
             if not isinstance(self.options.prefetch, bool):
                 self._patience = self.host.call_later(self.options.prefetch, self._start_now)
             self._arm()
-            await self._produce()
+            await self.host.work(self._produce)
+            self._judge_cancellation()
             if not self.ends_elsewhere:
                 await self.end()
         except GeneratorExit:
@@ -98,7 +97,7 @@ class Response(Stream):
             raise
         finally:
             if not self.ends_elsewhere:
-                self.close()
+                self.close_if_open()
         await self.host.raise_cancellation()
         self._raise_early_failure()
 
@@ -106,54 +105,105 @@ class Response(Stream):
 
     async def _produce(self) -> None:
         """Step the source from its opening to its close, and send what it gives."""
-        host, lifecycle, sender, outbox = self.host, self.lifecycle, self.sender, self.outbox
-        record, clock = self.recorder.take, host.clock
-        on_chunk = self.options.chunk_hook(self.request)
-        with host.work():
-            try:
-                source = self._source = Stepper(await self._opener.open(self.request))
-                while lifecycle.phase is Phase.RUNNING:
-                    try:
-                        chunk = await source.step()
-                    except StopAsyncIteration:
-                        break
-                    if isinstance(chunk, str):
-                        record(chunk)
-                        if on_chunk is not None:
-                            await self._call_on_chunk(on_chunk, source, chunk)
-                        outbox.chunks.append(chunk)
-                        outbox.size += len(chunk) + FRAME_SIZE
-                    elif chunk is not None:
-                        self._put_other(chunk)
-                    if lifecycle.phase is not Phase.RUNNING:  # the source ignores its stop
-                        break
-                    if self._gathers():
-                        if outbox.size >= MAX_SIZE or clock() >= self._due:
-                            await self._pause(source)
-                    elif (message := self.next_message()) is not None:
-                        await sender.send(message)
-                        if sender.interrupted is not None:
-                            await self._tell_source(source)
-            except BaseException as error:
-                self._source_raised(error)
-            await self._close_source()
-        self._judge_cancellation()
+        lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, Phase.RUNNING
+        record, put, encode = self.recorder.keep, outbox.chunks.append, outbox.encode
+        send = sender.send_here
+        on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
+        try:
+            source = self._source = Stepper(await self._opener.open(self.request))
+            next_chunk, has_begun = source.next_chunk, False
+            while lifecycle.phase is running:
+                try:
+                    chunk = await (next_chunk() if source.told is None else source.step())
+                except StopAsyncIteration:
+                    break
+                if isinstance(chunk, str):
+                    record(chunk)
+                    if on_chunk is not None:
+                        await self._call_on_chunk(on_chunk, source, chunk)
+                    if has_begun and lifecycle.phase is running:  # the two ways of most chunks
+                        now = clock()
+                        if sender.pending is not None:
+                            put(chunk)
+                            self._gathered = size = self._gathered + len(chunk) + FRAME_SIZE
+                            if size >= MAX_SIZE or now >= self._due:
+                                await self._pause(source)
+                            continue
+                        if now - sender.last >= AT_ONCE:  # the source has waited for it
+                            try:
+                                body = b"" + encode([chunk])
+                            except Exception:
+                                outbox.lose(1)
+                                raise
+                            outbox.sent_chunks = sent = outbox.sent_chunks + 1
+                            if not body or not sent % PROBE:
+                                self._arm()
+                            if body:
+                                lifecycle.sending_since = now
+                                try:
+                                    await send(
+                                        {
+                                            "type": "http.response.body",
+                                            "body": body,
+                                            "more_body": True,
+                                        }
+                                    )
+                                except BaseException as error:
+                                    sender.note_failure(error)
+                                lifecycle.sending_since = None
+                                sender.last = clock()
+                                if sender.interrupted is not None:
+                                    await self._tell_source(source)
+                            continue
+                    has_begun = True
+                if (waiting := self._put(chunk, source)) is not None:
+                    await waiting
+        except BaseException as error:
+            self._source_raised(error)
+        await self._close_source()
 
     async def _call_on_chunk(
         self, on_chunk: Callable[[str], object], source: Stepper, chunk: str
     ) -> None:
+        self.recorder.note_first()  # before the hook's own time
         try:
             await source.tell(on_chunk, chunk, self._is_for_source)
-        except Exception as error:
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+        except BaseException as error:
+            self.outbox.unsent_chunks += 1
+            if isinstance(error, Exception):
+                self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
             raise
 
-    def _put_other(self, chunk: object) -> None:
-        if isinstance(chunk, Part):
+    def _put(self, chunk: object, source: Stepper) -> Awaitable[None] | None:
+        """Put a chunk into the outbox; return what to await before the next one, if anything."""
+        if isinstance(chunk, str):
+            self.recorder.note_first()
+            self.outbox.chunks.append(chunk)
+            self._gathered += len(chunk) + FRAME_SIZE
+        elif isinstance(chunk, Part):
             self.recorder.take_part(chunk)
-            self.outbox.put_part(chunk)
-        else:
-            self.outbox.put_event(encode_event(chunk))
+            self._gathered += self.outbox.put_part(chunk)
+        elif chunk is not None:
+            self._gathered += self.outbox.put_event(encode_event(chunk))
+        if self.lifecycle.phase is not Phase.RUNNING:  # the source ignores its stop
+            return None
+        if self.sender.pending is not None:
+            full = self._gathered >= MAX_SIZE or self.host.clock() >= self._due
+            return self._pause(source) if full else None
+        if self.host.clock() - self.sender.last >= AT_ONCE:
+            return self._send_now(source)
+        self._arm()
+        return None
+
+    async def _send_now(self, source: Stepper) -> None:
+        """Send what is ready from the server's task: the source has waited for it."""
+        message = self.outbox.next_message()
+        if message is None:
+            self._arm()
+            return
+        await self.sender.send(message)
+        if self.sender.interrupted is not None:
+            await self._tell_source(source)
 
     async def _tell_source(self, source: Stepper) -> None:
         """Raise in the source, at its `yield`, a cancellation that has cut a send.
@@ -182,7 +232,9 @@ class Response(Stream):
             raise error
         if isinstance(error, self.host.cancelled):
             self._cancellation = error, was_running
-        elif self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE):
+        elif self.lifecycle.settle(
+            Outcome.FAILED, error, by=Cause.FRAMING if self.outbox.failed else Cause.SOURCE
+        ):
             pass
         elif error is not self.lifecycle.error and isinstance(error, Exception):
             self.lifecycle.add_error(error)
@@ -212,63 +264,29 @@ class Response(Stream):
 
     # Gathering
 
-    def _gathers(self) -> bool:
-        """Tell whether the newest chunk is to leave with later ones: the source has not waited."""
-        if self._armed is not None or self.sender.task is not None:
-            return True
-        if self.has_started and self.host.clock() - self.sender.last >= AT_ONCE:
-            return False
-        self._arm()
-        return True
-
     def _arm(self) -> None:
         """Have `_task_waits` called as soon as the server's task waits."""
-        self._armed = self.host.call_soon(self._task_waits)
+        self._gathered = 0
         self._due = self.host.clock() + MAX_WAIT
+        self.recorder.compact()
+        self.sender.pending = self.host.call_soon(self._task_waits)
 
     def _task_waits(self) -> None:
-        self._armed = None
+        self.sender.pending = self.sender.task
         if not self.is_watched:
             self.start_watching()
-        if self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED):
+        if self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED) or self.sender.task is not None:
             return
-        if self.sender.task is None:
-            if self.outbox or self._must_start:
-                asks = self._must_start and self.request.expects_continue
-                self.sender.start_background(self._have_body_asked_for if asks else None)
-            else:
-                self.sender.drained()
+        if self.outbox or self.outbox.must_start:
+            asks = self.outbox.must_start and self.request.expects_continue
+            self.sender.start_background(self._have_body_asked_for if asks else None)
+        else:
+            self.sender.drained()
 
     def _start_now(self) -> None:
         """Start the response: the first chunk takes longer than `prefetch`."""
-        self._must_start = not self.has_started
-        if self._armed is None and self.sender.task is None:
-            self._arm()
-
-    def next_message(self) -> Message | None:
-        """Return what is to be sent next: what is ready, or first the start of the response."""
-        if not self.has_started:
-            if not (self._must_start or self.outbox):
-                return None
-            self.has_started, self._must_start = True, False
-            return self.options.start_message()
-        try:
-            body, text_chunks = self.outbox.take()
-        except Exception as error:
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
-            raise
-        self.recorder.sent_chunks += text_chunks
-        self._sends += 1
-        if self._sends % PROBE == 0 or not body:
-            self._probe()
-        if not self._body_begun:  # some servers hold the headers back until then
-            self._body_begun = self.sender.open = True
-        elif not body:
-            return None
-        return {"type": "http.response.body", "body": body, "more_body": True}
-
-    def _probe(self) -> None:
-        if self._armed is None and self.sender.task is None:
+        self.outbox.must_start = not self.outbox.has_started
+        if self.sender.pending is None:
             self._arm()
 
     async def _pause(self, source: Stepper) -> None:
@@ -276,9 +294,9 @@ class Response(Stream):
         # A server's own threads need the interpreter to bring in other requests. A source that never
         # waits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
-        if not source.is_to_learn:  # that must not wait for a slow client
+        if source.told is None:  # else the source must not wait for a slow client
             await source.wait(self.sender.next_drained(), self._is_for_source)
-        if self._armed is None and self.sender.task is None:
+        if self.sender.pending is None:  # the source may go on without having waited
             self._arm()
 
     async def _have_body_asked_for(self) -> None:
@@ -304,16 +322,19 @@ class Response(Stream):
 
     async def send_last_message(self) -> None:
         """End the body; raises what `send` raises."""
-        failed_early = self.options.prefetch and not self.has_started and self.lifecycle.error
-        if failed_early and not self.outbox:
+        if self._has_failed_early():
             return
         body = self.final_body()
-        if self._armed is None and not self.is_watched:
+        if not self.is_watched and self.sender.pending is None:
             self._arm()  # so that the client is watched if this takes a while
-        if not self.has_started:
-            self.has_started = True
-            await self.sender.transmit(self.options.start_message())
+        if (start := self.outbox.take_start()) is not None:
+            await self.sender.transmit(start)
         await self.finish_body(body)
+
+    def _has_failed_early(self) -> bool:
+        """Tell whether the server can still answer what failed the stream."""
+        prefetched = self.options.prefetch and not self.outbox.has_started and not self.outbox
+        return bool(prefetched and self.lifecycle.error)
 
     def _raise_early_failure(self) -> None:
         """Raise what failed the stream before its response started: the server can answer it."""
@@ -321,7 +342,7 @@ class Response(Stream):
         if error is None:
             return
         try:
-            if not self.has_started or not isinstance(error, (Exception, CancelledError)):
+            if not self.outbox.has_started or not isinstance(error, (Exception, CancelledError)):
                 raise error
         finally:
             del error  # its traceback holds this frame
@@ -332,9 +353,6 @@ class Response(Stream):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        if self._armed is not None:
-            self._armed.cancel()
-            self._armed = None
 
 
 def _as_failure(cancelled: BaseException) -> BaseException:

@@ -34,18 +34,15 @@ class Sender:
 
     Attributes:
         task: The background task, while there is one.
+        pending: The background task, or what will start it when the server's task waits.
         open: A keep-alive may go out now: the body has begun, and no event is cut.
-        last: When the last send ended, on the host's clock.
+        last: When the last send ended; infinity before the first.
         interrupted: The cancellation that cut a `send`, if it was meant for the source.
     """
 
-    # Most streams leave these as they are, so they cost each of them nothing.
-    task: Handle | None = None
-    open = False
-    interrupted: BaseException | None = None
-    _drained: Event | None = None
-    _timer: Handle | None = None
-    _since: float | None = None  # a send is under way
+    __slots__ = ("_clock", "_drained", "_heartbeat", "_host", "_lifecycle", "_next_message",
+                 "_send", "_send_timeout", "_timer", "_since", "interrupted", "last", "open",
+                 "pending", "send_here", "task")  # fmt: skip
 
     def __init__(
         self,
@@ -57,34 +54,32 @@ class Sender:
         heartbeat: float | None,
         send_timeout: float | None,
     ) -> None:
-        self.last = -math.inf
+        self.task: Handle | None = None
+        self.pending: Handle | None = None
+        self.open = False
+        self.interrupted: BaseException | None = None
+        self._since: float | None = None
+        self.last = math.inf
+        self._drained: Event | None = None
+        self._timer: Handle | None = None
         self._host = host
         self._clock = host.clock
         self._send = send
-        self._send_here = host.sending(send)
+        self.send_here = host.sending(send)
         self._lifecycle = lifecycle
         self._next_message = next_message
         self._heartbeat = math.inf if heartbeat is None else heartbeat
         self._send_timeout = math.inf if send_timeout is None else send_timeout
 
     async def send(self, message: Message) -> None:
-        """Send from the server's task, while no background task sends.
-
-        A failure loses the client; nothing is raised. A cancellation that is meant for the source is
-        kept in `interrupted`.
-        """
-        lifecycle = self._lifecycle
-        lifecycle.in_send = True
-        self._since = self._clock()
+        """Send from the server's task; what goes wrong is in the lifecycle, or in `interrupted`."""
+        self._lifecycle.sending_since = self._clock()
         try:
-            await self._send_here(message)
+            await self.send_here(message)
         except BaseException as error:
-            lifecycle.in_send = False
-            self._note_failure(error)
-        finally:
-            lifecycle.in_send = False
-            self._since = None
-            self.last = self._clock()
+            self.note_failure(error)
+        self._lifecycle.sending_since = None
+        self.last = self._clock()
 
     async def transmit(self, message: Message) -> None:
         """Send one message, and raise what `send` raises; an `OSError`: the client has left."""
@@ -97,7 +92,7 @@ class Sender:
 
     def start_background(self, first: First | None = None) -> None:
         """Send in a task of its own what there is to send, after `first`."""
-        self.task = self._host.start(partial(self._send_all, first))
+        self.task = self.pending = self._host.start(partial(self._send_all, first))
 
     async def drain(self) -> None:
         """Wait until the background task has sent all there is, or has lost the client."""
@@ -118,7 +113,6 @@ class Sender:
 
     def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
         """Stop the stream, and send nothing more: the client cannot be reached."""
-        self.open = False
         if self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
             self._lifecycle.client_lost = True
             self._cancel_background()
@@ -130,7 +124,6 @@ class Sender:
 
     def close(self) -> None:
         """Stop the clocks and the background task."""
-        self.open = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -138,10 +131,12 @@ class Sender:
         self._next_message = _nothing  # it refers to the stream, which refers here
 
     def _cancel_background(self) -> None:
+        if self.pending is not None:
+            self.pending.cancel()
         if self.task is not None:
             self.task.cancel()  # it may not have begun yet, and then it never does
-            self.task = None
             self.drained()
+        self.task = self.pending = None
 
     async def _send_all(self, first: First | None) -> None:
         try:
@@ -149,11 +144,12 @@ class Sender:
                 await first()
             while (message := self._message_for_client()) is not None:
                 await self.transmit(message)
+                self.open = self.open or message["type"] == "http.response.body"
         except BaseException as error:
-            self.task = None
-            self._note_failure(error, True)
+            self.task = self.pending = None
+            self.note_failure(error, True)
         finally:
-            self.task = None
+            self.task = self.pending = None
             self.drained()
 
     def _message_for_client(self) -> Message | None:
@@ -167,7 +163,13 @@ class Sender:
                 self._lifecycle.stop(Outcome.FAILED, error, by=Cause.FRAMING)
             return None
 
-    def _note_failure(self, error: BaseException, in_background: bool = False) -> None:
+    def note_failure(self, error: BaseException, in_background: bool = False) -> None:
+        """Lose the client, because a send of the server's task has failed.
+
+        A cancellation that is meant for the source is kept in `interrupted` instead.
+        """
+        if not in_background:
+            self._lifecycle.sending_since = None
         if isinstance(error, OSError):
             self._lose_in_send(Outcome.DISCONNECTED, None, Cause.CLIENT, in_background)
         elif isinstance(error, Exception):
@@ -202,8 +204,9 @@ class Sender:
 
     def _look_at_clocks(self) -> None:
         now = self._clock()
-        if self._since is not None:
-            due = self._since + self._send_timeout
+        since = self._lifecycle.sending_since if self._since is None else self._since
+        if since is not None:
+            due = since + self._send_timeout
             if now >= due:
                 self.lose(Outcome.TIMED_OUT, by=Cause.DEADLINE)
                 return
@@ -215,7 +218,10 @@ class Sender:
         self._look_next(due)
 
     def _beat(self) -> None:
-        if self.open and self.task is None:
+        # A sender that waits for the background task goes on as soon as that has ended.
+        lifecycle = self._lifecycle
+        ends = lifecycle.client_lost or lifecycle.phase is Phase.FINISHING
+        if self.open and self.task is None and not lifecycle.in_send and not ends:
             self.start_background(self._keep_alive)
 
     async def _keep_alive(self) -> None:

@@ -34,11 +34,9 @@ class Stream(ABC):
         sender: Its only writer.
         recorder: What it has produced.
         outbox: What waits to be sent.
-        has_started: The response has started.
     """
 
     outbox: Outbox
-    has_started = False
     ends_elsewhere = False  # in a task of its own
     _watcher: Handle | None = None
     _reported = False
@@ -58,7 +56,7 @@ class Stream(ABC):
             self.host,
             send,
             self.lifecycle,
-            self.next_message,
+            self._next_message,
             heartbeat=options.heartbeat,
             send_timeout=options.send_timeout,
         )
@@ -68,10 +66,6 @@ class Stream(ABC):
     @abstractmethod
     def cancel(self) -> None:
         """Cancel what the stream waits for."""
-
-    @abstractmethod
-    def next_message(self) -> Message | None:
-        """Return what the background task is to send next, if anything."""
 
     @abstractmethod
     async def watch(self) -> None:
@@ -86,7 +80,7 @@ class Stream(ABC):
     def enter_shutdown(self) -> None:
         """Let a shutdown concern this stream from now on."""
         if self.options.shutdown is not None:
-            self.options.shutdown.enter(self.lifecycle)
+            self.options.shutdown.enter(self.lifecycle, self.host)
 
     @property
     def is_watched(self) -> bool:
@@ -97,6 +91,9 @@ class Stream(ABC):
         """Watch the client in a task of its own, and the clocks."""
         self._watcher = self.host.start(self._watch)
         self.sender.start_clocks()
+
+    def _next_message(self) -> Message | None:
+        return self.outbox.next_message()
 
     async def _watch(self) -> None:
         try:
@@ -116,28 +113,29 @@ class Stream(ABC):
     async def end(self) -> None:
         """Send the last message, log a failure, and report the end."""
         self.host.take_back()
-        self.sender.open = False
-        with self.host.work():
-            try:
-                if self.sender.task is not None:
-                    self.lifecycle.begin_drain()
-                    await self.sender.next_drained()
-                self.lifecycle.begin_finishing()
-                if not self.lifecycle.client_lost:
-                    await self.send_last_message()
-            except BaseException as error:
-                self.last_message_failed(error)
-            else:
-                self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
+        await self.host.work(self._finish)
         self.host.take_back()
         self.close()
-        self.log_failure()
-        await self.report()
+        if self.lifecycle.outcome is Outcome.FAILED:
+            self.log_failure()
+        if self.options.on_complete is not None:
+            await self.report()
+
+    async def _finish(self) -> None:
+        try:
+            if self.sender.task is not None:
+                self.lifecycle.begin_drain()
+                await self.sender.next_drained()
+            self.lifecycle.begin_finishing()
+            if not self.lifecycle.client_lost:
+                await self.send_last_message()
+        except BaseException as error:
+            self.last_message_failed(error)
+        else:
+            self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
 
     def close(self) -> None:
-        """Let nothing stop the stream any more, and leave nothing behind."""
-        if self.lifecycle.phase is Phase.CLOSED:
-            return
+        """Let nothing stop the stream any more, and leave nothing behind; once is enough."""
         self.lifecycle.close()
         self.sender.close()
         if self._watcher is not None:
@@ -145,6 +143,11 @@ class Stream(ABC):
             self._watcher = None  # its exception will hold this stream
         if self.options.shutdown is not None:
             self.options.shutdown.leave(self.lifecycle)
+
+    def close_if_open(self) -> None:
+        """Close the stream, unless it is closed."""
+        if self.lifecycle.phase is not Phase.CLOSED:
+            self.close()
 
     def _end_alone(self) -> None:
         """End the stream in a task of its own: the server's task cannot be freed."""
@@ -157,13 +160,13 @@ class Stream(ABC):
         try:
             await self.end()
         finally:
-            self.close()
+            self.close_if_open()
 
     def close_without_loop(self) -> None:
         """Close the stream of an event loop that is gone, and report that to a sync hook."""
         self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
         with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
-            self.close()
+            self.close_if_open()
         self._report_without_loop()
 
     # The last message
@@ -172,12 +175,10 @@ class Stream(ABC):
         """Return what is still to be sent, and the event that ends the stream."""
         try:
             self._put_final_event()
-            body, text_chunks = self.outbox.take()
+            return self.outbox.take()
         except Exception as error:  # noqa: BLE001 - a user's framing; `on_complete` is told
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
-            body, text_chunks = self._failure_of_framing()
-        self.recorder.sent_chunks += text_chunks
-        return body
+            return self._failure_of_framing()
 
     def _put_final_event(self) -> None:
         outcome = self.lifecycle.outcome or Outcome.COMPLETED
@@ -191,13 +192,13 @@ class Stream(ABC):
         if outcome is Outcome.SHUT_DOWN and farewell is not None and not has_told:
             self.outbox.put_event(farewell.encode())
 
-    def _failure_of_framing(self) -> tuple[bytes, int]:
+    def _failure_of_framing(self) -> bytes:
         try:
             self._put_final_event()
             return self.outbox.take()
         except Exception:
             _logger.exception("a framing raised while it was to tell of a failure")
-            return b"", 0
+            return b""
 
     async def finish_body(self, body: bytes) -> None:
         """Send these bytes and end the body; raises what `send` raises."""
@@ -270,8 +271,7 @@ class Stream(ABC):
 
     def log_failure(self) -> None:
         """Log what failed the stream, with its traceback: no server hears of it."""
-        failed = self.lifecycle.outcome is Outcome.FAILED and self.lifecycle.error is not None
-        if failed and self.has_started:
+        if self.lifecycle.error is not None and self.outbox.has_started:
             _logger.error("an event stream failed", exc_info=self.lifecycle.error)
 
     def _call_on_complete(self) -> Awaitable[object] | None:
@@ -279,7 +279,12 @@ class Stream(ABC):
             return None
         self._reported = True
         outcome = self.lifecycle.outcome or Outcome.COMPLETED
-        transcript = self.recorder.transcript(outcome, self.lifecycle.error)
+        transcript = self.recorder.transcript(
+            outcome,
+            self.lifecycle.error,
+            chunks=self.outbox.produced_chunks,
+            sent_chunks=self.outbox.sent_chunks,
+        )
         result = self.options.call_on_complete(transcript, self.request)
         return result if isawaitable(result) else None
 

@@ -1,6 +1,7 @@
 """What a stream produced and how it ended: the side of it that stays on the server."""
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -45,50 +46,50 @@ class Transcript:
 
 
 class Recorder:
-    """Counts the chunks of one stream as they pass, and keeps their text if asked to.
+    """Keeps the text and the parts of one stream as they pass, and the time of the first chunk.
 
     Attributes:
-        chunks: How many text chunks have come.
-        sent_chunks: How many of them were handed to the server.
+        keep: Keeps one text chunk; does nothing if no text is to be kept.
     """
 
-    __slots__ = ("_first", "_newest", "_parts", "_started", "_started_at", "_text", "chunks",
-                 "sent_chunks")  # fmt: skip
+    __slots__ = ("_first", "_newest", "_parts", "_started", "_started_at", "_text", "keep")
 
     def __init__(self, *, record: bool) -> None:
-        self.chunks = 0
-        self.sent_chunks = 0
-        self._text: list[str] | None = [] if record else None
+        self._text: list[str] = []
         self._newest: list[str] = []
+        # Each chunk passes through here: so it is a function of C's that forgets, or keeps.
+        self.keep = self._newest.append if record else deque[str](maxlen=0).append
         self._parts: list[Part] = []
         self._first: float | None = None
         self._started_at = time.time()
         self._started = time.monotonic()
 
-    def take(self, chunk: str) -> None:
-        """Record one text chunk."""
+    def note_first(self) -> None:
+        """Note the time of the first text chunk; only the first call counts."""
         if self._first is None:
             self._first = time.monotonic()
-        self.chunks += 1
-        if self._text is not None:
-            self._newest.append(chunk)
-            if len(self._newest) == MAX_NEWEST:  # a small string takes fifty bytes beside its text
-                self._text.append("".join(self._newest))
-                self._newest.clear()
+
+    def compact(self) -> None:
+        """Make one string of many, now and then: a small one takes fifty bytes beside its text."""
+        if len(self._newest) >= MAX_NEWEST:
+            self._text.append("".join(self._newest))
+            self._newest.clear()
 
     def take_part(self, part: Part) -> None:
         """Record one part."""
         self._parts.append(part)
 
-    def transcript(self, outcome: Outcome, error: BaseException | None) -> Transcript:
+    def transcript(
+        self, outcome: Outcome, error: BaseException | None, *, chunks: int, sent_chunks: int
+    ) -> Transcript:
         """Return the record as it stands now."""
         usages = [part for part in self._parts if isinstance(part, Usage)]
         reasons = [part.reason for part in self._parts if isinstance(part, Finish)]
         return Transcript(
-            text="" if self._text is None else "".join((*self._text, *self._newest)),
+            text="".join((*self._text, *self._newest)),
             outcome=outcome,
-            chunks=self.chunks,
-            sent_chunks=self.sent_chunks,
+            chunks=chunks,
+            sent_chunks=sent_chunks,
             error=error,
             started_at=datetime.fromtimestamp(self._started_at, UTC),
             time_to_first_chunk=None if self._first is None else self._first - self._started,

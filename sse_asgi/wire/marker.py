@@ -1,5 +1,7 @@
 """The end marker of the framings of plain text: the data of the event that ends a stream."""
 
+from functools import lru_cache
+
 from sse_asgi.errors import shown
 from sse_asgi.wire.events import encode_data, well_formed
 
@@ -24,6 +26,7 @@ def check_marker(done: object) -> None:
         )
 
 
+@lru_cache
 def encode_marker(done: str | None) -> bytes:
     """Return the event whose data is the marker, `b""` without one."""
     return b"" if done is None else encode_data(done)

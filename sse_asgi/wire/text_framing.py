@@ -77,18 +77,19 @@ class TextEncoder:
 
     def text(self, chunks: list[str]) -> bytes:
         """Encode the chunks that leave together, one event or more for each."""
-        # Nearly always they can be joined first and looked at, and encoded, as one.
-        if len(chunks) == 1 and type(chunks[0]) is str:  # a subclass may format itself otherwise
+        if len(chunks) == 1 and not self._after_cr:
             text = chunks[0]
-            plain = "\n" not in text
-        else:
-            text = "\n\ndata: ".join(chunks)
-            plain = text.count("\n") == 2 * len(chunks) - 2
-        if plain and "\r" not in text and not self._after_cr and self._done not in chunks:
-            try:
+            # What is printable has neither CR nor LF, and no surrogate.
+            if text.isprintable() and type(text) is str and text != self._done:
                 return f"data: {text}\n\n".encode()
-            except UnicodeEncodeError:
-                pass
+        elif not self._after_cr and self._done not in chunks:
+            # Nearly always they can be joined first and looked at, and encoded, as one.
+            text = "\n\ndata: ".join(chunks)
+            if text.count("\n") == 2 * len(chunks) - 2 and "\r" not in text:
+                try:
+                    return f"data: {text}\n\n".encode()
+                except UnicodeEncodeError:
+                    pass
         return b"".join(map(self._encode, chunks))
 
     def part(self, part: Part) -> bytes:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 import pytest
 
-from sse_asgi import JSONFraming, MessageEvent, TextFraming
+from sse_asgi import EventStreamDecoder, Finish, JSONFraming, MessageEvent, Outcome, TextFraming
 from sse_asgi.cli import main
-from sse_asgi.cli.listen.dialects import recognise, text_decoder
+from sse_asgi.cli.listen.framings import NAMES, make_decoder, recognise
 from sse_asgi.cli.listen.timing import Timing, percentile, seconds, status_line, summary
+from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.errors import StreamFailedError
+from sse_asgi.wire.framing import items_of
 from tests.cli import commands
 from tests.client.scripted import ScriptedServer, status, stream
 from tests.conftest import require
@@ -126,12 +128,16 @@ def test_the_framing_can_be_named_or_told(listen):
 
 
 def test_openai_streams_are_recognised(listen):
-    chunks = [{"role": "assistant"}, {"content": "Hello"}, {"content": " world"}, {}]
+    deltas = [{"role": "assistant"}, {"content": "Hello"}, {"content": " world"}]
     body = [
-        b"data: %b\n\n" % json.dumps({"choices": [{"delta": delta}]}).encode() for delta in chunks
+        b"data: %b\n\n" % json.dumps({"choices": [{"delta": delta}]}).encode() for delta in deltas
     ]
-    done, _ = listen(stream(*body, END))
+    last = b'data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}\n\n'
+    done, _ = listen(stream(*body, last, END))
     assert (done.returncode, done.stdout) == (0, "Hello world")
+    done, _ = listen(stream(*body, END))
+    assert (done.returncode, done.stdout) == (3, "Hello world")
+    assert "before its answer was complete" in done.stderr
 
 
 def test_output_that_nobody_reads():
@@ -344,7 +350,15 @@ def test_a_quiet_terminal():
     assert terminal.output == "Hello, wörld!\r\n"
 
 
-# Dialects
+# Framings
+
+DIALECTS = {
+    "chat-completions": ChatCompletions("m"),
+    "responses": Responses("m"),
+    "anthropic": AnthropicMessages("m"),
+    "ui-messages": UIMessages(),
+    "ag-ui": AGUI(thread_id="t", run_id="r"),
+}
 
 
 def event(value, kind="message"):
@@ -352,89 +366,88 @@ def event(value, kind="message"):
 
 
 def read(name, *events):
-    decode = text_decoder(name)
-    return [decode(each) for each in events]
+    """Return what is text, and None where the stream ends."""
+    decode = make_decoder(name)
+    items = [item for each in events for item in items_of(decode(each))]
+    return [item for item in items if item is None or (item and isinstance(item, str))]
+
+
+def encoded(framing, *, fails=False):
+    """Return the events of a whole stream: the end of one, or its failure."""
+    encoder = framing.encoder()
+    body = encoder.begin() + encoder.text(["a ", "b"]) + encoder.part(Finish("stop"))
+    body += encoder.fail("boom", Outcome.FAILED) if fails else encoder.end()
+    return EventStreamDecoder().feed(body)
 
 
 @pytest.mark.parametrize(
     ("first", "name"),
     [
-        (event({"choices": [{"delta": {}}]}), "openai"),
-        (event({"type": "response.created"}, "response.created"), "openai"),
+        (event({"choices": [{"delta": {}}]}), "chat-completions"),
+        (event({"error": {"message": "boom"}}), "chat-completions"),
+        (event({"type": "response.created"}, "response.created"), "responses"),
         (event({"type": "message_start", "message": {}}, "message_start"), "anthropic"),
-        (event({"type": "start", "messageId": "1"}), "ai-sdk"),
+        (event({"type": "start", "messageId": "1"}), "ui-messages"),
+        (event({"type": "RUN_STARTED", "threadId": "t", "runId": "r"}), "ag-ui"),
         (event('"Hello"'), "json"),
         (event("Hello"), "text"),
         (event('"Hello'), "text"),
         (event("42"), "text"),
+        (event({"my": "own"}), "text"),
+        (event("boom", "error"), "text"),
         (event("[" * 100_000), "text"),
         (event('{"a":' * 100_000), "text"),
         (event({"type": ["x"]}), "text"),
         (event("x", "ping"), None),
+        (event({"text": "so"}, "reasoning"), None),
     ],
 )
-def test_a_dialect_is_told_by_its_first_event(first, name):
+def test_a_framing_is_told_by_its_first_event(first, name):
     assert recognise(first) == name
+
+
+def test_every_framing_can_be_named():
+    assert ("auto", "text", "json", *DIALECTS) == NAMES
 
 
 def test_events_before_the_first_text_do_not_decide():
     ping = event("{}", "ping")
-    assert read("auto", ping, event('"a"'), event('"b"'), event("[DONE]")) == ["", "a", "b", None]
+    assert read("auto", ping, event('"a"'), event('"b"'), event("[DONE]")) == ["a", "b", None]
     assert read("auto", event("[DONE]")) == [None]
 
 
-def test_openai_responses():
-    delta = {"type": "response.output_text.delta", "delta": "Hi"}
-    events = [
-        event({"type": "response.created"}, "response.created"),
-        event(delta, "response.output_text.delta"),
-        event({"type": "response.completed"}, "response.completed"),
-    ]
-    assert read("auto", *events) == ["", "Hi", None]
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_text_of_a_dialect_is_read(name, listen):
+    whole = encoded(DIALECTS[name])
+    for named in ("auto", name):
+        assert "".join(text for text in read(named, *whole) if text) == "a b"
+    body = b"".join(
+        b"event: %b\ndata: %b\n\n" % (each.type.encode(), each.data.encode()) for each in whole
+    )
+    done, _ = listen(stream(body))
+    assert (done.returncode, done.stdout) == (0, "a b")
 
 
-def test_openai_completions_and_odd_values():
-    values = [
-        {"choices": [{"text": "a"}, {"delta": {"content": "b"}}]},
-        {"choices": [None, {"delta": None}, {"delta": {"content": 1}}]},
-        {"choices": None},
-        [],
-    ]
-    assert read("openai", *map(event, values)) == ["ab", "", "", ""]
-
-
-def test_anthropic():
-    values = [
-        {"type": "message_start", "message": {}},
-        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}},
-        {"type": "content_block_delta", "delta": {"type": "input_json_delta"}},
-        {"type": "message_stop"},
-    ]
-    assert read("auto", *(event(value, value["type"]) for value in values)) == ["", "Hi", "", None]
-
-
-def test_ai_sdk():
-    values = [{"type": "start"}, {"type": "text-delta", "id": "1", "delta": "Hi"}, "[DONE]"]
-    assert read("auto", *map(event, values)) == ["", "Hi", None]
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("openai", {"error": {"message": "boom"}}),
-        ("openai", {"type": "response.failed", "response": {"error": {"message": "boom"}}}),
-        ("anthropic", {"type": "error", "error": {"type": "x", "message": "boom"}}),
-        ("ai-sdk", {"type": "error", "errorText": "boom"}),
-    ],
-)
-def test_failures_in_a_dialect(name, value):
-    with pytest.raises(StreamFailedError, match="boom"):
-        read(name, event(value))
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_failure_of_a_dialect_is_told(name, listen):
+    failed = encoded(DIALECTS[name], fails=True)
+    for named in ("auto", name):
+        with pytest.raises(StreamFailedError, match="boom"):
+            read(named, *failed)
+        with pytest.raises(StreamFailedError, match="boom"):  # it may be all that comes
+            read(named, next(each for each in failed if "boom" in each.data))
+    body = b"".join(
+        b"event: %b\ndata: %b\n\n" % (each.type.encode(), each.data.encode()) for each in failed
+    )
+    done, _ = listen(stream(body), options=["--events"])
+    assert done.returncode == 3
+    assert "boom" in done.stdout
+    assert "boom" in done.stderr.splitlines()[0]
 
 
 def test_the_framings_are_those_of_the_library():
     for name, framing in (("text", TextFraming()), ("json", JSONFraming())):
-        data = framing.encoder()("a b")[6:-2].decode()
+        data = framing.encoder().text(["a b"])[6:-2].decode()
         assert read(name, event(data), event("[DONE]")) == ["a b", None]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sse_asgi import JSONFraming, MessageEvent, TextFraming
+from sse_asgi import JSONFraming, MessageEvent, Outcome, Reasoning, TextFraming
 from sse_asgi.client import collect_text, iter_events
 from sse_asgi.errors import (
     EventTooLargeError,
@@ -42,6 +42,16 @@ def test_the_text_up_to_the_end_marker(open_stream, framing):
     body = encoder.begin() + encoder.text(["a", "[DONE]"]) + encoder.text(["b"]) + encoder.end()
     with open_stream(stream(body, end="open")) as response:
         assert collect_text(response, framing) == "a[DONE]b"
+
+
+@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+def test_a_failure_in_the_words_of_a_dialect(open_stream, framing):
+    encoder = framing.encoder()
+    body = encoder.begin() + encoder.part(Reasoning("so")) + encoder.text(["Hel", "lo"])
+    failed = body + encoder.fail("boom", Outcome.FAILED)
+    with open_stream(stream(failed)) as response, pytest.raises(StreamFailedError) as caught:
+        collect_text(response, framing)
+    assert (caught.value.message, caught.value.text) == ("boom", "Hello")
 
 
 def test_without_an_end_marker_the_text_ends_with_the_body(open_stream):

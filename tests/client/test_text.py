@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from sse_asgi import JSONFraming, TextFraming
+from sse_asgi import JSONFraming, Reasoning, TextFraming
 from sse_asgi.client import EventSource
 from sse_asgi.errors import (
     FramingError,
@@ -51,6 +51,15 @@ async def test_the_text_up_to_the_end_marker(serve, client, framing):
     assert await text_of(server.url, framing, client=client) == "".join(CHUNKS)
     await in_thread(server.wait_until_left, 0)
     assert len(server.requests) == 1
+
+
+async def test_an_end_marker_before_an_answer_is_complete(serve, client):
+    encoder = FRAMINGS["chat"].encoder()
+    begun = encoder.begin() + encoder.part(Reasoning("so")) + encoder.text(["Hel", "lo"])
+    server = serve(stream(begun + b"data: [DONE]\n\n"))
+    with pytest.raises(IncompleteStreamError, match="before its answer was complete") as caught:
+        await text_of(server.url, FRAMINGS["chat"], client=client)
+    assert caught.value.text == "Hello"
 
 
 @pytest.mark.parametrize("framing", [TextFraming(done=None), JSONFraming(done=None)])

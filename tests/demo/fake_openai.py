@@ -56,6 +56,10 @@ async def cut():
     yield event(chunk("half of"))
 
 
+async def only_done():
+    yield event(chunk("half of")) + event("[DONE]")
+
+
 async def failing():
     yield event(chunk("so far"))
     yield event(json.dumps({"error": {"message": "the engine is overloaded", "code": 503}}))
@@ -80,6 +84,7 @@ BEHAVIOURS = {
     "awkward": awkward,
     "without-done": without_done,
     "cut": cut,
+    "only-done": only_done,
     "failing": failing,
     "garbage": partial(garbage, "{not json"),
     "a-number": partial(garbage, "7"),

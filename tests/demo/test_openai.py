@@ -95,6 +95,7 @@ async def test_a_refusal_is_told_with_its_reason(endpoint, prompt, message):
     [
         ("failing", ["so far"], "failed: the engine is overloaded"),
         ("cut", ["half of"], "ended before the answer was complete"),
+        ("only-done", ["half of"], "ended before the answer was complete"),
         ("garbage", ["so far"], "sent what is no completion chunk: is it OpenAI-compatible\\?$"),
         ("a-number", ["so far"], "no completion chunk"),
         ("a-list", ["so far"], "no completion chunk"),

@@ -11,7 +11,18 @@ from inspect import isawaitable
 import anyio
 import pytest
 
-from sse_asgi import JSONFraming, Outcome, ServerSentEvent, TextFraming
+from sse_asgi import (
+    Finish,
+    JSONFraming,
+    Outcome,
+    Reasoning,
+    ServerSentEvent,
+    StreamFailedError,
+    TextFraming,
+    ToolCall,
+    Usage,
+)
+from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.live import (
     Ack,
     FencedError,
@@ -20,9 +31,12 @@ from sse_asgi.live import (
     Live,
     LogError,
     MemoryLog,
+    RemoteSourceError,
     UnknownGenerationError,
 )
-from sse_asgi.testing import connect
+from sse_asgi.testing import collect_text, connect
+from sse_asgi.wire.framing import items_of
+from sse_asgi.wire.text_framing import TextEncoder
 from tests.live.viewers import paced, until, watch, words
 
 pytestmark = pytest.mark.anyio
@@ -314,10 +328,33 @@ async def test_events_pass_but_for_their_ids_and_lone_comments(live):
         ("step", "1"), ("message", "text"), ("message", "2"), ("message", "[DONE]"),
     ]  # fmt: skip
     ids = [event.last_event_id.partition(":")[2] for event in events]
-    assert ids == ["1", "2", "4", "5"]
+    assert ids == ["1", "2", "3", "4"]
 
 
-async def test_the_first_frame_sets_cursor_and_reconnection_time():
+async def test_every_block_has_data_and_its_id_comes_first():
+    live = Live(retry=1234)
+    chunks = [ServerSentEvent(retry=5), ServerSentEvent(id="mine"), "a\nb", Reasoning("so"), "c"]
+    generation = await live.start(paced(chunks, 0), id="g")
+    await generation.transcript()
+    body = await _body_of(live, "/g")
+    tag = body.partition(b"id: ")[2].partition(b":")[0].decode()
+    assert body.decode() == (
+        f"retry: 1234\nid: {tag}:1\nretry: 5\ndata: a\ndata: b\n\n"
+        f'id: {tag}:2\nevent: reasoning\ndata: {{"text":"so"}}\n\n'
+        f"id: {tag}:3\ndata: c\n\nid: {tag}:4\ndata: [DONE]\n\n"
+    )
+    await live.aclose()
+
+
+async def _body_of(app, path):
+    async with connect(app, path) as connection:
+        pieces = []
+        while piece := await connection.read():
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def test_the_first_event_tells_cursor_and_reconnection_time():
     live = Live(retry=1234)
     generation = await live.start(endless(), id="g")
     async with connect(live, "/g") as connection:
@@ -460,6 +497,111 @@ async def test_only_true_authorizes():
     async with connect(live, "/g") as connection:
         assert connection.status == 404
     await live.aclose()
+
+
+# Parts and dialects
+
+DIALECTS = [
+    ChatCompletions("m", include_usage=True),
+    Responses("m"),
+    AnthropicMessages("m"),
+    UIMessages(),
+    AGUI(thread_id="t", run_id="r"),
+]
+PARTS = (
+    Reasoning("so"),
+    ToolCall("look", '{"at":1}', id="call_1"),
+    Usage(input_tokens=3, output_tokens=2),
+    Finish("tool_calls"),
+)
+
+
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), *DIALECTS], ids=repr)
+async def test_parts_are_in_the_transcript_here_and_in_another_process(framing):
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+    reasoning, call, usage, finish = PARTS
+    chunks = [reasoning, "one ", "two", call, usage, finish]
+    generation = await here.start(paced(chunks, 0), id="g", framing=framing)
+    for transcript in (
+        await generation.transcript(),
+        await (await elsewhere.get("g", framing=framing)).transcript(),
+    ):
+        assert (transcript.text, transcript.outcome) == ("one two", Outcome.COMPLETED)
+        assert (transcript.chunks, transcript.sent_chunks) == (2, 2)
+        assert set(transcript.parts) == set(PARTS)
+        assert (transcript.usage, transcript.finish_reason) == (usage, "tool_calls")
+    async with connect(here, "/g") as connection:
+        assert await collect_text(connection, framing) == "one two"
+    await here.aclose()
+
+
+@pytest.mark.parametrize("framing", DIALECTS, ids=repr)
+async def test_a_generation_ends_in_the_words_of_its_dialect(framing, live):
+    async def fails():
+        yield "a"
+        raise ValueError("secret")
+
+    await live.start([], id="empty", framing=framing)
+    async with connect(live, "/empty") as connection:
+        assert await collect_text(connection, framing) == ""
+    await live.start(endless(), id="stopped", framing=framing)
+    await until_text(live, "stopped", framing)
+    await live.stop("stopped")
+    async with connect(live, "/stopped") as connection:
+        text = await collect_text(connection, framing)
+    assert text == (await (await live.get("stopped", framing=framing)).transcript()).text
+    await live.start(fails, id="failed", framing=framing)
+    async with connect(live, "/failed") as connection:
+        with pytest.raises(StreamFailedError, match="failed on the server") as caught:
+            await collect_text(connection, framing)
+    assert caught.value.text == "a"
+    body = await _body_of(live, "/failed")
+    assert b"secret" not in body
+    assert framing.encoder().fail("x", Outcome.FAILED)[:14] in body
+
+
+async def until_text(live, key, framing):
+    decode = framing.decoder()
+    async for event in live.follow(key):
+        if any(isinstance(item, str) and item for item in items_of(decode(event))):
+            return
+
+
+async def test_a_failure_that_is_read_back_leaves_the_text_before_it():
+    async def source():
+        yield "a"
+        yield Reasoning("so")
+        raise ValueError("secret")
+
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+    await (await here.start(source, id="g", framing=ChatCompletions("m"))).transcript()
+    generation = await elsewhere.get("g", framing=ChatCompletions("m"))
+    transcript = await generation.transcript()
+    assert (transcript.text, transcript.outcome) == ("a", Outcome.FAILED)
+    assert transcript.parts == (Reasoning("so"),)
+    assert isinstance(transcript.error, RemoteSourceError)
+    assert transcript.usage is None
+    await here.aclose()
+
+
+async def test_hooks_that_take_a_second_argument_get_a_request_that_is_none(live):
+    seen = []
+
+    def on_chunk(chunk, request):
+        seen.append((chunk, request))
+
+    def on_complete(transcript, request):
+        seen.append((transcript.text, request))
+        with pytest.raises(RuntimeError, match="belongs to no request"):
+            request.headers  # noqa: B018 - the access raises
+
+    generation = await live.start(["a"], on_chunk=on_chunk, on_complete=on_complete)
+    await generation.transcript()
+    (chunk, one), (text, other) = seen
+    assert (chunk, text) == ("a", "a")
+    assert one is other
 
 
 # Ending
@@ -681,7 +823,11 @@ async def test_an_on_complete_that_is_cancelled_cancels_nobody(live, caplog):
 @pytest.mark.parametrize("stopped", [False, True])
 async def test_a_framing_whose_end_fails_fails_the_generation(live, caplog, stopped):
     class Broken(TextFraming):
-        def end(self):
+        def encoder(self):
+            return BrokenEncoder(self.done)
+
+    class BrokenEncoder(TextEncoder):
+        def end(self, outcome):
             raise ZeroDivisionError
 
     reports = []
@@ -697,6 +843,26 @@ async def test_a_framing_whose_end_fails_fails_the_generation(live, caplog, stop
     assert (seen.text, len(seen.errors)) == (transcript.text, 1)
     assert reports == [transcript]
     assert "a framing's end raised" in caplog.text
+
+
+async def test_a_framing_whose_failure_fails_leaves_no_viewer_in_silence(live, caplog):
+    class Broken(TextFraming):
+        def encoder(self):
+            return BrokenEncoder(self.done)
+
+    class BrokenEncoder(TextEncoder):
+        def text(self, chunks):
+            raise ZeroDivisionError
+
+        def fail(self, message, outcome):
+            raise LookupError
+
+    generation = await live.start(["a"], id="g", framing=Broken())
+    transcript = await generation.transcript()
+    assert (transcript.outcome, type(transcript.error)) == (Outcome.FAILED, ZeroDivisionError)
+    assert (transcript.text, transcript.sent_chunks) == ("a", 0)
+    assert len((await watch(live, "/g")).errors) == 1
+    assert "a framing's fail raised" in caplog.text
 
 
 async def test_what_a_generation_logs_names_it_by_a_hash_of_its_id(live, caplog):

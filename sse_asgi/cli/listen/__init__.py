@@ -8,7 +8,7 @@ from pathlib import Path
 
 import anyio
 
-from sse_asgi.cli.listen.dialects import DIALECTS, text_decoder
+from sse_asgi.cli.listen.framings import NAMES, make_decoder
 from sse_asgi.cli.listen.plot import check_plot, draw
 from sse_asgi.cli.listen.session import Ending, Session, render_event, render_json, render_text
 from sse_asgi.cli.listen.timing import counted, summary
@@ -40,7 +40,7 @@ def add_parser(commands: Commands) -> None:
     output.add_argument("--json", action="store_true", help="print events, a line of JSON each")
     parser.add_argument(
         "--framing",
-        choices=DIALECTS,
+        choices=NAMES,
         default="auto",
         help="what of an event is text (default: told by the first event)",
     )
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 def _make_session(options: argparse.Namespace) -> Session:
     render = render_event if options.events else render_json if options.json else render_text
     session = Session(
-        text_decoder(options.framing, done=options.done),
+        make_decoder(options.framing, done=options.done),
         render,
         needs_end=options.done is not None,
     )

@@ -7,13 +7,12 @@ from typing import Any, TextIO
 
 import anyio
 
-from sse_asgi.cli.listen.dialects import Decode
 from sse_asgi.cli.listen.terminal import Output, StatusLine
 from sse_asgi.cli.listen.timing import Timing, status_line
 from sse_asgi.client import EventSource
-from sse_asgi.errors import SSEError, StreamFailedError, StreamLostError, StreamRefusedError
+from sse_asgi.errors import IncompleteStreamError, SSEError, StreamLostError, StreamRefusedError
 from sse_asgi.wire.events import MessageEvent
-from sse_asgi.wire.failure import error_message
+from sse_asgi.wire.framing import Decode, items_of
 
 _REFRESH = 0.25
 
@@ -107,15 +106,17 @@ class Session:
 
     def _take(self, event: MessageEvent) -> bool:
         at = self.timing.note_event()
-        if event.type == "error":
+        try:
+            items = items_of(self._decode(event))
+        except IncompleteStreamError:
             self._output.write(self._render(event, at, ""))
-            raise StreamFailedError(error_message(event.data), text="")
-        text = self._decode(event)
-        self.characters += len(text or "")
-        self._output.write(self._render(event, at, text or ""))
-        if text is None:
+            raise
+        text = "".join(item for item in items if isinstance(item, str))
+        self.characters += len(text)
+        self._output.write(self._render(event, at, text))
+        if None in items:
             self.ending = Ending.COMPLETE
-        return text is None
+        return None in items
 
     def _end_cleanly(self) -> None:
         if self._needs_end:

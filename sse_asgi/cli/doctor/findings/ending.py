@@ -5,9 +5,10 @@ from typing import Any, cast
 
 from sse_asgi.cli.doctor.findings.finding import Finding, quoted, seconds
 from sse_asgi.cli.doctor.observation import Examination, Record, Stop
-from sse_asgi.cli.listen.dialects import Decode, text_decoder
+from sse_asgi.cli.listen.framings import make_decoder
 from sse_asgi.errors import SSEError
 from sse_asgi.wire.events import MessageEvent
+from sse_asgi.wire.framing import Decode, items_of
 
 _END_TYPES = {"close", "complete", "completed", "done", "end", "eof", "finish", "finished"}
 
@@ -93,13 +94,13 @@ def ignores_last_event_id(examination: Examination) -> Finding | None:
 
 def has_end(examination: Examination) -> bool:
     """Tell whether an event says that the stream is complete."""
-    decode = text_decoder("auto", done=examination.done)
+    decode = make_decoder("auto", done=examination.done)
     return any(_is_end(event, decode) for event in examination.events)
 
 
 def _is_end(event: Record, decode: Decode) -> bool:
     try:
-        ended = decode(MessageEvent(event.data, event.type, event.id)) is None
+        ended = None in items_of(decode(MessageEvent(event.data, event.type, event.id)))
     except SSEError:  # that it failed is another finding
         return False
     return ended or event.type.lower() in _END_TYPES or _says_done(event.data)
