@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -74,10 +73,13 @@ class EventStreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
-        self._stream.options = replace(
-            self._stream.options, status=self.status_code, headers=tuple(self.raw_headers)
+        self._stream.options = self._stream.options.with_start(
+            self.status_code, tuple(self.raw_headers)
         )
-        if self._stream.options.prefetch:
+        if scope["type"] == "websocket":
+            # The endpoint refuses it with this response; a WebSocket carries no event stream.
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+        elif self._stream.options.prefetch:
             await self._answer_always(scope, receive, send)
         else:
             await self._stream(scope, receive, send)
