@@ -22,10 +22,10 @@ from sse_asgi import (
     Shutdown,
 )
 from sse_asgi.stream.lifecycle import FINAL_GRACE
+from tests.shutdown.test_shutdown import Handler, handlers  # noqa: F401 - a fixture
 from tests.sources import cleaning_up
 from tests.stage import living_tasks
 from tests.stream.peer import BODY, PATIENCE, START, Block, Peer, Record, soon
-from tests.test_shutdown import Handler, handlers  # noqa: F401 - a fixture
 
 EVENT_STREAM = [(b"content-type", b"text/event-stream")]
 KEEP_ALIVE = b": keep-alive\n"

@@ -53,8 +53,8 @@ class AsyncioHost:
     cancelled: type[BaseException] = asyncio.CancelledError
     clock = staticmethod(time.monotonic)
 
-    def __init__(self) -> None:
-        self.loop = loop = asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
         self.call_soon: Callable[..., Handle] = loop.call_soon
         self.call_later: Callable[..., Handle] = loop.call_later
         self.call_threadsafe: Callable[..., object] = loop.call_soon_threadsafe
@@ -93,6 +93,10 @@ class AsyncioHost:
     def keep(self, error: BaseException) -> None:
         """Note the message of a cancellation that was caught."""
         self._message = error.args
+
+    def as_failure(self, error: BaseException) -> BaseException:
+        """Return it as it is: the source has awaited what was cancelled."""
+        return error
 
     def take_back(self) -> None:
         """Take back the stream's own cancellations."""

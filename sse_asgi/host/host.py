@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sse_asgi.asgi import Send
-from sse_asgi.host.loops import in_asyncio
 
 Life = Callable[[], Coroutine[Any, Any, None]]
 
@@ -96,6 +95,10 @@ class Host(Protocol):
         """Note a cancellation that was caught, for `raise_cancellation`."""
         ...
 
+    def as_failure(self, error: BaseException) -> BaseException:
+        """Return what stands for a cancellation that nobody asked for."""
+        ...
+
     def take_back(self) -> None:
         """Take back the calls of `cancel_work`, so that `Task.cancelling()` is what it was."""
         ...
@@ -123,14 +126,3 @@ class Host(Protocol):
     def event(self) -> Event:
         """Return a new event."""
         ...
-
-
-def current_host() -> Host:
-    """Return the host for the running event loop; call it in the server's task."""
-    if in_asyncio():
-        from sse_asgi.host.asyncio_host import AsyncioHost  # noqa: PLC0415 - the loop decides
-
-        return AsyncioHost()
-    from sse_asgi.host.trio_host import TrioHost  # noqa: PLC0415 - needs trio
-
-    return TrioHost()

@@ -81,6 +81,12 @@ class TrioHost:
     def keep(self, error: BaseException) -> None:
         """Do nothing: a scope that is cancelled raises at the next checkpoint again."""
 
+    def as_failure(self, error: BaseException) -> BaseException:
+        """Return an error in its place: a cancellation of trio's must not be kept."""
+        failure = RuntimeError("a cancellation came from a scope that is not around the stream")
+        failure.__cause__ = error
+        return failure
+
     def take_back(self) -> None:
         """Do nothing: a scope's cancellation ends with the scope."""
 

@@ -17,7 +17,8 @@ from typing import Protocol
 from weakref import WeakSet
 
 from sse_asgi.shutdown.hypercorn import HypercornWatch
-from sse_asgi.host.host import Host, current_host
+from sse_asgi.host.current import current_host
+from sse_asgi.host.host import Host
 from sse_asgi.shutdown.signals import chain
 from sse_asgi.wire.events import ServerSentEvent
 

@@ -112,7 +112,7 @@ def _kills_at_once(handler: object) -> bool:
 
 
 def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
+    return threading.get_ident() == threading.main_thread().ident
 
 
 chain: Final = SignalChain()

@@ -6,12 +6,16 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import anyio
+import anyio.lowlevel
 
 from sse_asgi.errors import RequestTooLargeError
 from sse_asgi.asgi import Message, Scope
 
 BODY_TIMEOUT: Final = 5.0
 """Seconds that the first part of a body may take to come, once it is asked for."""
+
+CONTINUE_TIMEOUT: Final = 1.0
+"""Seconds that a client may take to send a body once it is asked for it; then the stream starts."""
 
 
 class Headers(Mapping[str, str]):
@@ -146,15 +150,17 @@ class Request:
                 return {"type": "http.disconnect"}
             await self._next_change()
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits for what comes next of the body."""
-        return self._changed is not None
+    async def have_body_asked_for(self) -> None:
+        """Let the server ask for a body that its client holds back: after the start none does.
 
-    async def begun(self) -> None:
-        """Wait until something of the body has come, or it is clear that nothing will."""
-        while not (self._size or self.complete or self._gone):
-            await self._next_change()
+        It asks when the watcher first calls `receive`. A server that does so in a thread of its own
+        has surely asked once an answer comes; that is waited for only if the source waits for it.
+        """
+        await anyio.lowlevel.checkpoint()
+        if self._changed is not None:  # the source waits
+            with anyio.move_on_after(CONTINUE_TIMEOUT):
+                while not (self._size or self.complete or self._gone):
+                    await self._next_change()
 
     def feed(self, message: Message) -> None:
         """Take in one message from the server; called by whoever watches the client."""

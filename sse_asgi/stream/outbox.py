@@ -51,7 +51,9 @@ class Outbox:
         self.has_started = self._body_begun = self._begun = start_message is None
         self._start_message = start_message
         self._encoder = encoder
-        self.encode = encoder.text
+        # Only a user's encoder may raise, or return what is no bytes; and it is asked for each chunk.
+        is_ours = type(encoder).__module__.startswith("sse_asgi.")
+        self.encode = encoder.text if is_ours else self._encode_checked
         self.unsent_chunks = 0
         self._frames: list[bytes] = []
         self._chunks_in_frames = 0
@@ -118,13 +120,8 @@ class Outbox:
         """
         chunks = self.chunks
         if chunks and self._begun and not self._frames:  # text alone, as nearly always
-            encode = self.encode
-            try:
-                body = b"" + encode(chunks)
-                self.sent_chunks += len(chunks)
-            except Exception:
-                self.lose(len(chunks))
-                raise
+            body = self.encode(chunks)
+            self.sent_chunks += len(chunks)
             chunks.clear()
             return body
         if chunks:
@@ -143,7 +140,7 @@ class Outbox:
     def _put(self, encode: Callable[..., bytes], *arguments: object) -> int:
         """Add what the encoder makes; return its size in bytes."""
         try:
-            event = b"" + encode(*arguments)  # a str fails here, where it can be told
+            event = b"" + encode(*arguments)
         except Exception:
             self.failed = True
             raise
@@ -153,16 +150,16 @@ class Outbox:
 
     def _encode_chunks(self) -> None:
         if self.chunks:
-            try:
-                self._put(self.encode, self.chunks)
-            except Exception:
-                self.lose(len(self.chunks))
-                raise
+            if event := self.encode(self.chunks):
+                self._frames.append(event)
             self._chunks_in_frames += len(self.chunks)
             self.chunks.clear()
 
-    def lose(self, chunks: int) -> None:
-        """Note that the encoder has failed, and with it so many chunks."""
-        self.failed = True
-        self.unsent_chunks += chunks
-        self.chunks.clear()
+    def _encode_checked(self, chunks: list[str]) -> bytes:
+        try:
+            return b"" + self._encoder.text(chunks)  # a str fails here, where it can be told
+        except Exception:
+            self.failed = True
+            self.unsent_chunks += len(chunks)
+            self.chunks.clear()
+            raise

@@ -17,9 +17,6 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import anyio
-import anyio.lowlevel
-
 from sse_asgi.asgi import Message, Receive, Send
 from sse_asgi.host.host import Handle
 from sse_asgi.source.request import Request
@@ -45,9 +42,7 @@ PROBE: Final = 32
 THREADS_TURN: Final = 0.000_05
 """Seconds for which a source that never waits leaves the interpreter to other threads."""
 
-CONTINUE_TIMEOUT: Final = 1.0
-"""Seconds that a client may take to send a body once it is asked for it; then the stream starts."""
-
+_Hook = Callable[[str], object]
 _logger = logging.getLogger("sse_asgi")
 
 
@@ -117,67 +112,49 @@ class Response(Stream):
                     chunk = await (next_chunk() if source.told is None else source.step())
                 except StopAsyncIteration:
                     break
-                if isinstance(chunk, str):
-                    record(chunk)
-                    if on_chunk is not None:
-                        await self._call_on_chunk(on_chunk, source, chunk)
-                    if has_begun and lifecycle.phase is running:  # the two ways of most chunks
-                        now = clock()
-                        if sender.pending is not None:
-                            put(chunk)
-                            self._gathered = size = self._gathered + len(chunk) + FRAME_SIZE
-                            if size >= MAX_SIZE or now >= self._due:
-                                await self._pause(source)
-                            continue
-                        if now - sender.last >= AT_ONCE:  # the source has waited for it
-                            try:
-                                body = b"" + encode([chunk])
-                            except Exception:
-                                outbox.lose(1)
-                                raise
-                            outbox.sent_chunks = sent = outbox.sent_chunks + 1
-                            if not body or not sent % PROBE:
-                                self._arm()
-                            if body:
-                                lifecycle.sending_since = now
-                                try:
-                                    await send(
-                                        {
-                                            "type": "http.response.body",
-                                            "body": body,
-                                            "more_body": True,
-                                        }
-                                    )
-                                except BaseException as error:
-                                    sender.note_failure(error)
-                                lifecycle.sending_since = None
-                                sender.last = clock()
-                                if sender.interrupted is not None:
-                                    await self._tell_source(source)
-                            continue
-                    has_begun = True
-                if (waiting := self._put(chunk, source)) is not None:
-                    await waiting
+                if not (has_begun and isinstance(chunk, str)):
+                    has_begun = has_begun or isinstance(chunk, str)
+                    await self._take(chunk, on_chunk, source)
+                    continue
+                # Here nearly every chunk passes. So this is written out, and calls little.
+                record(chunk)
+                if on_chunk is not None:
+                    await self._call_on_chunk(on_chunk, chunk, source)
+                now = clock()
+                if sender.pending is None and now - sender.last < AT_ONCE:
+                    self._arm()  # the source has not waited
+                if sender.pending is not None or lifecycle.phase is not running:
+                    put(chunk)
+                    self._gathered = size = self._gathered + len(chunk) + FRAME_SIZE
+                    if size >= MAX_SIZE or now >= self._due:
+                        await self._pause(source)
+                    continue
+                body = encode([chunk])
+                outbox.sent_chunks = sent = outbox.sent_chunks + 1
+                if not body or not sent % PROBE:
+                    self._arm()
+                if not body:
+                    continue
+                lifecycle.sending_since = now
+                try:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                except BaseException as error:
+                    sender.note_failure(error)
+                lifecycle.sending_since = None
+                sender.last = clock()
+                if sender.interrupted is not None:
+                    await self._tell_source(source)
         except BaseException as error:
             self._source_raised(error)
         await self._close_source()
 
-    async def _call_on_chunk(
-        self, on_chunk: Callable[[str], object], source: Stepper, chunk: str
-    ) -> None:
-        self.recorder.note_first()  # before the hook's own time
-        try:
-            await source.tell(on_chunk, chunk, self._is_for_source)
-        except BaseException as error:
-            self.outbox.unsent_chunks += 1
-            if isinstance(error, Exception):
-                self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
-            raise
-
-    def _put(self, chunk: object, source: Stepper) -> Awaitable[None] | None:
-        """Put a chunk into the outbox; return what to await before the next one, if anything."""
+    async def _take(self, chunk: object, on_chunk: _Hook | None, source: Stepper) -> None:
+        """Take any chunk its way: the first text, a part, an event, or nothing."""
         if isinstance(chunk, str):
             self.recorder.note_first()
+            self.recorder.keep(chunk)
+            if on_chunk is not None:
+                await self._call_on_chunk(on_chunk, chunk, source)
             self.outbox.chunks.append(chunk)
             self._gathered += len(chunk) + FRAME_SIZE
         elif isinstance(chunk, Part):
@@ -185,15 +162,22 @@ class Response(Stream):
             self._gathered += self.outbox.put_part(chunk)
         elif chunk is not None:
             self._gathered += self.outbox.put_event(encode_event(chunk))
-        if self.lifecycle.phase is not Phase.RUNNING:  # the source ignores its stop
-            return None
         if self.sender.pending is not None:
-            full = self._gathered >= MAX_SIZE or self.host.clock() >= self._due
-            return self._pause(source) if full else None
-        if self.host.clock() - self.sender.last >= AT_ONCE:
-            return self._send_now(source)
-        self._arm()
-        return None
+            if self._gathered >= MAX_SIZE or self.host.clock() >= self._due:
+                await self._pause(source)
+        elif self.host.clock() - self.sender.last < AT_ONCE:
+            self._arm()
+        elif self.lifecycle.phase is Phase.RUNNING:
+            await self._send_now(source)
+
+    async def _call_on_chunk(self, on_chunk: _Hook, chunk: str, source: Stepper) -> None:
+        try:
+            await source.tell(on_chunk, chunk, self._is_for_source)
+        except BaseException as error:
+            self.outbox.unsent_chunks += 1
+            if isinstance(error, Exception):
+                self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+            raise
 
     async def _send_now(self, source: Stepper) -> None:
         """Send what is ready from the server's task: the source has waited for it."""
@@ -249,7 +233,7 @@ class Response(Stream):
             self.host.keep(error)
             self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
         elif was_running:  # nobody has cancelled this task: the source awaited what was cancelled
-            self.lifecycle.settle(Outcome.FAILED, _as_failure(error), by=Cause.SOURCE)
+            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=Cause.SOURCE)
         del error  # its traceback holds this stream
 
     async def _close_source(self) -> None:
@@ -279,7 +263,7 @@ class Response(Stream):
             return
         if self.outbox or self.outbox.must_start:
             asks = self.outbox.must_start and self.request.expects_continue
-            self.sender.start_background(self._have_body_asked_for if asks else None)
+            self.sender.start_background(self.request.have_body_asked_for if asks else None)
         else:
             self.sender.drained()
 
@@ -291,6 +275,8 @@ class Response(Stream):
 
     async def _pause(self, source: Stepper) -> None:
         """Have everything sent, let others run, and let a cancellation in."""
+        if self.lifecycle.phase is not Phase.RUNNING:
+            return
         # A server's own threads need the interpreter to bring in other requests. A source that never
         # waits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
@@ -298,17 +284,6 @@ class Response(Stream):
             await source.wait(self.sender.next_drained(), self._is_for_source)
         if self.sender.pending is None:  # the source may go on without having waited
             self._arm()
-
-    async def _have_body_asked_for(self) -> None:
-        """Let the server ask for a body that its client holds back: after the start none does.
-
-        It asks when the watcher first calls `receive`. A server that does so in a thread of its own
-        has surely asked once an answer comes; that is waited for only if the source waits for it.
-        """
-        await anyio.lowlevel.checkpoint()
-        if self.request.is_awaited:
-            with anyio.move_on_after(CONTINUE_TIMEOUT):
-                await self.request.begun()
 
     # The client, and the end
 
@@ -327,9 +302,8 @@ class Response(Stream):
         body = self.final_body()
         if not self.is_watched and self.sender.pending is None:
             self._arm()  # so that the client is watched if this takes a while
-        if (start := self.outbox.take_start()) is not None:
-            await self.sender.transmit(start)
-        await self.finish_body(body)
+        start = self.outbox.take_start()
+        await self.finish_body(body, *(() if start is None else (start,)))
 
     def _has_failed_early(self) -> bool:
         """Tell whether the server can still answer what failed the stream."""
@@ -353,12 +327,3 @@ class Response(Stream):
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-
-
-def _as_failure(cancelled: BaseException) -> BaseException:
-    """Return a failure for a cancellation that nobody asked for; trio's must not be kept."""
-    if isinstance(cancelled, CancelledError):
-        return cancelled
-    error = RuntimeError("a cancellation came from a scope that is not around the stream")
-    error.__cause__ = cancelled
-    return error

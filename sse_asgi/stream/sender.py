@@ -81,11 +81,12 @@ class Sender:
         self._lifecycle.sending_since = None
         self.last = self._clock()
 
-    async def transmit(self, message: Message) -> None:
-        """Send one message, and raise what `send` raises; an `OSError`: the client has left."""
-        self._since = self._clock()
+    async def transmit(self, *messages: Message) -> None:
+        """Send messages, and raise what `send` raises; an `OSError`: the client has left."""
         try:
-            await self._send(message)
+            for message in messages:
+                self._since = self._clock()
+                await self._send(message)
         finally:
             self._since = None
             self.last = self._clock()

@@ -10,7 +10,8 @@ from collections.abc import Awaitable
 from inspect import isawaitable
 
 from sse_asgi.asgi import Message, Send
-from sse_asgi.host.host import Handle, current_host
+from sse_asgi.host.current import current_host
+from sse_asgi.host.host import Handle
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import describe
 from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
@@ -200,13 +201,13 @@ class Stream(ABC):
             _logger.exception("a framing raised while it was to tell of a failure")
             return b""
 
-    async def finish_body(self, body: bytes) -> None:
-        """Send these bytes and end the body; raises what `send` raises."""
+    async def finish_body(self, body: bytes, *before: Message) -> None:
+        """Send what comes before, these bytes, and the end; raises what `send` raises."""
         if self.reports_early:
-            await self.sender.transmit(_body(body, more=True))
-            body = b""
+            await self.sender.transmit(*before, _body(body, more=True))
+            body, before = b"", ()
             await self.report_early()
-        await self.sender.transmit(_body(body or self.filler(), more=False))
+        await self.sender.transmit(*before, _body(body or self.filler(), more=False))
 
     @property
     def reports_early(self) -> bool:

@@ -29,8 +29,9 @@ from .mutation import Mutation, sample
 from .trial import ROOT, Scratch, TrialError, Verdict, files_in, in_stages
 
 IN_PROCESS = (
-    "tests/stream tests/test_app.py tests/test_middleware.py tests/test_shutdown.py "
-    "tests/test_endings.py tests/test_starlette.py tests/test_both_sides.py tests/test_testing.py"
+    "tests/stream tests/source tests/host tests/shutdown tests/retrofit tests/test_app.py "
+    "tests/test_middleware.py tests/test_endings.py tests/test_starlette.py "
+    "tests/test_both_sides.py tests/test_testing.py"
 )
 LONGEST_CHECK = 900.0  # seconds
 SLOWER, SLACK = 3.0, 30.0  # times, and seconds, that a run with a mutant may take

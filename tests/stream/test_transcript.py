@@ -90,27 +90,30 @@ async def test_no_chunk_no_time_to_the_first():
 
 
 class Times:
-    """When the first chunk came, by the source's own clock: the bounds of what may be said."""
+    """When the first chunk came: bounds that hold however busy the machine is.
+
+    The stream's clock starts after `made` and before `begun`.
+    """
 
     def __init__(self):
+        self.made = time.monotonic()
+
+    def source_begins(self):
         self.begun = time.monotonic()
 
     def first_comes(self):
-        self.earliest = time.monotonic() - self.begun
+        self.at_first = time.monotonic()
 
     async def go_on(self):
         """Give whoever is late the time to be found out."""
-        self.next_step = time.monotonic() - self.begun
+        self.after_first = time.monotonic()
         await anyio.sleep(0.1)
-        self.later = time.monotonic() - self.begun
+        self.at_end = time.monotonic()
 
     def check(self, transcript):
-        slack = 0.005  # the app's clock starts a little after ours
         first = transcript.time_to_first_chunk
-        assert self.earliest - slack <= first
-        assert first <= self.later - 0.05
-        assert transcript.duration >= self.later - slack
-        assert first <= transcript.duration
+        assert self.at_first - self.begun <= first <= self.after_first - self.made
+        assert self.at_end - self.begun <= transcript.duration
 
 
 @pytest.mark.parametrize("waits", [False, True])
@@ -121,6 +124,7 @@ async def test_time_to_first_chunk_is_that_of_the_first(waits, hook, record):
     times = Times()
 
     async def source(request):
+        times.source_begins()
         if waits:
             await anyio.sleep(0.03)
         times.first_comes()
@@ -149,6 +153,7 @@ async def test_times_of_another_apps_stream_are_taken_likewise():
     async def endpoint(scope, receive, send):
         headers = [(b"content-type", b"text/event-stream")]
         await send({"type": START, "status": 200, "headers": headers})
+        times.source_begins()
         await anyio.sleep(0.03)
         times.first_comes()
         await send({"type": BODY, "body": b"data: a\n\n", "more_body": True})
