@@ -92,9 +92,7 @@ def make_apps(page):
     return {
         "page": page["app"],
         "with a hook": traced(EventStream(page["answer"], on_complete=recording)),
-        "prefetch": traced(
-            Starlette(routes=[Mount("/", app=EventStream(at_once, prefetch=True))])
-        ),
+        "prefetch": traced(Starlette(routes=[Mount("/", app=EventStream(at_once, prefetch=True))])),
         "Starlette": Starlette(routes=[Route("/", returned)]),
         "middleware": EventStreamMiddleware(Starlette(routes=[Route("/", bare)])),
     }
