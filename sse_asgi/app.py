@@ -4,7 +4,10 @@ from collections.abc import Awaitable
 from contextvars import Context
 
 from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.source.context import ContextOpener
+from sse_asgi.source.request import Request
+from sse_asgi.source.source import Source, SourceOpener
 from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import (
     HeadersInput,
@@ -14,10 +17,7 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.source.request import Request
 from sse_asgi.stream.response import respond
-from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
-from sse_asgi.source.source import Source, SourceOpener
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
 

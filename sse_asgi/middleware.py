@@ -1,11 +1,11 @@
 """EventStreamMiddleware: what event streams need, for an app that streams already."""
 
 from sse_asgi.asgi import ASGIApp, Receive, Scope, Send
-from sse_asgi.stream.failure import DescribeError
-from sse_asgi.stream.options import OnChunk, OnComplete, Options
 from sse_asgi.retrofit.headers import completing_headers
 from sse_asgi.retrofit.wrapped_response import accompany
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
+from sse_asgi.stream.failure import DescribeError
+from sse_asgi.stream.options import OnChunk, OnComplete, Options
 from sse_asgi.wire.framing import Framing, TextFraming
 
 

@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any, Final
 
@@ -74,15 +73,28 @@ class EventStreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
-        self._stream.options = replace(
-            self._stream.options, status=self.status_code, headers=tuple(self.raw_headers)
-        )
-        if self._stream.options.prefetch:
+        if scope["type"] == "websocket":
+            await self._deny(scope, send)
+            return
+        options = self._stream.options
+        if (self.status_code, self.raw_headers) != (options.status, list(options.headers)):
+            headers = tuple(self.raw_headers)
+            self._stream.options = options.with_start(self.status_code, headers)
+        if options.prefetch:
             await self._answer_always(scope, receive, send)
         else:
             await self._stream(scope, receive, send)
         if self.background is not None:
             await self.background()
+
+    async def _deny(self, scope: Scope, send: Send) -> None:
+        """Refuse a WebSocket with the status and headers alone: a refusal is no stream."""
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1000, "reason": ""})
+            return
+        start = {"status": self.status_code, "headers": list(self.raw_headers)}
+        await send({"type": "websocket.http.response.start", **start})
+        await send({"type": "websocket.http.response.body", "body": b"", "more_body": False})
 
     async def _answer_always(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start the response also if its client leaves before the first chunk.

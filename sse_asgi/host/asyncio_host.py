@@ -5,13 +5,13 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import anyio
 import anyio.lowlevel
 
 from sse_asgi.asgi import Send
-from sse_asgi.host.host import Handle, Life, Release
+from sse_asgi.host.loops import Handle, Life
 
 _NO_SCOPE: Final = contextlib.nullcontext()
 
@@ -30,7 +30,7 @@ class _Release:
             self._cancelled = True
             self.task.cancel()
 
-    def __enter__(self) -> "_Release":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
@@ -45,6 +45,14 @@ class AsyncioHost:
 
     asyncio counts the cancellations of a task. The host counts those that are its own, so it can
     tell them from the others, and takes them back.
+
+    Attributes:
+        cancelled: The exception by which this event loop cancels a task.
+        clock: Returns seconds on a clock that only goes forward.
+        loop: The event loop.
+        call_soon: Calls a function when the current task waits.
+        call_later: Calls a function after so many seconds.
+        call_threadsafe: Calls a function soon, from any thread; a RuntimeError if the loop is gone.
     """
 
     __slots__ = ("_foreign_before", "_message", "_own", "_task", "call_later", "call_soon",
@@ -66,7 +74,7 @@ class AsyncioHost:
         return life()
 
     def work(self, life: Life) -> Awaitable[None]:
-        """Return the work itself: asyncio cancels tasks, not scopes."""
+        """Run a part of that life, whose awaits `cancel_work` cancels."""
         return life()
 
     def cancel_work(self) -> None:
@@ -75,15 +83,15 @@ class AsyncioHost:
         self._task.cancel()
 
     def sending(self, send: Send) -> Send:
-        """Return `send` itself: a cancellation of the task reaches each of its awaits."""
+        """Return a `send` that `cancel_work` cancels wherever the source stands."""
         return send
 
     def cleanup(self) -> AbstractContextManager[object]:
-        """Return a context that does nothing: a cancellation comes once."""
+        """Return a context for a clean-up that the cancellation before it must not cut."""
         return _NO_SCOPE
 
-    def cancels(self, release: Release) -> bool:
-        """Tell whether the await is one of the server's task."""
+    def cancels(self, release: Handle) -> bool:
+        """Tell whether `cancel_work` ends this await of a wrapped app, too."""
         return isinstance(release, _Release) and release.task is self._task
 
     def is_cancelled(self) -> bool:
@@ -91,11 +99,11 @@ class AsyncioHost:
         return self._task.cancelling() - self._own > self._foreign_before
 
     def keep(self, error: BaseException) -> None:
-        """Note the message of a cancellation that was caught."""
+        """Note a cancellation that was caught, for `raise_cancellation`."""
         self._message = error.args
 
     def as_failure(self, error: BaseException) -> BaseException:
-        """Return it as it is: the source has awaited what was cancelled."""
+        """Return what stands for a cancellation that nobody asked for."""
         return error
 
     def take_back(self) -> None:
@@ -125,7 +133,7 @@ class AsyncioHost:
         task.result()
 
     def releasable(self) -> "_Release":
-        """Return a context around one await of the current task, which is not always the server's."""
+        """Return a context around one await, which its `cancel` ends; nothing is raised then."""
         task: Any = asyncio.current_task(self.loop)
         return _Release(task)
 
@@ -134,7 +142,7 @@ class AsyncioHost:
         task: Any = asyncio.current_task(self.loop)
         self._task: asyncio.Task[Any] = task
         self._own = 0
-        self._foreign_before = self._task.cancelling()
+        self._foreign_before: int = self._task.cancelling()
 
     def start(self, function: Life) -> Handle:
         """Start a task; not by the loop's task factory, for an eager one would run it at once."""

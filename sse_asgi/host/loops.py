@@ -1,7 +1,30 @@
-"""What asyncio and trio have in common, for the few places that must serve both by name."""
+"""What asyncio and trio have in common by name, for the few places that must serve both."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+Life = Callable[[], Coroutine[Any, Any, None]]
+
+
+class Handle(Protocol):
+    """A task, a timer or an await that can be cancelled; once it is done, that does nothing."""
+
+    def cancel(self) -> object:
+        """Cancel it."""
+        ...
+
+
+class Event(Protocol):
+    """An event that one task sets and another waits for."""
+
+    def set(self) -> object:
+        """Wake who waits, now and later."""
+        ...
+
+    async def wait(self) -> object:
+        """Wait until it is set."""
+        ...
 
 
 def in_asyncio() -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 import trio
 
 from sse_asgi.asgi import Message, Send
-from sse_asgi.host.host import Handle, Life, Release
+from sse_asgi.host.loops import Handle, Life
 
 
 class TrioHost:
@@ -70,7 +70,7 @@ class TrioHost:
         self._inner = trio.CancelScope(shield=True)
         return self._inner
 
-    def cancels(self, release: Release) -> bool:  # noqa: ARG002 - it is inside of `work`
+    def cancels(self, release: Handle) -> bool:  # noqa: ARG002 - it is inside of `work`
         """Tell that `cancel_work` reaches every await of a wrapped app."""
         return True
 

@@ -12,7 +12,7 @@ from typing import Final
 import anyio.lowlevel
 
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
-from sse_asgi.host.host import Release
+from sse_asgi.host.loops import Handle
 from sse_asgi.retrofit.headers import begins_event_stream, completed
 from sse_asgi.retrofit.inbox import Inbox
 from sse_asgi.retrofit.text_reader import Position, TextReader
@@ -44,7 +44,7 @@ class WrappedResponse(Stream):
     _active = False  # the response is an event stream
     _readable = True  # its body is not compressed
     _reader: TextReader | None = None
-    _blocked: Release | None = None  # the app's `send`, which can be ended
+    _blocked: Handle | None = None  # the app's `send`, which can be ended
     _messages = 0
     _unanswered: BaseException | None = None
 
@@ -76,7 +76,7 @@ class WrappedResponse(Stream):
     async def _call_app(self) -> None:
         try:
             await self._app(self.request.scope, self._inbox.receive, self._send)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - judged there
             self._app_raised(error)
         else:
             self._app_returned()

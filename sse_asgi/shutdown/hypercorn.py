@@ -17,7 +17,6 @@ import anyio
 
 from sse_asgi.host.loops import in_asyncio
 
-
 FAREWELL_TIME: Final = 0.5
 """Seconds that a stream may need for its farewell, once its grace is over."""
 

@@ -16,9 +16,8 @@ from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakSet
 
+from sse_asgi.host.host import Host, current_host
 from sse_asgi.shutdown.hypercorn import HypercornWatch
-from sse_asgi.host.current import current_host
-from sse_asgi.host.host import Host
 from sse_asgi.shutdown.signals import chain
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -83,7 +82,7 @@ class Shutdown:
             with contextlib.suppress(RuntimeError):  # its event loop is gone, and it with it
                 call_soon(stream.shut_down_in, self.grace)
 
-    def enter(self, stream: OpenStream, host: Host | None = None) -> None:
+    def enter(self, stream: OpenStream, host: "Host | None" = None) -> None:
         """Count a stream in as open; called in its own task."""
         host = host or current_host()
         loop = host.loop

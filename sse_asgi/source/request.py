@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl
 import anyio
 import anyio.lowlevel
 
-from sse_asgi.errors import RequestTooLargeError
 from sse_asgi.asgi import Message, Scope
+from sse_asgi.errors import RequestTooLargeError
 
 BODY_TIMEOUT: Final = 5.0
 """Seconds that the first part of a body may take to come, once it is asked for."""

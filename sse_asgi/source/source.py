@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from types import AsyncGeneratorType
 from typing import Any, cast
 
@@ -98,10 +98,6 @@ class Stepper:
         source = self._source
         return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
 
-    def throw_next(self, error: BaseException) -> None:
-        """Raise this at the source's `yield` with the next step."""
-        self.told = error
-
     def step(self) -> Awaitable[Chunk]:
         """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
         if self.told is None:
@@ -131,6 +127,24 @@ class Stepper:
             if not source_must_know():
                 raise
             self.told = error
+
+    async def end_with(self, error: BaseException) -> None:
+        """Raise in the source, at its `yield`, a cancellation that has cut a send.
+
+        A timeout or task group around a `yield` of the source cancels the server's task wherever
+        that waits. Nobody knows whether the message arrived, so the stream cannot go on.
+
+        Raises:
+            RuntimeError: The source goes on, or ends, as if nothing had been cut.
+        """
+        self.told = error
+        del error  # its traceback holds whoever waited
+        with suppress(StopAsyncIteration):
+            await self.step()
+        raise RuntimeError(
+            "a timeout or task group around a yield of the source has cancelled a send: the client "
+            "may lack that message; put timeouts around what the source awaits, not around a yield"
+        )
 
     async def close(self, cleanup: Cleanup = nullcontext) -> None:
         """Close the source, as `async for` does not: now, in this task, not at collection.

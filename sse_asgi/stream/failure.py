@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from sse_asgi.wire.outcome import Outcome
 
@@ -22,11 +22,10 @@ def describe(
     outcome: Outcome, error: BaseException | None, describe_error: DescribeError | None
 ) -> str:
     """Return the message for the clients of a stream that failed, timed out, or was shut down."""
-    message: object = MESSAGES[outcome]
     if error is None or describe_error is None:
         return MESSAGES[outcome]
     try:
-        message = describe_error(error)
+        message = cast("object", describe_error(error))
     except Exception:
         _logger.exception("describe_error raised")
         return MESSAGES[outcome]

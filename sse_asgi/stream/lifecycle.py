@@ -15,7 +15,8 @@ from collections.abc import Callable
 from enum import Enum, StrEnum, auto
 from typing import Final
 
-from sse_asgi.host.host import Handle, Host
+from sse_asgi.host.host import Host
+from sse_asgi.host.loops import Handle
 from sse_asgi.wire.outcome import Outcome
 
 FINAL_GRACE: Final = {
@@ -78,10 +79,28 @@ class Lifecycle:
         shutting_down: The server has been told to stop.
     """
 
-    __slots__ = ("_cancel", "_cancelled", "_cleanup_timeout", "_deadline", "_final_stop", "_grace",
-                 "_grace_ends", "_grace_is_over", "_host", "_on_stuck", "abandoned", "by",
-                 "client_lost", "end_sent", "error", "outcome", "phase",
-                 "sending_since", "shutting_down", "__weakref__")  # fmt: skip
+    __slots__ = (
+        "__weakref__",
+        "_cancel",
+        "_cancelled",
+        "_cleanup_timeout",
+        "_deadline",
+        "_final_stop",
+        "_grace",
+        "_grace_ends",
+        "_grace_is_over",
+        "_host",
+        "_on_stuck",
+        "abandoned",
+        "by",
+        "client_lost",
+        "end_sent",
+        "error",
+        "outcome",
+        "phase",
+        "sending_since",
+        "shutting_down",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -171,7 +190,7 @@ class Lifecycle:
             self._set_deadline(self._cleanup_timeout)
 
     def begin_drain(self) -> None:
-        """Wait for what the background task sends; once a shutdown's grace is over, half a second."""
+        """Wait for the background task; once a shutdown's grace is over, half a second."""
         self._clear_deadline()
         self.sending_since = self._host.clock()
         if self._grace_is_over:

@@ -51,7 +51,7 @@ class Outbox:
         self.has_started = self._body_begun = self._begun = start_message is None
         self._start_message = start_message
         self._encoder = encoder
-        # Only a user's encoder may raise, or return what is no bytes; and it is asked for each chunk.
+        # Only a user's encoder may raise, or return what is no bytes. To check that costs.
         is_ours = type(encoder).__module__.startswith("sse_asgi.")
         self.encode = encoder.text if is_ours else self._encode_checked
         self.unsent_chunks = 0

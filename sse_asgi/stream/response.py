@@ -4,12 +4,11 @@ The source gives a chunk → the recorder counts and keeps it → the framing en
 server's task steps the source, and awaits `send` itself when chunks come one by one.
 
 Chunks that are ready together leave together. The loop sees in hindsight that the source has not
-waited: a chunk comes at once after a send. From then on the loop gathers chunks, and puts a callback
-into the event loop's queue. The callback runs as soon as the server's task waits, so when the source
-waits, and has a background task send all that is ready. No chunk waits for a later one.
+waited: a chunk comes at once after a send. From then on the loop gathers chunks, and puts a
+callback into the event loop's queue. The callback runs when the server's task waits, so as soon as
+the source waits, and has a background task send all that is ready. No chunk waits for a later one.
 """
 
-import contextlib
 import logging
 import math
 import time
@@ -17,8 +16,8 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from sse_asgi.asgi import Message, Receive, Send
-from sse_asgi.host.host import Handle
+from sse_asgi.asgi import Receive, Send
+from sse_asgi.host.loops import Handle
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener, Stepper
 from sse_asgi.stream.chunk import encode_event
@@ -98,7 +97,7 @@ class Response(Stream):
 
     # The source
 
-    async def _produce(self) -> None:
+    async def _produce(self) -> None:  # noqa: C901 - the loop, written out
         """Step the source from its opening to its close, and send what it gives."""
         lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, Phase.RUNNING
         record, put, encode = self.recorder.keep, outbox.chunks.append, outbox.encode
@@ -138,13 +137,13 @@ class Response(Stream):
                 lifecycle.sending_since = now
                 try:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
-                except BaseException as error:
+                except BaseException as error:  # noqa: BLE001 - judged there
                     sender.note_failure(error)
                 lifecycle.sending_since = None
                 sender.last = clock()
                 if sender.interrupted is not None:
-                    await self._tell_source(source)
-        except BaseException as error:
+                    await source.end_with(sender.interrupted)
+        except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
         await self._close_source()
 
@@ -187,23 +186,7 @@ class Response(Stream):
             return
         await self.sender.send(message)
         if self.sender.interrupted is not None:
-            await self._tell_source(source)
-
-    async def _tell_source(self, source: Stepper) -> None:
-        """Raise in the source, at its `yield`, a cancellation that has cut a send.
-
-        A timeout or a task group around a `yield` of the source cancels the server's task wherever it
-        waits. Nobody knows whether the message arrived, so the stream cannot go on.
-        """
-        error, self.sender.interrupted = self.sender.interrupted, None
-        if error is not None:
-            source.throw_next(error)
-        with contextlib.suppress(StopAsyncIteration):
-            await source.step()
-        raise RuntimeError(
-            "a timeout or task group around a yield of the source has cancelled a send: the client "
-            "may lack that message; put timeouts around what the source awaits, not around a yield"
-        )
+            await source.end_with(self.sender.interrupted)
 
     def _is_for_source(self) -> bool:
         """Tell whether a cancellation at an await of ours is to be raised in the source."""
@@ -243,7 +226,7 @@ class Response(Stream):
         self.lifecycle.begin_cleanup()
         try:
             await self._source.close(self.host.cleanup)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
 
     # Gathering
@@ -277,8 +260,8 @@ class Response(Stream):
         """Have everything sent, let others run, and let a cancellation in."""
         if self.lifecycle.phase is not Phase.RUNNING:
             return
-        # A server's own threads need the interpreter to bring in other requests. A source that never
-        # waits would leave it to them every 5 ms at best.
+        # A server's own threads need the interpreter to bring in other requests. A source that
+        # never waits would leave it to them every 5 ms at best.
         time.sleep(THREADS_TURN)  # noqa: ASYNC251
         if source.told is None:  # else the source must not wait for a slow client
             await source.wait(self.sender.next_drained(), self._is_for_source)
@@ -297,18 +280,16 @@ class Response(Stream):
 
     async def send_last_message(self) -> None:
         """End the body; raises what `send` raises."""
-        if self._has_failed_early():
-            return
+        if self.options.prefetch and self.lifecycle.error and not self._has_anything_to_send():
+            return  # the server can still answer what failed the stream
         body = self.final_body()
         if not self.is_watched and self.sender.pending is None:
             self._arm()  # so that the client is watched if this takes a while
         start = self.outbox.take_start()
         await self.finish_body(body, *(() if start is None else (start,)))
 
-    def _has_failed_early(self) -> bool:
-        """Tell whether the server can still answer what failed the stream."""
-        prefetched = self.options.prefetch and not self.outbox.has_started and not self.outbox
-        return bool(prefetched and self.lifecycle.error)
+    def _has_anything_to_send(self) -> bool:
+        return self.outbox.has_started or bool(self.outbox)
 
     def _raise_early_failure(self) -> None:
         """Raise what failed the stream before its response started: the server can answer it."""

@@ -11,7 +11,8 @@ from functools import partial
 from typing import Final
 
 from sse_asgi.asgi import Message, Send
-from sse_asgi.host.host import Event, Handle, Host
+from sse_asgi.host.host import Host
+from sse_asgi.host.loops import Event, Handle
 from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
 from sse_asgi.wire.outcome import Outcome
 
@@ -40,9 +41,24 @@ class Sender:
         interrupted: The cancellation that cut a `send`, if it was meant for the source.
     """
 
-    __slots__ = ("_clock", "_drained", "_heartbeat", "_host", "_lifecycle", "_next_message",
-                 "_send", "_send_timeout", "_timer", "_since", "interrupted", "last", "open",
-                 "pending", "send_here", "task")  # fmt: skip
+    __slots__ = (
+        "_clock",
+        "_drained",
+        "_heartbeat",
+        "_host",
+        "_lifecycle",
+        "_next_message",
+        "_send",
+        "_send_timeout",
+        "_since",
+        "_timer",
+        "interrupted",
+        "last",
+        "open",
+        "pending",
+        "send_here",
+        "task",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -76,7 +92,7 @@ class Sender:
         self._lifecycle.sending_since = self._clock()
         try:
             await self.send_here(message)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - judged there
             self.note_failure(error)
         self._lifecycle.sending_since = None
         self.last = self._clock()
@@ -129,6 +145,7 @@ class Sender:
             self._timer.cancel()
             self._timer = None
         self._cancel_background()
+        self.interrupted = None  # its traceback holds the stream
         self._next_message = _nothing  # it refers to the stream, which refers here
 
     def _cancel_background(self) -> None:
@@ -146,9 +163,9 @@ class Sender:
             while (message := self._message_for_client()) is not None:
                 await self.transmit(message)
                 self.open = self.open or message["type"] == "http.response.body"
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - judged there
             self.task = self.pending = None
-            self.note_failure(error, True)
+            self._judge(error, in_background=True)
         finally:
             self.task = self.pending = None
             self.drained()
@@ -164,38 +181,38 @@ class Sender:
                 self._lifecycle.stop(Outcome.FAILED, error, by=Cause.FRAMING)
             return None
 
-    def note_failure(self, error: BaseException, in_background: bool = False) -> None:
+    def note_failure(self, error: BaseException) -> None:
         """Lose the client, because a send of the server's task has failed.
 
         A cancellation that is meant for the source is kept in `interrupted` instead.
         """
-        if not in_background:
-            self._lifecycle.sending_since = None
+        self._lifecycle.sending_since = None
+        self._judge(error, in_background=False)
+
+    def _judge(self, error: BaseException, *, in_background: bool) -> None:
+        outcome, failure, by = Outcome.FAILED, None, Cause.SERVER
         if isinstance(error, OSError):
-            self._lose_in_send(Outcome.DISCONNECTED, None, Cause.CLIENT, in_background)
+            outcome, by = Outcome.DISCONNECTED, Cause.CLIENT
         elif isinstance(error, Exception):
-            self._lose_in_send(Outcome.FAILED, error, Cause.SERVER, in_background)
+            failure = error
         elif not isinstance(error, self._host.cancelled):
             raise error
         elif self._lifecycle.client_lost or self._lifecycle.phase is Phase.CLOSED:
-            pass  # the stream itself has cancelled it
+            return  # the stream itself has cancelled it
         elif not in_background and self._host.is_cancelled():
             self._host.keep(error)
             self.interrupted = error
+            return
         else:  # the server's `send` has cancelled itself
-            self._lose_in_send(Outcome.SHUT_DOWN, None, Cause.SERVER, in_background)
-
-    def _lose_in_send(
-        self, outcome: Outcome, error: BaseException | None, by: Cause, in_background: bool
-    ) -> None:
+            outcome = Outcome.SHUT_DOWN
         if not in_background:
             self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
         self._lifecycle.client_lost = True  # in the last phase, too
-        self._lifecycle.settle(outcome, error, by=by)
-        self.lose(outcome, error, by=by)
+        self._lifecycle.settle(outcome, failure, by=by)
+        self.lose(outcome, failure, by=by)
 
-    # The clocks. One timer looks at both. It comes in time for a send, or a silence, that began just
-    # after its last look, so a message needs no timer of its own.
+    # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
+    # after its last look. So a message needs no timer of its own.
 
     def _look_next(self, due: float) -> None:
         now = self._clock()

@@ -10,8 +10,8 @@ from collections.abc import Awaitable
 from inspect import isawaitable
 
 from sse_asgi.asgi import Message, Send
-from sse_asgi.host.current import current_host
-from sse_asgi.host.host import Handle
+from sse_asgi.host.host import current_host
+from sse_asgi.host.loops import Handle
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import describe
 from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
@@ -130,7 +130,7 @@ class Stream(ABC):
             self.lifecycle.begin_finishing()
             if not self.lifecycle.client_lost:
                 await self.send_last_message()
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - judged there
             self.last_message_failed(error)
         else:
             self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
