@@ -103,7 +103,7 @@ class AsyncioHost:
         self._message = error.args
 
     def as_failure(self, error: BaseException) -> BaseException:
-        """Return what stands for a cancellation that nobody asked for."""
+        """Return what stands for an exception that fails the stream."""
         return error
 
     def take_back(self) -> None:

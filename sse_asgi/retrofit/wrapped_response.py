@@ -100,7 +100,7 @@ class WrappedResponse(Stream):
             self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
         else:
             # An app that has been stopped may raise: that is its framework's way to end.
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=Cause.SOURCE)
 
     def _app_cancelled(self, error: BaseException, *, was_running: bool) -> None:
         if self.host.is_cancelled():
@@ -149,9 +149,12 @@ class WrappedResponse(Stream):
     def cancel(self) -> None:
         """End the app: by telling it that its client has left, or else by a cancellation."""
         blocked = self._blocked
-        if self.lifecycle.phase is Phase.FINISHING and blocked is not None:
+        if self.lifecycle.phase is Phase.FINISHING:
             self.lifecycle.client_lost = True
-            blocked.cancel()  # the app's last message
+            if blocked is not None:
+                blocked.cancel()  # the app's last message
+            else:
+                self.host.cancel_work()  # ours
             return
         hears = self._inbox.listeners > 0 or self._inbox.heard
         self._inbox.hang_up()

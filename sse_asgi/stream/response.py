@@ -142,7 +142,7 @@ class Response(Stream):
                 lifecycle.sending_since = None
                 sender.last = clock()
                 if sender.interrupted is not None:
-                    await source.end_with(sender.interrupted)
+                    await self._end_interrupted(source, sender.interrupted)
         except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
         await self._close_source()
@@ -186,7 +186,11 @@ class Response(Stream):
             return
         await self.sender.send(message)
         if self.sender.interrupted is not None:
-            await source.end_with(self.sender.interrupted)
+            await self._end_interrupted(source, self.sender.interrupted)
+
+    async def _end_interrupted(self, source: Stepper, error: BaseException) -> None:
+        self.lifecycle.settle(Outcome.FAILED, await source.end_with(error), by=Cause.SOURCE)
+        self.lifecycle.end_running()
 
     def _is_for_source(self) -> bool:
         """Tell whether a cancellation at an await of ours is to be raised in the source."""
@@ -199,7 +203,9 @@ class Response(Stream):
             raise error
         if isinstance(error, self.host.cancelled):
             self._cancellation = error, was_running
-        elif self.lifecycle.settle(
+            return
+        error = self.host.as_failure(error)
+        if self.lifecycle.settle(
             Outcome.FAILED, error, by=Cause.FRAMING if self.outbox.failed else Cause.SOURCE
         ):
             pass

@@ -40,7 +40,7 @@ class Client(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         for event in self._events.feed(body) if self.status == 200 else ():
-            piece = self._decode(event)
+            piece = self._decode(event) if event.type == "message" else ""
             self.ended = self.ended or piece is None
             self.text += piece or ""
 

@@ -80,7 +80,7 @@ class Connection:
         decode = self.plan.framing.decoder()
         text, ended = "", False
         for event in EventStreamDecoder().feed(bytes(self._body)):
-            piece = decode(event)
+            piece = decode(event) if event.type == "message" else ""
             ended = ended or piece is None
             text += piece or ""
         wrong = wrong_with(text, ended=ended, plan=self.plan, produced=self.entry.produced)
