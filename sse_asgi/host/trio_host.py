@@ -107,9 +107,6 @@ class TrioHost:
         """Return a scope around one await."""
         return trio.CancelScope()
 
-    def move_here(self) -> None:
-        """Do nothing: `work` opens its scope where it is called."""
-
     def start(self, function: Life) -> Handle:
         """Start a task in the stream's nursery."""
         scope = trio.CancelScope()

@@ -59,8 +59,9 @@ class WrappedResponse(Stream):
 
     async def run(self) -> None:
         """Live: from the call of the app to the report of the end."""
+        host = self.host  # if the app does not end, the stream does so with another
         try:
-            await self.host.work(self._call_app)
+            await host.work(self._call_app)
             if self._is_open and not self.ends_elsewhere:
                 await self.end()
         except GeneratorExit:
@@ -68,9 +69,11 @@ class WrappedResponse(Stream):
                 self.close_without_loop()
             raise
         finally:
+            self.has_returned = True
             if not self.ends_elsewhere:
                 self.close_if_open()
-        await self.host.raise_cancellation()
+        host.take_back()
+        await host.raise_cancellation()
         self._raise_unanswered()
 
     async def _call_app(self) -> None:
@@ -89,6 +92,8 @@ class WrappedResponse(Stream):
 
     def _app_raised(self, error: BaseException) -> None:
         """Settle the outcome by what the app raised; raise what is the server's alone."""
+        if self.ends_elsewhere and not isinstance(error, GeneratorExit):
+            return  # the stream has ended without it
         if not self._is_open or isinstance(error, GeneratorExit):
             raise error
         was_running = self.lifecycle.end_running()

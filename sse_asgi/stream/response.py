@@ -77,12 +77,13 @@ class Response(Stream):
 
     async def run(self) -> None:
         """Live: from the first step of the source to the report of the end."""
+        host = self.host  # if the source does not end, the stream does so with another
         self.enter_shutdown()
         try:
             if not isinstance(self.options.prefetch, bool):
                 self._patience = self.host.call_later(self.options.prefetch, self._start_now)
             self._arm()
-            await self.host.work(self._produce)
+            await host.work(self._produce)
             self._judge_cancellation()
             if not self.ends_elsewhere:
                 await self.end()
@@ -90,9 +91,11 @@ class Response(Stream):
             self.close_without_loop()
             raise
         finally:
+            self.has_returned = True
             if not self.ends_elsewhere:
                 self.close_if_open()
-        await self.host.raise_cancellation()
+        host.take_back()
+        await host.raise_cancellation()
         self._raise_early_failure()
 
     # The source
