@@ -1,0 +1,64 @@
+"""Streams of other apps whose hook, framing, task or client fails at an awkward moment."""
+
+import asyncio
+
+import anyio
+import pytest
+
+from sse_asgi import EventStreamMiddleware, Outcome, ServerSentEvent, Shutdown, TextFraming
+from sse_asgi.wire.text_framing import TextEncoder
+from tests.stream.peer import BODY, KEEP_ALIVE, START, Block, Peer, Record, logged_errors, soon
+
+EVENT_STREAM = [(b"content-type", b"text/event-stream")]
+FAREWELL = ServerSentEvent(event="bye", data="back soon")
+
+pytestmark = pytest.mark.anyio
+
+
+def wrapped(app, **options):
+    record = Record()
+    options = {"on_complete": record, "shutdown": None, **options}
+    return EventStreamMiddleware(app, **options), record
+
+
+async def start(send):
+    await send({"type": START, "status": 200, "headers": EVENT_STREAM})
+
+
+async def more(send, body):
+    await send({"type": BODY, "body": body, "more_body": True})
+
+
+async def last(send, body=b""):
+    await send({"type": BODY, "body": body, "more_body": False})
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio counts no cancellations
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+async def test_send_that_fails_under_an_app_that_listens_cancels_nobody(number):
+    """The app's task is the server's: a cancellation that is left over would end that."""
+
+    async def listen(receive):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def app(scope, receive, send):
+        listener = asyncio.create_task(listen(receive))
+        await asyncio.sleep(0)
+        await start(send)
+        await more(send, b"data: a\n\n")
+        await more(send, b"data: b\n\n")
+        await last(send)
+        await listener
+
+    async def on_send(message):
+        if peer.attempts == number:
+            raise OSError
+
+    middleware, record = wrapped(app)
+    peer = Peer(middleware, on_send=on_send)
+    task = asyncio.create_task(peer.run())
+    await asyncio.wait((task,), timeout=5)
+    assert record.only.outcome is Outcome.DISCONNECTED
+    assert not task.cancelled()
+    assert task.cancelling() == 0
