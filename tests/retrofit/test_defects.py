@@ -62,3 +62,27 @@ async def test_send_that_fails_under_an_app_that_listens_cancels_nobody(number):
     assert record.only.outcome is Outcome.DISCONNECTED
     assert not task.cancelled()
     assert task.cancelling() == 0
+
+
+async def test_hook_that_raises_fails_the_stream_also_if_the_app_catches_that():
+    """No event is lost in silence: its end marker would say that the client has had it all."""
+
+    def on_chunk(chunk):
+        if chunk == "b":
+            raise LookupError
+
+    async def app(scope, receive, send):
+        await start(send)
+        for body in (b"data: a\n\n", b"data: b\n\n", b"data: c\n\n"):
+            try:
+                await more(send, body)
+            except LookupError:
+                continue
+        await last(send, b"data: [DONE]\n\n")
+
+    middleware, record = wrapped(app, on_chunk=on_chunk)
+    async with Peer(middleware) as peer:
+        pass
+    assert record.only.outcome is Outcome.FAILED
+    assert b"[DONE]" not in peer.body
+    assert peer.events[-1].type == "error"
