@@ -86,3 +86,50 @@ async def test_hook_that_raises_fails_the_stream_also_if_the_app_catches_that():
     assert record.only.outcome is Outcome.FAILED
     assert b"[DONE]" not in peer.body
     assert peer.events[-1].type == "error"
+
+
+async def test_last_message_that_fails_with_an_os_error_is_a_disconnect():
+    async def app(scope, receive, send):
+        await start(send)
+        await last(send, b"data: a\n\n")
+
+    async def on_send(message):
+        if not message.get("more_body", True):
+            raise OSError
+
+    middleware, record = wrapped(app)
+    async with Peer(middleware, on_send=on_send):
+        pass
+    assert record.only.outcome is Outcome.DISCONNECTED
+
+
+async def test_last_message_that_the_server_refuses_has_failed_with_its_error():
+    async def app(scope, receive, send):
+        await start(send)
+        await last(send, b"data: a\n\n")
+
+    async def on_send(message):
+        if not message.get("more_body", True):
+            raise LookupError
+
+    middleware, record = wrapped(app)
+    async with Peer(middleware, on_send=on_send):
+        pass
+    assert record.only.outcome is Outcome.FAILED
+    assert isinstance(record.only.error, LookupError)
+
+
+async def test_app_that_raises_beside_its_last_message_has_failed_and_is_logged():
+    async def app(scope, receive, send):
+        await start(send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(last, send, b"data: a\n\n")
+            await block.reached.wait()
+            raise LookupError
+
+    block = Block(b"data: a")
+    middleware, record = wrapped(app)
+    async with Peer(middleware, on_send=block) as peer:
+        pass
+    assert record.only.outcome is Outcome.FAILED
+    assert logged_errors(peer.log) or peer.raised is not None
