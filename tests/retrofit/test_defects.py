@@ -133,3 +133,40 @@ async def test_app_that_raises_beside_its_last_message_has_failed_and_is_logged(
         pass
     assert record.only.outcome is Outcome.FAILED
     assert logged_errors(peer.log) or peer.raised is not None
+
+
+@pytest.mark.parametrize("send_waits", [False, True])
+@pytest.mark.parametrize("how", ["returns", "raises"])
+async def test_app_that_is_stopped_in_a_send_and_ends_without_waiting_gets_a_clean_end(
+    how, send_waits
+):
+    """Nothing is left over of the cancellation that would have stopped it."""
+    shutdown = Shutdown(grace=0, farewell=FAREWELL, signals=False)
+    returned = []
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a\n\n")
+        if how == "raises":
+            raise LookupError
+
+    async def on_send(message):
+        await block(message)
+        if send_waits:
+            await anyio.sleep(0)
+
+    async def server(scope, receive, send):
+        await middleware(scope, receive, send)
+        await anyio.sleep(0)
+        returned.append(True)
+
+    block = Block(b"data: a")
+    middleware, _ = wrapped(app, shutdown=shutdown, on_complete=None)
+    async with Peer(server, on_send=on_send) as peer:
+        await soon(block.reached)
+        shutdown.begin()
+        await anyio.sleep(0.02)  # the stop waits for the send
+        block.opened.set()
+    assert peer.body == b"data: a\n\n" + FAREWELL.encode()
+    assert peer.closed
+    assert returned
