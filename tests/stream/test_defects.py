@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
+from sse_asgi.stream.lifecycle import FINAL_GRACE
 from tests.stage import on_trio
 from tests.stream.peer import BODY, Block, Peer, Record, soon
 
@@ -57,3 +58,54 @@ async def test_abandoned_source_that_goes_on_starts_nothing_again(monkeypatch):
         for _ in range(5):
             await anyio.sleep(0)
     assert calls == calls_before
+
+
+async def test_grace_that_ends_in_the_hook_does_not_cut_the_last_message(monkeypatch):
+    """The hook, told before the body ends, may take its time."""
+    monkeypatch.setitem(FINAL_GRACE, Outcome.SHUT_DOWN, 0.02)
+    shutdown = Shutdown(grace=0.02, signals=False)
+
+    async def on_complete(transcript):
+        await anyio.sleep(0.1)
+
+    async def source(request):
+        yield "a"
+        shutdown.begin()
+        await anyio.sleep(0.001)
+        yield "b"
+
+    async def on_send(message):
+        await anyio.sleep(0)
+
+    app = EventStream(source, on_complete=on_complete, shutdown=shutdown)
+    async with Peer(app, on_send=on_send) as peer:
+        pass
+    assert peer.closed
+
+
+async def test_last_message_after_the_hook_is_bounded_also_if_the_client_left_meanwhile(
+    monkeypatch,
+):
+    monkeypatch.setitem(FINAL_GRACE, Outcome.SHUT_DOWN, 0.02)
+    monkeypatch.setitem(FINAL_GRACE, Outcome.DISCONNECTED, 0.02)
+    shutdown = Shutdown(grace=0.01, signals=False)
+    begun = anyio.Event()
+
+    async def on_complete(transcript):
+        peer.leave()
+        await anyio.sleep(0.1)
+
+    async def source(request):
+        yield "a"
+        begun.set()
+        await anyio.sleep_forever()
+
+    async def on_send(message):
+        if not message.get("more_body", True):
+            await anyio.sleep_forever()
+
+    app = EventStream(source, on_complete=on_complete, shutdown=shutdown)
+    with anyio.fail_after(3):
+        async with Peer(app, on_send=on_send) as peer:
+            await soon(begun)
+            shutdown.begin()
