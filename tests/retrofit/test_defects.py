@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from sse_asgi import EventStreamMiddleware, Outcome, ServerSentEvent, Shutdown, TextFraming
+from sse_asgi.stream.lifecycle import FINAL_GRACE
 from sse_asgi.wire.text_framing import TextEncoder
 from tests.stream.peer import BODY, KEEP_ALIVE, START, Block, Peer, Record, logged_errors, soon
 
@@ -203,3 +204,25 @@ async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(send_waits, 
     assert peer.closed
     assert returned
     assert record.only.chunks == 1
+
+
+async def test_grace_that_ends_in_the_hook_does_not_cut_the_last_message(monkeypatch):
+    monkeypatch.setitem(FINAL_GRACE, Outcome.SHUT_DOWN, 0.02)
+    shutdown = Shutdown(grace=0.02, signals=False)
+
+    async def on_complete(transcript):
+        await anyio.sleep(0.1)
+
+    async def app(scope, receive, send):
+        await start(send)
+        shutdown.begin()
+        await anyio.sleep(0.001)
+        await last(send, b"data: a\n\n")
+
+    async def on_send(message):
+        await anyio.sleep(0)
+
+    middleware, _ = wrapped(app, shutdown=shutdown, on_complete=on_complete)
+    async with Peer(middleware, on_send=on_send) as peer:
+        pass
+    assert peer.closed
