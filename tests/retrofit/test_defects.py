@@ -174,7 +174,8 @@ async def test_app_that_is_stopped_in_a_send_and_ends_without_waiting_gets_a_cle
 
 
 @pytest.mark.parametrize("send_waits", [False, True])
-async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(send_waits, monkeypatch):
+@pytest.mark.parametrize("hook_waits", [False, True])
+async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(hook_waits, send_waits):
     """The hook is told before the body ends: the last bytes go out as a message of their own."""
     shutdown = Shutdown(grace=0.02, signals=False)
     returned = []
@@ -184,20 +185,18 @@ async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(send_waits, 
         shutdown.begin()
         await anyio.sleep(0.001)
         await last(send, b"data: a\n\n")
+        await anyio.sleep(0)  # a background task, say
+        returned.append(True)
 
     async def on_send(message):
         await block(message)
         if send_waits:
             await anyio.sleep(0)
 
-    async def server(scope, receive, send):
-        await middleware(scope, receive, send)
-        await anyio.sleep(0)
-        returned.append(True)
-
-    block = Block(b"data: a")
-    middleware, record = wrapped(app, shutdown=shutdown)
-    async with Peer(server, on_send=on_send) as peer:
+    block, record = Block(b"data: a"), Record()
+    on_complete = record if hook_waits else lambda transcript: record.append(transcript)
+    middleware, _ = wrapped(app, shutdown=shutdown, on_complete=on_complete)
+    async with Peer(middleware, on_send=on_send) as peer:
         await soon(block.reached)
         await anyio.sleep(0.05)  # the grace is over, and the stop waits for the send
         block.opened.set()
