@@ -109,3 +109,23 @@ async def test_last_message_after_the_hook_is_bounded_also_if_the_client_left_me
         async with Peer(app, on_send=on_send) as peer:
             await soon(begun)
             shutdown.begin()
+
+
+async def test_disconnect_raises_nothing_whatever_the_clean_up_of_the_source_raises():
+    """It is logged. The server is told of no exception: the client has left before the start."""
+    waits = anyio.Event()
+
+    async def source(request):
+        try:
+            waits.set()
+            await anyio.sleep_forever()
+            yield "a"
+        finally:
+            raise LookupError
+
+    record = Record()
+    async with Peer(EventStream(source, on_complete=record, prefetch=True)) as peer:
+        await soon(waits)
+        peer.leave()
+    assert record.only.outcome is Outcome.DISCONNECTED
+    assert peer.raised is None
