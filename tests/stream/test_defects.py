@@ -129,3 +129,49 @@ async def test_disconnect_raises_nothing_whatever_the_clean_up_of_the_source_rai
         peer.leave()
     assert record.only.outcome is Outcome.DISCONNECTED
     assert peer.raised is None
+
+
+async def test_stream_that_is_shut_down_before_its_first_chunk_says_so_whatever_the_clean_up_raises():
+    shutdown = Shutdown(grace=0, farewell=FAREWELL, signals=False)
+    waits = anyio.Event()
+
+    async def source(request):
+        try:
+            waits.set()
+            await anyio.sleep_forever()
+            yield "a"
+        finally:
+            raise LookupError
+
+    record = Record()
+    app = EventStream(source, on_complete=record, prefetch=True, shutdown=shutdown)
+    async with Peer(app) as peer:
+        await soon(waits)
+        shutdown.begin()
+    assert record.only.outcome is Outcome.SHUT_DOWN
+    assert peer.raised is None
+    assert peer.body == FAREWELL.encode()
+
+
+@pytest.mark.parametrize("context", [None, contextvars.copy_context()])
+async def test_sync_source_is_closed_before_the_report(context):
+    """In a context of its own, too, and under trio."""
+    closed, waits = [], anyio.Event()
+    go_on = threading.Event()
+
+    def source(request):
+        try:
+            while True:
+                yield "a"
+                go_on.wait(0.01)
+        finally:
+            closed.append(True)
+
+    closed_at_report = []
+    app = EventStream(
+        source, on_complete=lambda transcript: closed_at_report.extend(closed), context=context
+    )
+    async with Peer(app) as peer:
+        await peer.received(b"data: a")
+        peer.leave()
+    assert closed_at_report == [True]
