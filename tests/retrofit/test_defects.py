@@ -225,3 +225,47 @@ async def test_grace_that_ends_in_the_hook_does_not_cut_the_last_message(monkeyp
     async with Peer(middleware, on_send=on_send) as peer:
         pass
     assert peer.closed
+
+
+class Framing:
+    """A user's framing that raises at one moment."""
+
+    headers = {}
+
+    def __init__(self, raises_in):
+        self.raises_in = raises_in
+
+    def encoder(self):
+        self.maybe_raise("encoder")
+        return Encoder(self)
+
+    def decoder(self):
+        self.maybe_raise("decoder")
+        return TextFraming().decoder()
+
+    def maybe_raise(self, where):
+        if where == self.raises_in:
+            raise LookupError(where)
+
+
+class Encoder(TextEncoder):
+    def __init__(self, framing):
+        super().__init__("[DONE]")
+        self.framing = framing
+
+    def begin(self):
+        self.framing.maybe_raise("begin")
+        return b""
+
+
+@pytest.mark.parametrize("where", ["encoder", "begin", "decoder"])
+async def test_framing_that_raises_before_the_start_leaves_the_answer_to_the_server(where):
+    async def app(scope, receive, send):
+        await start(send)
+        await last(send, b"data: a\n\n")
+
+    middleware, _ = wrapped(app, framing=Framing(where))
+    async with Peer(middleware) as peer:
+        pass
+    assert isinstance(peer.raised, LookupError)
+    assert peer.messages == []
