@@ -269,3 +269,47 @@ async def test_framing_that_raises_before_the_start_leaves_the_answer_to_the_ser
         pass
     assert isinstance(peer.raised, LookupError)
     assert peer.messages == []
+
+
+# Apps that send from several tasks
+
+
+async def test_no_keep_alive_beside_the_slower_of_two_sends():
+    async def app(scope, receive, send):
+        await start(send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(more, send, b"data: slow\n\n")
+            await block.reached.wait()
+            await more(send, b"data: fast\n\n")
+            await anyio.sleep(0.05)
+            block.opened.set()
+        await last(send)
+
+    async def send(message):
+        if message.get("body") == KEEP_ALIVE:
+            beside.append(block.reached.is_set() and not block.opened.is_set())
+        await peer.send(message)
+
+    beside, block = [], Block(b"data: slow")
+    middleware, _ = wrapped(app, heartbeat=0.01)
+    peer = Peer(middleware, on_send=block)
+    with anyio.fail_after(5):
+        await middleware(peer.scope, peer.receive, send)
+    assert True not in beside
+
+
+async def test_slower_of_two_sends_has_its_deadline():
+    async def app(scope, receive, send):
+        await start(send)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(more, send, b"data: slow\n\n")
+            await block.reached.wait()
+            await more(send, b"data: fast\n\n")
+        await last(send)
+
+    block = Block(b"data: slow")
+    middleware, record = wrapped(app, send_timeout=0.02)
+    peer = Peer(middleware, on_send=block)
+    with anyio.fail_after(3):
+        await middleware(peer.scope, peer.receive, peer.send)
+    assert record.only.outcome is Outcome.TIMED_OUT
