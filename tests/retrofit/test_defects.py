@@ -313,3 +313,50 @@ async def test_slower_of_two_sends_has_its_deadline():
     with anyio.fail_after(3):
         await middleware(peer.scope, peer.receive, peer.send)
     assert record.only.outcome is Outcome.TIMED_OUT
+
+
+# Apps that were abandoned
+
+
+async def stubborn(event):
+    """Wait for an event, and ignore every cancellation meanwhile; return whether there was one."""
+    error = None
+    while not event.is_set():
+        try:
+            with anyio.CancelScope(shield=True):
+                await event.wait()
+        except asyncio.CancelledError as caught:
+            error = caught
+    return error
+
+
+@pytest.mark.parametrize("then", ["sends", "raises what cancelled it"])
+async def test_abandoned_app_that_goes_on_reaches_nobody(then, monkeypatch):
+    """Its stream has ended: neither its messages nor its cancellation are the server's business."""
+    monkeypatch.setattr("sse_asgi.stream.lifecycle.LAST_CHANCE", 0.01)
+    freed, returned = anyio.Event(), []
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a\n\n")
+        error = await stubborn(freed)
+        if then == "sends":
+            await more(send, b"data: b\n\n")
+        elif error is not None:
+            raise error
+
+    async def server(scope, receive, send):
+        await middleware(scope, receive, send)
+        returned.append(True)
+
+    shutdown = Shutdown(grace=0, signals=False)
+    middleware, record = wrapped(app, cleanup_timeout=0.01, shutdown=shutdown)
+    async with Peer(server) as peer:
+        await peer.received(b"data: a")
+        shutdown.begin()
+        await peer.until(lambda: peer.closed)
+        with anyio.fail_after(5):
+            while not record:
+                await anyio.sleep(0.001)
+        freed.set()
+    assert returned
