@@ -175,3 +175,26 @@ async def test_sync_source_is_closed_before_the_report(context):
         await peer.received(b"data: a")
         peer.leave()
     assert closed_at_report == [True]
+
+
+async def test_abandoned_source_that_ends_leaves_the_last_message_its_time(monkeypatch):
+    """The app does not return before the body has ended, and nothing cuts its end."""
+    monkeypatch.setattr("sse_asgi.stream.lifecycle.LAST_CHANCE", 0.01)
+    freed, block = anyio.Event(), Block(FAREWELL.encode())
+
+    async def source(request):
+        yield "a"
+        await stubborn(freed)
+
+    shutdown = Shutdown(grace=0, signals=False, farewell=FAREWELL)
+    app = EventStream(source, shutdown=shutdown, cleanup_timeout=0.01)
+    async with Peer(app, on_send=block) as peer:
+        await peer.received(b"data: a")
+        shutdown.begin()
+        await soon(block.reached)
+        freed.set()
+        await anyio.sleep(0.01)
+        returned_early = peer.ended
+        block.opened.set()
+    assert peer.closed
+    assert not returned_early
