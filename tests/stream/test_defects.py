@@ -198,3 +198,82 @@ async def test_abandoned_source_that_ends_leaves_the_last_message_its_time(monke
         block.opened.set()
     assert peer.closed
     assert not returned_early
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_server_that_cancels_an_abandoned_source_gets_its_cancellation(monkeypatch):
+    monkeypatch.setattr("sse_asgi.stream.lifecycle.LAST_CHANCE", 0.01)
+    freed, waits = asyncio.Event(), asyncio.Event()
+
+    async def source(request):
+        waits.set()
+        await stubborn(freed)
+        await asyncio.sleep(5)
+        yield "a"
+
+    record = Record()
+    peer = Peer(EventStream(source, on_complete=record, cleanup_timeout=0.01))
+    task = asyncio.create_task(peer.run())
+    await soon(waits)
+    peer.leave()
+    with anyio.fail_after(5):
+        while not record:
+            await anyio.sleep(0.001)
+    freed.set()
+    await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.wait((task,), timeout=3)
+    assert task.cancelled()
+
+
+async def test_timeout_that_passes_in_a_hook_cuts_no_send_that_has_not_begun():
+    """The source is told first: its chunk is sent afterwards, and the stream goes on."""
+
+    async def on_chunk(chunk):
+        if chunk == "b":
+            await anyio.sleep(0.02)
+
+    async def source(request):
+        yield "a"
+        await anyio.sleep(0.001)
+        with anyio.move_on_after(0.01):
+            yield "b"
+            await anyio.sleep_forever()
+        yield "c"
+
+    async def on_send(message):
+        await anyio.sleep(0.001)
+
+    record = Record()
+    app = EventStream(source, on_complete=record, on_chunk=on_chunk)
+    async with Peer(app, on_send=on_send) as peer:
+        pass
+    assert record.only.outcome is Outcome.COMPLETED
+    assert peer.text == "abc"
+
+
+class Fatal(BaseException):
+    """What is no `Exception`, as `SystemExit` is none, but nothing that an event loop looks for."""
+
+
+async def test_fatal_error_in_the_clean_up_of_a_source_is_not_swallowed():
+    raised = []
+
+    async def source(request):
+        try:
+            yield "a"
+            await anyio.sleep_forever()
+        finally:
+            raise Fatal
+
+    async def server(scope, receive, send):
+        try:
+            await app(scope, receive, send)
+        except BaseException as error:
+            raised.append(error)
+
+    app = EventStream(source)
+    async with Peer(server) as peer:
+        await peer.received(b"data: a")
+        peer.leave()
+    assert raised or peer.log
