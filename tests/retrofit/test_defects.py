@@ -360,3 +360,41 @@ async def test_abandoned_app_that_goes_on_reaches_nobody(then, monkeypatch):
                 await anyio.sleep(0.001)
         freed.set()
     assert returned
+
+
+async def test_keep_alives_go_out_while_a_hook_takes_long():
+    async def on_chunk(chunk):
+        await soon(kept_alive)
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a\n\n")
+        await last(send)
+
+    async def on_send(message):
+        if message.get("body") == KEEP_ALIVE:
+            kept_alive.set()
+
+    kept_alive = anyio.Event()
+    middleware, _ = wrapped(app, heartbeat=0.01, on_chunk=on_chunk)
+    with anyio.fail_after(3):
+        async with Peer(middleware, on_send=on_send) as peer:
+            pass
+    assert peer.body.startswith(KEEP_ALIVE)
+
+
+async def test_chunk_that_waited_behind_a_keep_alive_was_not_handed_to_the_server():
+    block = Block(KEEP_ALIVE)
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a\n\n")
+        await block.reached.wait()
+        await more(send, b"data: b\n\n")
+
+    middleware, record = wrapped(app, heartbeat=0.01)
+    async with Peer(middleware, on_send=block) as peer:
+        await soon(block.reached)
+        await anyio.sleep(0.01)
+        peer.leave()
+    assert (record.only.chunks, record.only.sent_chunks) == (2, 1)
