@@ -5,10 +5,9 @@ import socket
 
 import httptools
 
-from sse_asgi import EventStreamDecoder
-
-from .ledger import Ledger, wrong_with
+from .ledger import Ledger
 from .plan import Plan
+from .reader import Reader
 
 SMALL_BUFFER = 4096  # bytes: a client that does not read is soon felt at the server
 
@@ -20,10 +19,8 @@ class Client(asyncio.Protocol):
         self.plan = plan
         self.over = asyncio.get_running_loop().create_future()  # the response, or the connection
         self.complete = False
-        self.text, self.ended = "", False
+        self.reader = Reader(plan)
         self._parser = httptools.HttpResponseParser(self)
-        self._events = EventStreamDecoder()
-        self._decode = plan.framing.decoder()
 
     @property
     def status(self) -> int:
@@ -39,10 +36,8 @@ class Client(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_body(self, body: bytes) -> None:
-        for event in self._events.feed(body) if self.status == 200 else ():
-            piece = self._decode(event) if event.type == "message" else ""
-            self.ended = self.ended or piece is None
-            self.text += piece or ""
+        if self.status == 200:
+            self.reader.feed(body)
 
     def on_message_complete(self) -> None:
         self.complete = True
@@ -101,6 +96,5 @@ def check(client: Client, ledger: Ledger) -> None:
         ledger.problem("the body was cut off", plan)
     if client.status not in {0, 200} and not plan.prefetch:
         ledger.problem(f"the status was {client.status}", plan)
-    wrong = wrong_with(client.text, ended=client.ended, plan=plan)
-    if wrong:
+    if wrong := client.reader.wrong():
         ledger.problem(wrong, plan)

@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable
 import anyio
 import sniffio
 
-from sse_asgi import EventStreamDecoder, ServerSentEvent, Shutdown
+from sse_asgi import ServerSentEvent, Shutdown
 
 from .apps import app_of
-from .ledger import Entry, Ledger, PlannedError, noise_is_a_problem, wrong_with
+from .ledger import Entry, Ledger, PlannedError, noise_is_a_problem
 from .plan import plan_of
+from .reader import Reader
 from .results import OVERDUE, Part, rounds_of
 from .state import State
 
@@ -77,14 +78,9 @@ class Connection:
             self._ledger.problem("a message was sent after the end", self.plan)
 
     def check_text(self) -> None:
-        decode = self.plan.framing.decoder()
-        text, ended = "", False
-        for event in EventStreamDecoder().feed(bytes(self._body)):
-            piece = decode(event) if event.type == "message" else ""
-            ended = ended or piece is None
-            text += piece or ""
-        wrong = wrong_with(text, ended=ended, plan=self.plan, produced=self.entry.produced)
-        if wrong:
+        reader = Reader(self.plan)
+        reader.feed(bytes(self._body))
+        if wrong := reader.wrong(produced=self.entry.produced):
             self._ledger.problem(wrong, self.plan)
 
 
