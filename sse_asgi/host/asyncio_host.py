@@ -67,7 +67,10 @@ class AsyncioHost:
         self.call_later: Callable[..., Handle] = loop.call_later
         self.call_threadsafe: Callable[..., object] = loop.call_soon_threadsafe
         self._message: tuple[Any, ...] = ()  # anyio's scopes know their cancellation by it
-        self.move_here()
+        task: Any = asyncio.current_task(loop)
+        self._task: asyncio.Task[Any] = task
+        self._own = 0
+        self._foreign_before: int = task.cancelling()
 
     def live(self, life: Life) -> Awaitable[None]:
         """Run a stream's whole life in the server's task."""
@@ -103,7 +106,7 @@ class AsyncioHost:
         self._message = error.args
 
     def as_failure(self, error: BaseException) -> BaseException:
-        """Return what stands for a cancellation that nobody asked for."""
+        """Return what stands for an exception that fails the stream."""
         return error
 
     def take_back(self) -> None:
@@ -136,13 +139,6 @@ class AsyncioHost:
         """Return a context around one await, which its `cancel` ends; nothing is raised then."""
         task: Any = asyncio.current_task(self.loop)
         return _Release(task)
-
-    def move_here(self) -> None:
-        """Let `cancel_work` concern the current task from now on."""
-        task: Any = asyncio.current_task(self.loop)
-        self._task: asyncio.Task[Any] = task
-        self._own = 0
-        self._foreign_before: int = self._task.cancelling()
 
     def start(self, function: Life) -> Handle:
         """Start a task; not by the loop's task factory, for an eager one would run it at once."""

@@ -82,7 +82,11 @@ class TrioHost:
         """Do nothing: a scope that is cancelled raises at the next checkpoint again."""
 
     def as_failure(self, error: BaseException) -> BaseException:
-        """Return an error in its place: a cancellation of trio's must not be kept."""
+        """Return an exception without cancellations: trio's must not be kept, and go no further."""
+        if isinstance(error, BaseExceptionGroup):
+            return error.split(trio.Cancelled)[1] or error
+        if not isinstance(error, trio.Cancelled):
+            return error
         failure = RuntimeError("a cancellation came from a scope that is not around the stream")
         failure.__cause__ = error
         return failure
@@ -102,9 +106,6 @@ class TrioHost:
     def releasable(self) -> trio.CancelScope:
         """Return a scope around one await."""
         return trio.CancelScope()
-
-    def move_here(self) -> None:
-        """Do nothing: `work` opens its scope where it is called."""
 
     def start(self, function: Life) -> Handle:
         """Start a task in the stream's nursery."""

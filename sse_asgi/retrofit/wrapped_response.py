@@ -59,8 +59,9 @@ class WrappedResponse(Stream):
 
     async def run(self) -> None:
         """Live: from the call of the app to the report of the end."""
+        host = self.host  # if the app does not end, the stream does so with another
         try:
-            await self.host.work(self._call_app)
+            await host.work(self._call_app)
             if self._is_open and not self.ends_elsewhere:
                 await self.end()
         except GeneratorExit:
@@ -68,9 +69,11 @@ class WrappedResponse(Stream):
                 self.close_without_loop()
             raise
         finally:
+            self.has_returned = True
             if not self.ends_elsewhere:
                 self.close_if_open()
-        await self.host.raise_cancellation()
+        host.take_back()
+        await host.raise_cancellation()
         self._raise_unanswered()
 
     async def _call_app(self) -> None:
@@ -89,6 +92,8 @@ class WrappedResponse(Stream):
 
     def _app_raised(self, error: BaseException) -> None:
         """Settle the outcome by what the app raised; raise what is the server's alone."""
+        if self.ends_elsewhere and not isinstance(error, GeneratorExit):
+            return  # the stream has ended without it
         if not self._is_open or isinstance(error, GeneratorExit):
             raise error
         was_running = self.lifecycle.end_running()
@@ -100,7 +105,7 @@ class WrappedResponse(Stream):
             self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
         else:
             # An app that has been stopped may raise: that is its framework's way to end.
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=Cause.SOURCE)
 
     def _app_cancelled(self, error: BaseException, *, was_running: bool) -> None:
         if self.host.is_cancelled():
@@ -149,9 +154,12 @@ class WrappedResponse(Stream):
     def cancel(self) -> None:
         """End the app: by telling it that its client has left, or else by a cancellation."""
         blocked = self._blocked
-        if self.lifecycle.phase is Phase.FINISHING and blocked is not None:
+        if self.lifecycle.phase is Phase.FINISHING:
             self.lifecycle.client_lost = True
-            blocked.cancel()  # the app's last message
+            if blocked is not None:
+                blocked.cancel()  # the app's last message
+            else:
+                self.host.cancel_work()  # ours
             return
         hears = self._inbox.listeners > 0 or self._inbox.heard
         self._inbox.hang_up()

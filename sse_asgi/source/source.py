@@ -128,20 +128,18 @@ class Stepper:
                 raise
             self.told = error
 
-    async def end_with(self, error: BaseException) -> None:
+    async def end_with(self, error: BaseException) -> RuntimeError:
         """Raise in the source, at its `yield`, a cancellation that has cut a send.
 
         A timeout or task group around a `yield` of the source cancels the server's task wherever
-        that waits. Nobody knows whether the message arrived, so the stream cannot go on.
-
-        Raises:
-            RuntimeError: The source goes on, or ends, as if nothing had been cut.
+        that waits. Nobody knows whether the message arrived, so the stream cannot go on: a source
+        that would go on, or end, fails with the error that is returned.
         """
         self.told = error
         del error  # its traceback holds whoever waited
         with suppress(StopAsyncIteration):
             await self.step()
-        raise RuntimeError(
+        return RuntimeError(
             "a timeout or task group around a yield of the source has cancelled a send: the client "
             "may lack that message; put timeouts around what the source awaits, not around a yield"
         )

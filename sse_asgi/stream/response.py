@@ -77,12 +77,13 @@ class Response(Stream):
 
     async def run(self) -> None:
         """Live: from the first step of the source to the report of the end."""
+        host = self.host  # if the source does not end, the stream does so with another
         self.enter_shutdown()
         try:
             if not isinstance(self.options.prefetch, bool):
                 self._patience = self.host.call_later(self.options.prefetch, self._start_now)
             self._arm()
-            await self.host.work(self._produce)
+            await host.work(self._produce)
             self._judge_cancellation()
             if not self.ends_elsewhere:
                 await self.end()
@@ -90,9 +91,11 @@ class Response(Stream):
             self.close_without_loop()
             raise
         finally:
+            self.has_returned = True
             if not self.ends_elsewhere:
                 self.close_if_open()
-        await self.host.raise_cancellation()
+        host.take_back()
+        await host.raise_cancellation()
         self._raise_early_failure()
 
     # The source
@@ -142,7 +145,7 @@ class Response(Stream):
                 lifecycle.sending_since = None
                 sender.last = clock()
                 if sender.interrupted is not None:
-                    await source.end_with(sender.interrupted)
+                    await self._end_interrupted(source, sender.interrupted)
         except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
         await self._close_source()
@@ -186,7 +189,11 @@ class Response(Stream):
             return
         await self.sender.send(message)
         if self.sender.interrupted is not None:
-            await source.end_with(self.sender.interrupted)
+            await self._end_interrupted(source, self.sender.interrupted)
+
+    async def _end_interrupted(self, source: Stepper, error: BaseException) -> None:
+        self.lifecycle.settle(Outcome.FAILED, await source.end_with(error), by=Cause.SOURCE)
+        self.lifecycle.end_running()
 
     def _is_for_source(self) -> bool:
         """Tell whether a cancellation at an await of ours is to be raised in the source."""
@@ -199,7 +206,9 @@ class Response(Stream):
             raise error
         if isinstance(error, self.host.cancelled):
             self._cancellation = error, was_running
-        elif self.lifecycle.settle(
+            return
+        error = self.host.as_failure(error)
+        if self.lifecycle.settle(
             Outcome.FAILED, error, by=Cause.FRAMING if self.outbox.failed else Cause.SOURCE
         ):
             pass

@@ -10,11 +10,11 @@ from collections.abc import Awaitable
 from inspect import isawaitable
 
 from sse_asgi.asgi import Message, Send
-from sse_asgi.host.host import current_host
+from sse_asgi.host.host import Host, current_host
 from sse_asgi.host.loops import Handle
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import describe
-from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
+from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause, Lifecycle, Phase
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.sender import Sender
@@ -39,6 +39,7 @@ class Stream(ABC):
 
     outbox: Outbox
     ends_elsewhere = False  # in a task of its own
+    has_returned = False  # the source or the app has let the server's task go
     _watcher: Handle | None = None
     _reported = False
 
@@ -156,12 +157,19 @@ class Stream(ABC):
         self.host.start(self._end_in_this_task)
 
     async def _end_in_this_task(self) -> None:
-        self.host.take_back()  # the app may go on in the server's task, if that is ever freed
-        self.host.move_here()
+        left, self.host = self.host, current_host()
+        left.take_back()  # the app may go on in the server's task, if that is ever freed
         try:
             await self.end()
         finally:
             self.close_if_open()
+        self._free(left)
+
+    def _free(self, left: Host) -> None:
+        """Cancel the server's task again and again, until the source or the app lets it go."""
+        if not self.has_returned:
+            left.cancel_work()
+            left.call_later(LAST_CHANCE, self._free, left)
 
     def close_without_loop(self) -> None:
         """Close the stream of an event loop that is gone, and report that to a sync hook."""

@@ -112,7 +112,12 @@ def is_planned(error: BaseException) -> bool:
     """Tell whether an exception is a planned one, or a group of planned ones."""
     if isinstance(error, BaseExceptionGroup):
         return all(is_planned(each) for each in error.exceptions)
-    return isinstance(error, PlannedError)
+    return isinstance(error, PlannedError) or is_cut_send(error)
+
+
+def is_cut_send(error: BaseException | None) -> bool:
+    """Tell whether a stream failed because its source swallowed what had cancelled a send."""
+    return isinstance(error, RuntimeError) and "has cancelled a send" in str(error)
 
 
 def short(plan: Plan) -> str:

@@ -16,7 +16,7 @@ LARGE = "y" * 262_144
 ENOUGH = 20  # of these fill every buffer between a server and its client
 SOONEST, LATEST = 0.0, 2.0  # seconds after which a client leaves
 MOST_SWALLOWED = 3  # cancellations that a source ignores
-MOST_SWALLOWED_BY_AN_APP = 1  # it runs in the server's task, so nobody can leave it behind
+MOST_SWALLOWED_BY_AN_APP = 3
 PATIENCE = 15.0  # seconds for which a few clients stay at a source that hangs
 
 
