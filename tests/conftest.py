@@ -59,12 +59,21 @@ def require(part: str) -> str:
     path = shutil.which(part)
     if path is not None:
         return path
-    if part.isidentifier() and importlib.util.find_spec(part) is not None:
+    if _is_importable(part):
         return part
     reason = f"needs {part}, which is not installed"
     if os.environ.get(REQUIRE_ALL) == "1":
         pytest.fail(f"{reason} ({REQUIRE_ALL}=1 forbids to skip)", pytrace=False)
     pytest.skip(reason)
+
+
+def _is_importable(module: str) -> bool:
+    if not all(map(str.isidentifier, module.split("."))):
+        return False
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in
+        return False
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,10 @@ from tests.servers import SERVERS, launch, serve
 from tests.stream.peer import logged_errors
 
 PAGES = documents.pages()
-WITH_CODE = [page for page in PAGES if documents.blocks_of(page, "python")]
+APART = ("error-monitors.md",)  # run in a process of its own, by test_monitors.py
+WITH_CODE = [
+    page for page in PAGES if documents.blocks_of(page, "python") and page.name not in APART
+]
 TESTS = [(page, name) for page in PAGES for name in documents.tests_in(page)]
 LANGUAGES = {"python", "sh", "text", "html", "js", "jsx", "json", "nginx", "toml", "yaml"}
 TUTORIAL = DOCS / "tutorial" / "first-stream.md"
