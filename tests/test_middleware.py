@@ -21,7 +21,7 @@ from sse_asgi import (
     ServerSentEvent,
     Shutdown,
 )
-from sse_asgi.stream.lifecycle import FINAL_GRACE
+from sse_asgi.stream import lifecycle
 from tests.shutdown.test_shutdown import Handler, handlers  # noqa: F401 - a fixture
 from tests.sources import cleaning_up
 from tests.stage import living_tasks
@@ -343,7 +343,7 @@ async def test_client_that_takes_too_long_for_the_last_message_ends_the_stream()
 
 @pytest.mark.parametrize("listens", [False, True])
 async def test_client_that_leaves_while_the_last_message_blocks_gets_a_moment(listens, monkeypatch):
-    monkeypatch.setitem(FINAL_GRACE, Outcome.DISCONNECTED, 0.4)
+    monkeypatch.setattr(lifecycle, "CLIENT_GRACE", 0.4)
     block = Block(b"end")
 
     async def last(send):

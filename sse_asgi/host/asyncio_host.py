@@ -19,14 +19,14 @@ _NO_SCOPE: Final = contextlib.nullcontext()
 class _Release:
     """Ends the await inside of it by cancelling the task, and takes that back."""
 
-    __slots__ = ("_cancelled", "task")
+    __slots__ = ("_cancelled", "_over", "task")
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
         self.task = task
-        self._cancelled = False
+        self._cancelled = self._over = False
 
     def cancel(self) -> None:
-        if not self._cancelled:
+        if not (self._cancelled or self._over):
             self._cancelled = True
             self.task.cancel()
 
@@ -34,6 +34,7 @@ class _Release:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self._over = True
         if not self._cancelled:
             return False
         self.task.uncancel()

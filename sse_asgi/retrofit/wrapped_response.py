@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import Final
 
+import anyio
 import anyio.lowlevel
 
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -56,6 +57,7 @@ class WrappedResponse(Stream):
         self._server_send = send
         self._inbox = Inbox(receive)
         self._position = Position()
+        self._turn = anyio.Lock(fast_acquire=True)
 
     async def run(self) -> None:
         """Live: from the call of the app to the report of the end."""
@@ -72,6 +74,7 @@ class WrappedResponse(Stream):
             self.has_returned = True
             if not self.ends_elsewhere:
                 self.close_if_open()
+        await self.wait_until_ended()
         host.take_back()
         await host.raise_cancellation()
         self._raise_unanswered()
@@ -97,7 +100,10 @@ class WrappedResponse(Stream):
         if not self._is_open or isinstance(error, GeneratorExit):
             raise error
         was_running = self.lifecycle.end_running()
-        if self._cuts_last_message():
+        if self.lifecycle.phase is Phase.FINISHING:  # the app's last message
+            if isinstance(error, Exception):
+                self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SERVER)
+            self.lifecycle.last_message_cut()
             return
         if isinstance(error, self.host.cancelled):
             self._app_cancelled(error, was_running=was_running)
@@ -122,7 +128,8 @@ class WrappedResponse(Stream):
         if not self._is_open:
             return
         self.lifecycle.end_running()
-        if self._cuts_last_message():
+        if self.lifecycle.phase is Phase.FINISHING:  # the app has cut its own last message
+            self.lifecycle.last_message_cut(by=Cause.SOURCE)
             return
         if self._inbox.client_left:
             self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
@@ -131,14 +138,6 @@ class WrappedResponse(Stream):
         else:
             error = RuntimeError("the app returned without ending its response")
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
-
-    def _cuts_last_message(self) -> bool:
-        """Settle the outcome of an app that has cancelled its own last message."""
-        if self.lifecycle.phase is not Phase.FINISHING:
-            return False
-        self.lifecycle.client_lost = True
-        self.lifecycle.last_message_cut()
-        return True
 
     def _raise_unanswered(self) -> None:
         error, self._unanswered = self._unanswered, None
@@ -155,7 +154,7 @@ class WrappedResponse(Stream):
         """End the app: by telling it that its client has left, or else by a cancellation."""
         blocked = self._blocked
         if self.lifecycle.phase is Phase.FINISHING:
-            self.lifecycle.client_lost = True
+            self.lifecycle.last_message_cut()
             if blocked is not None:
                 blocked.cancel()  # the app's last message
             else:
@@ -184,14 +183,17 @@ class WrappedResponse(Stream):
     # The app's messages
 
     async def _send(self, message: Message) -> None:
-        if not self._active and begins_event_stream(message):
+        if self.ends_elsewhere:  # the app goes on, and the stream has ended without it
+            await anyio.lowlevel.checkpoint()
+        elif not self._active and begins_event_stream(message):
             await self._begin(message)
         elif not self._is_open:  # no event stream, or what follows its end
             await self._server_send(message)
         else:
-            await self._let_others_run()
-            if self.lifecycle.phase is Phase.RUNNING:  # else nobody hears any more
-                await self._pass_on(message)
+            async with self._turn:  # an app may send from several tasks
+                await self._let_others_run()
+                if self.lifecycle.phase is Phase.RUNNING:  # else nobody hears any more
+                    await self._pass_on(message)
 
     async def _let_others_run(self) -> None:
         """Let others have a turn every few messages, and with each once the stream has to end."""
@@ -200,12 +202,12 @@ class WrappedResponse(Stream):
             await anyio.lowlevel.checkpoint()  # before the message: what is cancelled is not sent
 
     async def _begin(self, message: Message) -> None:
-        self._active = True
         fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
         self._readable = not any(name == b"content-encoding" for name, _ in fields)
         encoder = self.options.framing.encoder()
         encoder.begin()  # the app has done that
         self.outbox = Outbox(encoder)
+        self._active = True
         hooks = (self.options.on_chunk, self.options.on_complete)
         if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
@@ -220,40 +222,33 @@ class WrappedResponse(Stream):
         if message["type"] != "http.response.body":
             await self._transmit(message)
             return
-        body = message.get("body", b"")
-        self.sender.open = False
-        texts = await self._record(body)
+        texts = await self._record(message.get("body", b""))
         if self.lifecycle.phase is not Phase.RUNNING:  # the stream has been stopped meanwhile
             return
-        self.outbox.unsent_chunks -= texts
-        self.outbox.sent_chunks += texts
-        self._position.move(body)  # only now: if the hook has raised, it is not sent
         if message.get("more_body", False):
-            await self._transmit(message)
+            await self._transmit(message, texts)
         else:
-            await self._pass_on_last(message)
+            await self._pass_on_last(message, texts)
 
-    async def _pass_on_last(self, message: Message) -> None:
+    async def _pass_on_last(self, message: Message, texts: int) -> None:
         """Pass on the app's last message, and be done with the stream: the app may go on."""
         # Some servers tell of a disconnect because of the last message, before they have sent it.
         # An app that heard of it would cancel its own send.
         self._inbox.holding = True
         try:
-            if self.reports_early:
-                await self._transmit({**message, "more_body": True})
-                message = {**message, "body": b""}
             self.lifecycle.begin_finishing()
             if self.reports_early:
+                await self._transmit({**message, "more_body": True}, texts)
                 await self.report_early(self._own_end())
+                message, texts = {**message, "body": b""}, 0
             if not message.get("body"):
                 message = {**message, "body": self.filler()}
-            await self._transmit(message)
+            await self._transmit(message, texts)
         finally:
             self._inbox.let_go()
-        if self.lifecycle.client_lost:
-            self.lifecycle.last_message_cut()
         self.lifecycle.settle(self._own_end(), by=Cause.SOURCE)
         self.close()
+        self.log_failure()
         await self.report()
 
     def _own_end(self) -> Outcome:
@@ -261,21 +256,41 @@ class WrappedResponse(Stream):
         failed = self._reader is not None and self._reader.failed
         return Outcome.FAILED if failed else Outcome.COMPLETED
 
-    async def _transmit(self, message: Message) -> None:
+    async def _transmit(self, message: Message, texts: int = 0) -> None:
         """Send for the app, after a keep-alive that is on its way; a lost client ends the wait."""
+        has_left = False
         self.lifecycle.sending_since = self.host.clock()
         try:
             with self.host.releasable() as self._blocked:
                 await self.sender.drain()
                 if not self.lifecycle.client_lost:
+                    self._note_sent(message.get("body", b""), texts)
                     await self.sender.transmit(message)
+                    self.lifecycle.end_sent = self._reader is not None and self._reader.ended
         except OSError:
-            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+            has_left = True
         finally:
             self._blocked = None
             self.lifecycle.send_ended()
         self.sender.open = self._may_add() and self.lifecycle.phase is Phase.RUNNING
-        self.lifecycle.end_sent = self._reader is not None and self._reader.ended
+        if has_left:
+            self._stop_from_within(Outcome.DISCONNECTED, None, by=Cause.CLIENT)
+
+    def _note_sent(self, body: bytes, texts: int) -> None:
+        self.sender.open = False
+        self.outbox.unsent_chunks -= texts
+        self.outbox.sent_chunks += texts
+        self._position.move(body)
+
+    def _stop_from_within(
+        self, outcome: Outcome, error: BaseException | None, *, by: Cause
+    ) -> None:
+        """Stop the stream from a task of the app's, which is cancelled once it waits."""
+        self.lifecycle.end_running()
+        if by is Cause.CLIENT:
+            self.sender.has_failed(outcome, error, by=by)
+        self.lifecycle.settle(outcome, error, by=by)
+        self.lifecycle.cancel_soon()
 
     def _may_add(self) -> bool:
         """Tell whether something of ours may come next, after the app's last bytes."""
@@ -299,7 +314,7 @@ class WrappedResponse(Stream):
                 if isawaitable(told):
                     await told
         except Exception as error:
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+            self._stop_from_within(Outcome.FAILED, error, by=Cause.HOOK)
             raise
         self.recorder.compact()
         return texts

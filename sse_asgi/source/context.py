@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunk, Source, SourceOpener, close, throw
+from sse_asgi.source.thread import ThreadedIterator
 
 T = TypeVar("T")
 
@@ -36,7 +37,11 @@ class ContextOpener(SourceOpener):
     async def open(self, request: Request) -> AsyncIterator[Chunk]:
         """Return the iterator of chunks for this request."""
         context = self._context.copy()
-        return _ContextIterator(await _await_in(context, super().open(request)), context)
+        iterator = await _await_in(context, super().open(request))
+        if isinstance(iterator, ThreadedIterator):  # its thread runs in a context anyway
+            iterator.context = context
+            return iterator
+        return _ContextIterator(iterator, context)
 
 
 class _ContextIterator(AsyncIterator[Chunk]):

@@ -51,11 +51,12 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
     the iterator then, and ends.
     """
 
-    __slots__ = ("_commands", "_iterable", "_run_soon")
+    __slots__ = ("_commands", "_iterable", "_run_soon", "context")
 
     def __init__(self, iterable: Iterable[T]) -> None:
         self._iterable = iterable
         self._commands: _Commands | None = None
+        self.context: contextvars.Context | None = None  # the caller's, unless it is set
         self._run_soon = thread_safe_caller()
 
     async def __anext__(self) -> T:
@@ -91,7 +92,7 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
 
     def _start(self) -> _Commands:
         commands: _Commands = SimpleQueue()
-        context = contextvars.copy_context()
+        context = self.context or contextvars.copy_context()
         arguments = (_serve, self._iterable, commands, self._run_soon)
         threading.Thread(
             target=context.run, args=arguments, name="sse_asgi source", daemon=True

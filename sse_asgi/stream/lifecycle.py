@@ -19,15 +19,16 @@ from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
 from sse_asgi.wire.outcome import Outcome
 
-FINAL_GRACE: Final = {
-    Outcome.DISCONNECTED: 1.0,
-    Outcome.COMPLETED: 1.0,  # the client has left, and had it all
-    Outcome.SHUT_DOWN: 0.5,
-}
-"""Seconds that a message may still take, by what happened meanwhile; 0 for the rest.
+CLIENT_GRACE: Final = 1.0
+"""Seconds that the last message may still take once the client has left.
 
-Some servers report a disconnect because of the last message, before they have sent it. And a
-client that does not read must not hold up the server's exit.
+Some servers report a disconnect because of the last message, before they have sent it.
+"""
+
+STOP_GRACE: Final = 0.5
+"""Seconds that a message may still take once the stream is stopped for another reason.
+
+A client that does not read must not hold up the server's exit.
 """
 
 LAST_CHANCE: Final = 1.0
@@ -48,13 +49,13 @@ class Phase(Enum):
 class Cause(StrEnum):
     """Who settled the outcome of a stream."""
 
-    SOURCE = "source"
-    HOOK = "hook"
-    FRAMING = "framing"
-    CLIENT = "client"
-    DEADLINE = "deadline"
-    SHUTDOWN = "shutdown"
-    SERVER = "server"
+    SOURCE = "source"  # it ended or raised; behind the middleware, the wrapped app did
+    HOOK = "hook"  # `on_chunk` raised
+    FRAMING = "framing"  # a user's encoder raised
+    CLIENT = "client"  # it left
+    DEADLINE = "deadline"  # a send took longer than `send_timeout`
+    SHUTDOWN = "shutdown"  # the grace of a `Shutdown` is over
+    SERVER = "server"  # it cancelled the request, or its `send` or `receive` raised
 
 
 class Lifecycle:
@@ -74,7 +75,7 @@ class Lifecycle:
         client_lost: No further message can reach the client.
         sending_since: When the server's task, or the wrapped app, began to await `send`, on the
             host's clock; `None` if it does not.
-        end_sent: The client has been sent the end marker, so it misses nothing if it leaves.
+        end_sent: A server has taken the end marker, so a client that leaves misses nothing.
         abandoned: The source did not end within `cleanup_timeout`.
         shutting_down: The server has been told to stop.
     """
@@ -85,12 +86,12 @@ class Lifecycle:
         "_cancelled",
         "_cleanup_timeout",
         "_deadline",
-        "_final_stop",
         "_grace",
         "_grace_ends",
-        "_grace_is_over",
         "_host",
+        "_last_stop",
         "_on_stuck",
+        "_shutdown_due",
         "abandoned",
         "by",
         "client_lost",
@@ -118,9 +119,11 @@ class Lifecycle:
         self.sending_since: float | None = None
         self.abandoned = self.shutting_down = False
         self._cancelled = False  # by `_cancel_work`
-        self._grace_is_over = False
+        self._shutdown_due = False
+        self._held = False
+        self._last_seconds = STOP_GRACE
         self._grace_ends = math.inf
-        self._final_stop: Outcome | None = None
+        self._last_stop: tuple[Outcome, Cause] | None = None
         self._deadline: Handle | None = None
         self._grace: Handle | None = None
         self._host = host
@@ -130,7 +133,7 @@ class Lifecycle:
 
     @property
     def in_send(self) -> bool:
-        """Whether the server's task, or the wrapped app, awaits `send`."""
+        """Whether the server's task, or the wrapped app, awaits `send` or the background task."""
         return self.sending_since is not None
 
     def settle(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
@@ -146,30 +149,61 @@ class Lifecycle:
         """Record an exception that came after the outcome, unless there was one before."""
         self.error = self.error or error
 
-    def stop(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
+    def stop(
+        self,
+        outcome: Outcome,
+        error: BaseException | None = None,
+        *,
+        by: Cause,
+        client_lost: bool = False,
+    ) -> bool:
         """End the stream as soon as can be; returns whether this call settled the outcome.
 
-        What the server's task awaits is cancelled, once. But a stop that does not lose the client
-        lets a `send` end, for `FINAL_GRACE` seconds: a send that is cut may be lost, or not.
+        What the server's task awaits is cancelled, once: under asyncio a later `await` works again.
+        A source that stands at a `yield` is closed instead. If the client can still be reached, a
+        `send` that is under way may end, for `STOP_GRACE`: nobody knows whether one that is cut
+        arrives. In the last phase nothing is settled, for all may still go well.
+
+        Args:
+            outcome: How the stream ends.
+            error: What has failed it.
+            by: Who ends it.
+            client_lost: No further message can reach the client.
         """
         if self.phase is Phase.CLOSED:
             return False
-        self._grace_is_over = self._grace_is_over or by is Cause.SHUTDOWN
-        if self.phase is Phase.FINISHING:  # all may still go well
-            self.limit_last_message(outcome)
+        self._shutdown_due = self._shutdown_due or by is Cause.SHUTDOWN
+        grace = 0 if client_lost else STOP_GRACE
+        if self.phase is Phase.FINISHING:
+            grace = CLIENT_GRACE if by is Cause.CLIENT else grace
+            self.limit_last_message(outcome, by=by, seconds=grace)
             return False
+        self.client_lost = self.client_lost or client_lost
         counted = self.settle(outcome, error, by=by)
         if self.phase is Phase.RUNNING:
             self.phase = Phase.STOPPING
             if self.in_send and not self.client_lost:
-                self._set_deadline(FINAL_GRACE.get(outcome, 0))
+                self._set_deadline(grace)
             else:
                 self._cancel_work()
         elif self.in_send and self.client_lost:
             self._cancel_work()
-        elif self.in_send and self._grace_is_over:
-            self._set_deadline(FINAL_GRACE[Outcome.SHUT_DOWN])
+        elif self.in_send and self._shutdown_due:
+            self._set_deadline(STOP_GRACE)
         return counted
+
+    def send_ended(self) -> None:
+        """Note that the wrapped app's `send` has returned: a stop that waited for it goes on."""
+        self.sending_since = None
+        self.cancel_soon()
+
+    def cancel_soon(self) -> None:
+        """Cancel the work, if it is to stop and is not cancelled yet, once its task waits.
+
+        For calls from within that task: a task that cancels itself may end before it learns of it.
+        """
+        if self.phase is Phase.STOPPING and not self._cancelled:
+            self._host.call_soon(self._cancel_if_stopping)
 
     def end_running(self) -> bool:
         """Note that the source has ended, or has to; returns whether no stop came before."""
@@ -177,12 +211,6 @@ class Lifecycle:
         if was_running:
             self.phase = Phase.STOPPING
         return was_running
-
-    def send_ended(self) -> None:
-        """Note that `send` has returned: a stop that has waited for it goes on."""
-        self.sending_since = None
-        if self.phase is Phase.STOPPING and not self._cancelled:
-            self._cancel_work()
 
     def begin_cleanup(self) -> None:
         """Give the source `cleanup_timeout` seconds to end, unless that time runs already."""
@@ -193,25 +221,34 @@ class Lifecycle:
         """Wait for the background task; once a shutdown's grace is over, half a second."""
         self._clear_deadline()
         self.sending_since = self._host.clock()
-        if self._grace_is_over:
-            self._set_deadline(FINAL_GRACE[Outcome.SHUT_DOWN])
+        if self._shutdown_due:
+            self._set_deadline(STOP_GRACE)
 
     def begin_finishing(self) -> None:
         """Let the last message be sent; once a shutdown's grace is over, in half a second."""
         self._clear_deadline()
         self.sending_since = None
         self.phase = Phase.FINISHING
-        if self._grace_is_over:
-            self.limit_last_message(Outcome.SHUT_DOWN)
+        if self._shutdown_due:
+            self.limit_last_message(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
 
-    def last_message_cut(self) -> None:
-        """Settle the outcome of a stream whose last message was cancelled."""
-        self.settle(self._final_stop or Outcome.SHUT_DOWN, by=Cause.SERVER)
+    def last_message_cut(self, *, by: Cause = Cause.SERVER) -> None:
+        """Settle the outcome of a stream whose last message was cut, if nothing here did so."""
+        outcome, cause = self._last_stop or (Outcome.SHUT_DOWN, by)
+        self.client_lost = True
+        self.settle(outcome, by=cause)
 
-    def lift_deadline(self) -> None:
-        """Let the last message take its time after all."""
-        self._final_stop = None
+    def hold_deadline(self) -> None:
+        """Let no deadline pass until `resume_deadline`: the time is a hook's."""
         self._clear_deadline()
+        self._last_stop = None
+        self._held = True
+
+    def resume_deadline(self) -> None:
+        """Give the last message its time, if a stop that came meanwhile limits it."""
+        self._held = False
+        if self._last_stop is not None:
+            self._set_deadline(self._last_seconds)
 
     def close(self) -> None:
         """Enter the last phase, and drop every timer."""
@@ -235,11 +272,22 @@ class Lifecycle:
     def _end_grace(self) -> None:
         self.stop(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
 
-    def limit_last_message(self, outcome: Outcome) -> None:
-        """Give the last message its `FINAL_GRACE` from now on; the first call counts."""
-        if self._final_stop is None:
-            self._final_stop = outcome
-            self._set_deadline(FINAL_GRACE.get(outcome, 0))
+    def limit_last_message(
+        self, outcome: Outcome, *, by: Cause, seconds: float | None = None
+    ) -> None:
+        """Give the last message so many seconds from now on, `STOP_GRACE` by default.
+
+        The first call counts. It names the outcome of a stream whose last message takes longer.
+        """
+        if self._last_stop is None:
+            self._last_stop = outcome, by
+            self._last_seconds = STOP_GRACE if seconds is None else seconds
+            if not self._held:
+                self._set_deadline(self._last_seconds)
+
+    def _cancel_if_stopping(self) -> None:
+        if self.phase is Phase.STOPPING and not self._cancelled:
+            self._cancel_work()
 
     def _cancel_work(self) -> None:
         self._cancelled = True

@@ -94,6 +94,7 @@ class Response(Stream):
             self.has_returned = True
             if not self.ends_elsewhere:
                 self.close_if_open()
+        await self.wait_until_ended()
         host.take_back()
         await host.raise_cancellation()
         self._raise_early_failure()
@@ -175,6 +176,8 @@ class Response(Stream):
     async def _call_on_chunk(self, on_chunk: _Hook, chunk: str, source: Stepper) -> None:
         try:
             await source.tell(on_chunk, chunk, self._is_for_source)
+            if source.told is not None and self.sender.pending is None:
+                self._arm()  # the chunk leaves in the background: the source is told first
         except BaseException as error:
             self.outbox.unsent_chunks += 1
             if isinstance(error, Exception):
@@ -212,7 +215,9 @@ class Response(Stream):
             Outcome.FAILED, error, by=Cause.FRAMING if self.outbox.failed else Cause.SOURCE
         ):
             pass
-        elif error is not self.lifecycle.error and isinstance(error, Exception):
+        elif not isinstance(error, Exception):
+            self.lifecycle.add_error(error)  # raised at the end
+        elif error is not self.lifecycle.error:
             self.lifecycle.add_error(error)
             _logger.error("a source raised while it was being closed", exc_info=error)
 
@@ -242,6 +247,8 @@ class Response(Stream):
 
     def _arm(self) -> None:
         """Have `_task_waits` called as soon as the server's task waits."""
+        if self.lifecycle.phase is Phase.CLOSED:  # an abandoned source goes on
+            return
         self._gathered = 0
         self._due = self.host.clock() + MAX_WAIT
         self.recorder.compact()
@@ -249,9 +256,11 @@ class Response(Stream):
 
     def _task_waits(self) -> None:
         self.sender.pending = self.sender.task
+        if self.lifecycle.phase is Phase.CLOSED:
+            return
         if not self.is_watched:
             self.start_watching()
-        if self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED) or self.sender.task is not None:
+        if self.lifecycle.phase is Phase.FINISHING or self.sender.task is not None:
             return
         if self.outbox or self.outbox.must_start:
             asks = self.outbox.must_start and self.request.expects_continue
@@ -289,16 +298,17 @@ class Response(Stream):
 
     async def send_last_message(self) -> None:
         """End the body; raises what `send` raises."""
-        if self.options.prefetch and self.lifecycle.error and not self._has_anything_to_send():
-            return  # the server can still answer what failed the stream
+        if self._is_the_servers_to_answer() and not self.outbox:
+            return
         body = self.final_body()
         if not self.is_watched and self.sender.pending is None:
             self._arm()  # so that the client is watched if this takes a while
         start = self.outbox.take_start()
         await self.finish_body(body, *(() if start is None else (start,)))
 
-    def _has_anything_to_send(self) -> bool:
-        return self.outbox.has_started or bool(self.outbox)
+    def _is_the_servers_to_answer(self) -> bool:
+        failed = self.lifecycle.outcome is Outcome.FAILED
+        return failed and bool(self.options.prefetch) and not self.outbox.has_started
 
     def _raise_early_failure(self) -> None:
         """Raise what failed the stream before its response started: the server can answer it."""
@@ -306,7 +316,8 @@ class Response(Stream):
         if error is None:
             return
         try:
-            if not self.outbox.has_started or not isinstance(error, (Exception, CancelledError)):
+            is_fatal = not isinstance(error, (Exception, CancelledError))
+            if is_fatal or self._is_the_servers_to_answer():
                 raise error
         finally:
             del error  # its traceback holds this frame

@@ -129,11 +129,14 @@ class Sender:
             self._drained = None
 
     def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
-        """Stop the stream, and send nothing more: the client cannot be reached."""
-        if self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
-            self._lifecycle.client_lost = True
+        """Stop the stream, and let no further message begin: none can reach the client.
+
+        Once the last message is on its way, that may still arrive, in its time.
+        """
+        lost = self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING)
+        self._lifecycle.stop(outcome, error, by=by, client_lost=True)
+        if lost:
             self._cancel_background()
-        self._lifecycle.stop(outcome, error, by=by)  # the last message may still arrive
 
     def start_clocks(self) -> None:
         """Look at the clocks from now on."""
@@ -207,9 +210,13 @@ class Sender:
             outcome = Outcome.SHUT_DOWN
         if not in_background:
             self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
-        self._lifecycle.client_lost = True  # in the last phase, too
-        self._lifecycle.settle(outcome, failure, by=by)
-        self.lose(outcome, failure, by=by)
+        self.has_failed(outcome, failure, by=by)
+
+    def has_failed(self, outcome: Outcome, error: BaseException | None, *, by: Cause) -> None:
+        """Lose the client for certain, in the last phase, too: a send has failed."""
+        self._lifecycle.client_lost = True
+        self._lifecycle.settle(outcome, error, by=by)
+        self.lose(outcome, error, by=by)
 
     # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
     # after its last look. So a message needs no timer of its own.

@@ -11,7 +11,7 @@ from inspect import isawaitable
 
 from sse_asgi.asgi import Message, Send
 from sse_asgi.host.host import Host, current_host
-from sse_asgi.host.loops import Handle
+from sse_asgi.host.loops import Event, Handle
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import describe
 from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause, Lifecycle, Phase
@@ -40,6 +40,7 @@ class Stream(ABC):
     outbox: Outbox
     ends_elsewhere = False  # in a task of its own
     has_returned = False  # the source or the app has let the server's task go
+    _ended: Event
     _watcher: Handle | None = None
     _reported = False
 
@@ -154,6 +155,7 @@ class Stream(ABC):
     def _end_alone(self) -> None:
         """End the stream in a task of its own: the server's task cannot be freed."""
         self.ends_elsewhere = True
+        self._ended = self.host.event()
         self.host.start(self._end_in_this_task)
 
     async def _end_in_this_task(self) -> None:
@@ -163,7 +165,13 @@ class Stream(ABC):
             await self.end()
         finally:
             self.close_if_open()
+            self._ended.set()
         self._free(left)
+
+    async def wait_until_ended(self) -> None:
+        """Wait for the end of the stream in its other task, if there is one."""
+        if self.ends_elsewhere:
+            await self._ended.wait()
 
     def _free(self, left: Host) -> None:
         """Cancel the server's task again and again, until the source or the app lets it go."""
@@ -229,10 +237,11 @@ class Stream(ABC):
     async def report_early(self, outcome: Outcome = Outcome.COMPLETED) -> None:
         """Report before the body ends. The hook's time does not count as the last message's."""
         self.lifecycle.settle(outcome, by=Cause.SOURCE)
-        self.lifecycle.lift_deadline()
+        self.lifecycle.hold_deadline()
         await self.report()
         if self.lifecycle.outcome is Outcome.SHUT_DOWN:
-            self.lifecycle.limit_last_message(Outcome.SHUT_DOWN)
+            self.lifecycle.limit_last_message(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+        self.lifecycle.resume_deadline()
 
     def filler(self) -> bytes:
         """Return a comment for a last message without bytes, where one is needed.

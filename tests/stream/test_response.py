@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from sse_asgi import EventStream, JSONFraming, Outcome, ServerSentEvent, TextFraming
-from sse_asgi.stream.lifecycle import FINAL_GRACE
+from sse_asgi.stream import lifecycle
 from sse_asgi.stream.outbox import MAX_SIZE
 from sse_asgi.wire.text_framing import TextEncoder
 from tests.sources import cleaning_up
@@ -1171,7 +1171,7 @@ class TestDisconnect:
         assert peer.raised is None
 
     async def test_while_the_last_send_blocks_it_gets_a_moment_then_is_cancelled(self, monkeypatch):
-        monkeypatch.setitem(FINAL_GRACE, Outcome.DISCONNECTED, 0.1)
+        monkeypatch.setattr(lifecycle, "CLIENT_GRACE", 0.1)
         block, record = Block(b"[DONE]"), Record()
         async with Peer(EventStream(["a"], on_complete=record), on_send=block) as peer:
             await soon(block.reached)
