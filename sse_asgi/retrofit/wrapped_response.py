@@ -207,10 +207,10 @@ class WrappedResponse(Stream):
         encoder = self.options.framing.encoder()
         encoder.begin()  # the app has done that
         self.outbox = Outbox(encoder)
-        self._active = True
         hooks = (self.options.on_chunk, self.options.on_complete)
         if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
+        self._active = True  # from here on: what a user's framing raised is the server's to answer
         self.enter_shutdown()
         self.start_watching()
         await self._transmit({**message, "headers": completed(fields)})

@@ -80,28 +80,10 @@ class Lifecycle:
         shutting_down: The server has been told to stop.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_cancel",
-        "_cancelled",
-        "_cleanup_timeout",
-        "_deadline",
-        "_grace",
-        "_grace_ends",
-        "_host",
-        "_last_stop",
-        "_on_stuck",
-        "_shutdown_due",
-        "abandoned",
-        "by",
-        "client_lost",
-        "end_sent",
-        "error",
-        "outcome",
-        "phase",
-        "sending_since",
-        "shutting_down",
-    )  # fmt: skip
+    __slots__ = ("__weakref__", "_cancel", "_cancelled", "_cleanup_timeout", "_deadline",
+                 "_grace", "_grace_ends", "_held", "_host", "_last_seconds", "_last_stop",
+                 "_on_stuck", "_shutdown_due", "abandoned", "by", "client_lost", "end_sent",
+                 "error", "outcome", "phase", "sending_since", "shutting_down")  # fmt: skip
 
     def __init__(
         self,

@@ -225,7 +225,9 @@ class Sender:
         now = self._clock()
         soonest = now + min(self._heartbeat, self._send_timeout)
         if soonest < math.inf:
-            self._timer = self._host.call_later(min(due, soonest) - now, self._look_at_clocks)
+            self._timer = self._host.call_later(
+                max(0.0, min(due, soonest) - now), self._look_at_clocks
+            )
 
     def _look_at_clocks(self) -> None:
         now = self._clock()

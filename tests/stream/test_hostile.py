@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
-from sse_asgi.stream.lifecycle import FINAL_GRACE
+from sse_asgi.stream import lifecycle
 from tests.stage import on_trio
 from tests.stream.peer import BODY, Block, Peer, Record, soon
 
@@ -62,7 +62,7 @@ async def test_abandoned_source_that_goes_on_starts_nothing_again(monkeypatch):
 
 async def test_grace_that_ends_in_the_hook_does_not_cut_the_last_message(monkeypatch):
     """The hook, told before the body ends, may take its time."""
-    monkeypatch.setitem(FINAL_GRACE, Outcome.SHUT_DOWN, 0.02)
+    monkeypatch.setattr(lifecycle, "STOP_GRACE", 0.02)
     shutdown = Shutdown(grace=0.02, signals=False)
 
     async def on_complete(transcript):
@@ -86,8 +86,8 @@ async def test_grace_that_ends_in_the_hook_does_not_cut_the_last_message(monkeyp
 async def test_last_message_after_the_hook_is_bounded_also_if_the_client_left_meanwhile(
     monkeypatch,
 ):
-    monkeypatch.setitem(FINAL_GRACE, Outcome.SHUT_DOWN, 0.02)
-    monkeypatch.setitem(FINAL_GRACE, Outcome.DISCONNECTED, 0.02)
+    monkeypatch.setattr(lifecycle, "STOP_GRACE", 0.02)
+    monkeypatch.setattr(lifecycle, "CLIENT_GRACE", 0.02)
     shutdown = Shutdown(grace=0.01, signals=False)
     begun = anyio.Event()
 

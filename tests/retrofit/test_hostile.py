@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from sse_asgi import EventStreamMiddleware, Outcome, ServerSentEvent, Shutdown, TextFraming
-from sse_asgi.stream.lifecycle import FINAL_GRACE
+from sse_asgi.stream import lifecycle
 from sse_asgi.wire.text_framing import TextEncoder
 from tests.stream.peer import BODY, KEEP_ALIVE, START, Block, Peer, Record, logged_errors, soon
 
@@ -206,7 +206,7 @@ async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(hook_waits, 
 
 
 async def test_grace_that_ends_in_the_hook_does_not_cut_the_last_message(monkeypatch):
-    monkeypatch.setitem(FINAL_GRACE, Outcome.SHUT_DOWN, 0.02)
+    monkeypatch.setattr(lifecycle, "STOP_GRACE", 0.02)
     shutdown = Shutdown(grace=0.02, signals=False)
 
     async def on_complete(transcript):
@@ -280,7 +280,7 @@ async def test_no_keep_alive_beside_the_slower_of_two_sends():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(more, send, b"data: slow\n\n")
             await block.reached.wait()
-            await more(send, b"data: fast\n\n")
+            tasks.start_soon(more, send, b"data: fast\n\n")  # it waits for the slow one
             await anyio.sleep(0.05)
             block.opened.set()
         await last(send)
@@ -296,6 +296,7 @@ async def test_no_keep_alive_beside_the_slower_of_two_sends():
     with anyio.fail_after(5):
         await middleware(peer.scope, peer.receive, send)
     assert True not in beside
+    assert not peer.broken_rules
 
 
 async def test_slower_of_two_sends_has_its_deadline():
