@@ -9,8 +9,7 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
 from sse_asgi.stream import lifecycle
-from tests.stage import on_trio
-from tests.stream.peer import BODY, Block, Peer, Record, soon
+from tests.stream.peer import Block, Peer, Record, soon
 
 FAREWELL = ServerSentEvent(event="bye", data="back soon")
 
@@ -131,7 +130,7 @@ async def test_disconnect_raises_nothing_whatever_the_clean_up_of_the_source_rai
     assert peer.raised is None
 
 
-async def test_stream_that_is_shut_down_before_its_first_chunk_says_so_whatever_the_clean_up_raises():
+async def test_stream_shut_down_before_its_first_chunk_says_so_whatever_the_clean_up_raises():
     shutdown = Shutdown(grace=0, farewell=FAREWELL, signals=False)
     waits = anyio.Event()
 
@@ -156,7 +155,7 @@ async def test_stream_that_is_shut_down_before_its_first_chunk_says_so_whatever_
 @pytest.mark.parametrize("context", [None, contextvars.copy_context()])
 async def test_sync_source_is_closed_before_the_report(context):
     """In a context of its own, too, and under trio."""
-    closed, waits = [], anyio.Event()
+    closed = []
     go_on = threading.Event()
 
     def source(request):
