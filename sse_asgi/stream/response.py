@@ -95,15 +95,17 @@ class Response(GatheringStream):
         on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
         try:
             source = self._source = Stepper(await self._opener.open(self.request))
-            next_chunk, has_begun = source.next_chunk, False
+            has_begun = False
+            step = source.next_chunk if on_chunk is None else source.step
             while lifecycle.phase is running:
                 try:
-                    chunk = await (next_chunk() if source.told is None else source.step())
+                    chunk = await step()
                 except StopAsyncIteration:
                     break
                 if not (has_begun and isinstance(chunk, str)):
                     has_begun = has_begun or isinstance(chunk, str)
                     await self._take(chunk, on_chunk, source)
+                    step = step if source.told is None else source.step
                     continue
                 # Here nearly every chunk passes. So this is written out, and calls little.
                 record(chunk)
@@ -117,22 +119,23 @@ class Response(GatheringStream):
                     self.gathered = size = self.gathered + len(chunk) + FRAME_SIZE
                     if size >= MAX_SIZE or now >= self.due:
                         await self.pause(source)
+                        step = source.step  # which also tells the source what it is to learn
                     continue
                 body = encode([chunk])
                 outbox.sent_chunks = sent = outbox.sent_chunks + 1
-                if not body or not sent % PROBE:
-                    self.arm()
                 if not body:
+                    self.arm()
                     continue
+                if not sent % PROBE:
+                    self.arm()
                 lifecycle.sending_since = now
                 try:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 except BaseException as error:  # noqa: BLE001 - judged there
                     sender.note_failure(error)
+                    await self._end_if_interrupted(source)
                 lifecycle.sending_since = None
                 sender.last = clock()
-                if sender.interrupted is not None:
-                    await self._end_interrupted(source, sender.interrupted)
         except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
         await self._close_source()
@@ -177,12 +180,13 @@ class Response(GatheringStream):
             self.arm()
             return
         await self.sender.send(message)
-        if self.sender.interrupted is not None:
-            await self._end_interrupted(source, self.sender.interrupted)
+        await self._end_if_interrupted(source)
 
-    async def _end_interrupted(self, source: Stepper, error: BaseException) -> None:
-        self.lifecycle.settle(Outcome.FAILED, await source.end_with(error), by=Cause.SOURCE)
-        self.lifecycle.end_running()
+    async def _end_if_interrupted(self, source: Stepper) -> None:
+        error, self.sender.interrupted = self.sender.interrupted, None
+        if error is not None:
+            self.lifecycle.settle(Outcome.FAILED, await source.end_with(error), by=Cause.SOURCE)
+            self.lifecycle.end_running()
 
     def _source_raised(self, error: BaseException) -> None:
         """Settle the outcome by what the source, or a hook or the framing, has raised."""
