@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 
 import anyio
 import pytest
@@ -277,3 +279,70 @@ async def test_fatal_error_in_the_clean_up_of_a_source_is_not_swallowed():
         await peer.received(b"data: a")
         peer.leave()
     assert raised or peer.log
+
+
+# Freed without the cycle collector
+
+
+class Scope(dict):
+    """A scope that can be referred to weakly: whatever holds the stream holds it, too."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.fixture
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def is_freed(peer, reference):
+    peer.forget()
+    del peer
+    for _ in range(5):
+        await anyio.sleep(0)
+    return reference() is None
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio's own exceptions are in circles
+async def test_stream_whose_on_complete_raises_is_freed(no_collector):
+    async def source(request):
+        yield "a"
+
+    async def on_complete(transcript):
+        raise LookupError
+
+    peer = Peer(EventStream(source, on_complete=on_complete))
+    peer.scope = Scope(peer.scope)
+    reference = weakref.ref(peer.scope)
+    async with peer:
+        pass
+    peer.scope = None
+    assert await is_freed(peer, reference)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_failed_stream_that_is_cancelled_in_its_report_is_freed(no_collector):
+    reported = asyncio.Event()
+
+    async def source(request):
+        yield "a"
+        raise LookupError
+
+    async def on_complete(transcript):
+        reported.set()
+        await asyncio.sleep(0.01)
+
+    peer = Peer(EventStream(source, on_complete=on_complete))
+    peer.scope = Scope(peer.scope)
+    reference = weakref.ref(peer.scope)
+    task = asyncio.create_task(peer.run())
+    await soon(reported)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    del task
+    peer.scope = None
+    assert await is_freed(peer, reference)
