@@ -398,3 +398,40 @@ async def test_chunk_that_waited_behind_a_keep_alive_was_not_handed_to_the_serve
         await anyio.sleep(0.01)
         peer.leave()
     assert (record.only.chunks, record.only.sent_chunks) == (2, 1)
+
+
+# Sends that were cut, or that failed, in the middle of an event
+
+
+async def test_error_event_never_follows_half_an_event_whose_rest_was_cut():
+    """Nobody knows whether the rest has arrived: so nothing may follow it."""
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(more, send, b"\n\n")
+            await block.reached.wait()
+            raise LookupError
+
+    block = Block(b"\n\n")
+    middleware, _ = wrapped(app)
+    async with Peer(middleware, on_send=block) as peer:
+        pass
+    assert peer.body == b"data: a"
+
+
+async def test_error_event_never_follows_half_an_event_whose_rest_was_refused():
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a")
+        await more(send, b"\n\n")
+
+    async def on_send(message):
+        if message.get("body") == b"\n\n":
+            raise LookupError
+
+    middleware, _ = wrapped(app)
+    async with Peer(middleware, on_send=on_send) as peer:
+        pass
+    assert peer.body == b"data: a"
