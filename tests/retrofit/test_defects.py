@@ -414,9 +414,13 @@ async def test_error_event_never_follows_half_an_event_whose_rest_was_cut():
             await block.reached.wait()
             raise LookupError
 
+    async def on_send(message):
+        if message.get("body") == b"\n\n":
+            await block(message)
+
     block = Block(b"\n\n")
     middleware, _ = wrapped(app)
-    async with Peer(middleware, on_send=block) as peer:
+    async with Peer(middleware, on_send=on_send) as peer:
         pass
     assert peer.body == b"data: a"
 
