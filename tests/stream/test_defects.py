@@ -346,3 +346,29 @@ async def test_failed_stream_that_is_cancelled_in_its_report_is_freed(no_collect
     del task
     peer.scope = None
     assert await is_freed(peer, reference)
+
+
+async def test_abandoned_source_that_ends_leaves_the_error_to_the_report(monkeypatch):
+    monkeypatch.setattr("sse_asgi.stream.lifecycle.LAST_CHANCE", 0.01)
+    freed, block = anyio.Event(), Block(b"event: error")
+
+    async def source(request):
+        try:
+            yield "a"
+        finally:
+            await stubborn(freed)
+
+    def on_chunk(chunk):
+        raise LookupError
+
+    record = Record()
+    app = EventStream(source, on_chunk=on_chunk, on_complete=record, cleanup_timeout=0.01)
+    async with Peer(app, on_send=block) as peer:
+        await soon(block.reached)
+        freed.set()
+        await anyio.sleep(0.01)
+        block.opened.set()
+        with anyio.fail_after(5):
+            while not record:
+                await anyio.sleep(0.001)
+    assert isinstance(record.only.error, LookupError)
