@@ -439,3 +439,25 @@ async def test_error_event_never_follows_half_an_event_whose_rest_was_refused():
     async with Peer(middleware, on_send=on_send) as peer:
         pass
     assert peer.body == b"data: a"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio counts no cancellations
+async def test_no_count_of_cancellations_is_left_over_of_a_stop_in_the_hook(monkeypatch):
+    monkeypatch.setitem(FINAL_GRACE, Outcome.SHUT_DOWN, 0.01)
+    shutdown = Shutdown(grace=0.01, signals=False)
+
+    async def on_complete(transcript):
+        await anyio.sleep(0.1)
+
+    async def app(scope, receive, send):
+        await start(send)
+        shutdown.begin()
+        await anyio.sleep(0.001)
+        await last(send, b"data: a\n\n")
+
+    middleware, _ = wrapped(app, shutdown=shutdown, on_complete=on_complete)
+    peer = Peer(middleware)
+    task = asyncio.create_task(peer.run())
+    await asyncio.wait((task,), timeout=5)
+    assert peer.closed
+    assert task.cancelling() == 0
