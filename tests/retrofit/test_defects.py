@@ -461,3 +461,27 @@ async def test_no_count_of_cancellations_is_left_over_of_a_stop_in_the_hook(monk
     await asyncio.wait((task,), timeout=5)
     assert peer.closed
     assert task.cancelling() == 0
+
+
+# What a dialect begins with
+
+
+class Begins(Framing):
+    def encoder(self):
+        return BeginsEncoder(self)
+
+
+class BeginsEncoder(Encoder):
+    def begin(self):
+        return b"event: begin\ndata: 1\n\n"
+
+
+async def test_failure_of_an_app_that_has_sent_no_event_begins_as_the_framing_does():
+    async def app(scope, receive, send):
+        await start(send)
+        raise LookupError
+
+    middleware, _ = wrapped(app, framing=Begins(None))
+    async with Peer(middleware) as peer:
+        pass
+    assert [event.type for event in peer.events] == ["begin", "error"]
