@@ -372,3 +372,15 @@ async def test_abandoned_source_that_ends_leaves_the_error_to_the_report(monkeyp
             while not record:
                 await anyio.sleep(0.001)
     assert isinstance(record.only.error, LookupError)
+
+
+async def test_client_that_has_left_before_the_answer_to_head_is_no_error():
+    async def source(request):
+        yield "a"
+
+    async def on_send(message):
+        raise OSError
+
+    async with Peer(EventStream(source), method="HEAD", on_send=on_send) as peer:
+        pass
+    assert peer.raised is None
