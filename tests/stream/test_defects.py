@@ -11,8 +11,7 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
 from sse_asgi.stream.lifecycle import FINAL_GRACE
-from tests.stage import on_trio
-from tests.stream.peer import BODY, Block, Peer, Record, soon
+from tests.stream.peer import Block, Peer, Record, soon
 
 FAREWELL = ServerSentEvent(event="bye", data="back soon")
 
