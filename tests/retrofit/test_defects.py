@@ -1,6 +1,7 @@
 """Streams of other apps whose hook, framing, task or client fails at an awkward moment."""
 
 import asyncio
+from typing import ClassVar
 
 import anyio
 import pytest
@@ -194,7 +195,7 @@ async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(hook_waits, 
             await anyio.sleep(0)
 
     block, record = Block(b"data: a"), Record()
-    on_complete = record if hook_waits else lambda transcript: record.append(transcript)
+    on_complete = record if hook_waits else record.append
     middleware, _ = wrapped(app, shutdown=shutdown, on_complete=on_complete)
     async with Peer(middleware, on_send=on_send) as peer:
         await soon(block.reached)
@@ -230,7 +231,7 @@ async def test_grace_that_ends_in_the_hook_does_not_cut_the_last_message(monkeyp
 class Framing:
     """A user's framing that raises at one moment."""
 
-    headers = {}
+    headers: ClassVar = {}
 
     def __init__(self, raises_in):
         self.raises_in = raises_in

@@ -132,7 +132,7 @@ async def test_disconnect_raises_nothing_whatever_the_clean_up_of_the_source_rai
     assert peer.raised is None
 
 
-async def test_stream_that_is_shut_down_before_its_first_chunk_says_so_whatever_the_clean_up_raises():
+async def test_shutdown_before_the_first_chunk_says_so_whatever_the_clean_up_raises():
     shutdown = Shutdown(grace=0, farewell=FAREWELL, signals=False)
     waits = anyio.Event()
 
@@ -157,7 +157,7 @@ async def test_stream_that_is_shut_down_before_its_first_chunk_says_so_whatever_
 @pytest.mark.parametrize("context", [None, contextvars.copy_context()])
 async def test_sync_source_is_closed_before_the_report(context):
     """In a context of its own, too, and under trio."""
-    closed, waits = [], anyio.Event()
+    closed = []
     go_on = threading.Event()
 
     def source(request):
@@ -362,7 +362,7 @@ async def test_abandoned_source_that_ends_leaves_the_error_to_the_report(monkeyp
 
     record = Record()
     app = EventStream(source, on_chunk=on_chunk, on_complete=record, cleanup_timeout=0.01)
-    async with Peer(app, on_send=block) as peer:
+    async with Peer(app, on_send=block):
         await soon(block.reached)
         freed.set()
         await anyio.sleep(0.01)
