@@ -1,6 +1,7 @@
 """EventStream: a source as an ASGI application."""
 
 from collections.abc import Awaitable
+from contextlib import suppress
 from contextvars import Context
 
 from sse_asgi.asgi import Receive, Scope, Send
@@ -122,5 +123,6 @@ class EventStream:
 
     async def _answer_head(self, send: Send) -> None:
         """Send what GET would say, without its body (RFC 9110, 9.3.2)."""
-        await send(self.options.start_message())
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        with suppress(OSError):  # the client has left
+            await send(self.options.start_message())
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -127,14 +127,14 @@ class AsyncioHost:
 
     async def shield(self, awaitable: Awaitable[object]) -> None:
         """Await in a task of its own, which nobody cancels."""
-        task = asyncio.ensure_future(awaitable)
+        task = asyncio.ensure_future(awaitable)  # it holds no exception: the caller logs those
         with anyio.CancelScope(shield=True):
             while not task.done():
                 try:
                     await asyncio.wait((task,))
                 except asyncio.CancelledError as error:
                     self.keep(error)  # `raise_cancellation` raises it when the task is done
-        task.result()
+        del task
 
     def releasable(self) -> "_Release":
         """Return a context around one await, which its `cancel` ends; nothing is raised then."""

@@ -35,8 +35,9 @@ class WrappedResponse(Stream):
     _readable = True  # its body is not compressed
     _reader: TextReader | None = None
     _blocked: Handle | None = None  # the app's `send`, which can be ended
+    _is_whole = True  # the message that was sent last, or was cut, holds whole events
     _messages = 0
-    _unanswered: BaseException | None = None
+    _unanswered: tuple[object, ...] | None = None  # of a cancellation that may be the server's
 
     def __init__(
         self, app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
@@ -65,8 +66,10 @@ class WrappedResponse(Stream):
                 self.close_if_open()
         await self.wait_until_ended()
         host.take_back()
+        self.lifecycle.error = None  # its traceback may hold this stream
         await host.raise_cancellation()
-        self._raise_unanswered()
+        if self._unanswered is not None:
+            raise CancelledError(*self._unanswered)
 
     async def _call_app(self) -> None:
         try:
@@ -102,7 +105,7 @@ class WrappedResponse(Stream):
         elif was_running:
             # The server's, if a task group of anyio's has taken back what was counted; or the app's
             # own. Nobody knows, so it is raised again once the body has ended.
-            self._unanswered = error if isinstance(error, CancelledError) else None
+            self._unanswered = error.args if isinstance(error, CancelledError) else None
             self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
 
     def _app_failed(self, error: BaseException) -> None:
@@ -127,15 +130,6 @@ class WrappedResponse(Stream):
         else:
             error = RuntimeError("the app returned without ending its response")
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
-
-    def _raise_unanswered(self) -> None:
-        error, self._unanswered = self._unanswered, None
-        self.lifecycle.error = None  # its traceback may hold this stream
-        try:
-            if error is not None:
-                raise error
-        finally:
-            del error  # its traceback holds this frame
 
     # Stopping
 
@@ -189,9 +183,7 @@ class WrappedResponse(Stream):
     async def _begin(self, message: Message) -> None:
         fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
         self._readable = not any(name == b"content-encoding" for name, _ in fields)
-        encoder = self.options.framing.encoder()
-        encoder.begin()  # the app has done that
-        self.outbox = Outbox(encoder)
+        self.outbox = Outbox(self.options.framing.encoder())
         hooks = (self.options.on_chunk, self.options.on_complete)
         if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)
@@ -251,6 +243,7 @@ class WrappedResponse(Stream):
                 if not self.lifecycle.client_lost:
                     self._note_sent(message.get("body", b""), texts)
                     await self.sender.transmit(message)
+                    self._is_whole = True
                     self.lifecycle.end_sent = self._reader is not None and self._reader.ended
         except OSError:
             has_left = True
@@ -267,11 +260,15 @@ class WrappedResponse(Stream):
         self.sender.open = False
         self.outbox.unsent_chunks -= texts
         self.outbox.sent_chunks += texts
+        if body:
+            self.outbox.begin_elsewhere()
+        self._is_whole = self._position.between_events
         self._position.move(body)
+        self._is_whole = self._is_whole and self._position.between_events
 
     def _may_add(self) -> bool:
         """Tell whether something of ours may come after the app's last bytes."""
-        return self._readable and self._position.between_events
+        return self._readable and self._is_whole and self._position.between_events
 
     async def _record(self, body: bytes) -> int:
         """Record what these bytes say, and tell `on_chunk`; return the number of text chunks."""

@@ -24,8 +24,8 @@ class Outbox:
 
     Args:
         encoder: The encoder of the stream.
-        start_message: Returns the message that starts the response; without it the response has
-            started, and the encoder has begun, by another's hand.
+        start_message: Returns the message that starts the response; without it another has
+            started that.
 
     Attributes:
         chunks: The text chunks that wait to be encoded.
@@ -48,7 +48,8 @@ class Outbox:
         self.failed = False
         self.sent_chunks = 0
         self.must_start = False
-        self.has_started = self._body_begun = self._begun = start_message is None
+        self.has_started = self._body_begun = start_message is None
+        self._begun = False
         self._start_message = start_message
         self._encoder = encoder
         # Only a user's encoder may raise, or return what is no bytes. To check that costs.
@@ -131,6 +132,12 @@ class Outbox:
         self.sent_chunks += self._chunks_in_frames
         self._chunks_in_frames = 0
         return b"".join(frames)
+
+    def begin_elsewhere(self) -> None:
+        """Note that another has sent what the encoder begins with."""
+        if not self._begun:
+            self._begun = True
+            self._encoder.begin()
 
     def _begin(self) -> None:
         if not self._begun:

@@ -84,8 +84,13 @@ class Response(GatheringStream):
                 self.close_if_open()
         await self.wait_until_ended()
         host.take_back()
-        await host.raise_cancellation()
-        self._raise_early_failure()
+        error, self.lifecycle.error = self.lifecycle.error, None
+        try:
+            await host.raise_cancellation()
+            if error is not None and self._is_to_be_raised(error):
+                raise error
+        finally:
+            del error  # its traceback holds this frame
 
     # The source
 
@@ -255,14 +260,7 @@ class Response(GatheringStream):
         failed = self.lifecycle.outcome is Outcome.FAILED
         return failed and bool(self.options.prefetch) and not self.outbox.has_started
 
-    def _raise_early_failure(self) -> None:
-        """Raise what failed the stream before its response started: the server can answer it."""
-        error, self.lifecycle.error = self.lifecycle.error, None
-        if error is None:
-            return
-        try:
-            is_fatal = not isinstance(error, (Exception, CancelledError))
-            if is_fatal or self._is_the_servers_to_answer():
-                raise error
-        finally:
-            del error  # its traceback holds this frame
+    def _is_to_be_raised(self, error: BaseException) -> bool:
+        """Tell whether a failure is the server's business: it can answer it, or it is fatal."""
+        is_fatal = not isinstance(error, (Exception, CancelledError))
+        return is_fatal or self._is_the_servers_to_answer()

@@ -248,8 +248,15 @@ class Stream(ABC):
         """Call `on_complete` where no cancellation reaches it. What it raises is logged."""
         try:
             waiting = self._call_on_complete()
-            if waiting is not None:
-                await self.host.shield(waiting)
+        except (Exception, self.host.cancelled):
+            _logger.exception("on_complete raised")
+            return
+        if waiting is not None:
+            await self.host.shield(self._await_hook(waiting))
+
+    async def _await_hook(self, waiting: Awaitable[object]) -> None:
+        try:
+            await waiting
         except (Exception, self.host.cancelled):
             _logger.exception("on_complete raised")
 
