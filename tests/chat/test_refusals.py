@@ -280,3 +280,9 @@ async def test_another_method_than_post_is_refused_in_the_dialect_and_head_witho
 async def test_head_of_a_model_that_does_not_exist_has_no_body():
     answer = await ask(ChatApp(never([]), models=["mine"]), "/models/other", method="HEAD")
     assert (answer.status, answer.body) == (404, b"")
+
+
+@pytest.mark.parametrize("option", ["framing", "source"])
+def test_options_that_the_dialects_and_the_generator_give(option):
+    with pytest.raises(TypeError, match=f"has no option {option}"):
+        ChatApp(never([]), **{option: None})
