@@ -6,7 +6,7 @@ from typing import Final, Unpack
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.chat.ag_ui import AGUIDialect
 from sse_asgi.chat.ai_sdk import UIMessagesDialect
-from sse_asgi.chat.answer import json_answer, read_body
+from sse_asgi.chat.answer import Answer, json_answer, read_body
 from sse_asgi.chat.anthropic import AnthropicMessagesDialect
 from sse_asgi.chat.dialect import Dialect
 from sse_asgi.chat.error import ChatError
@@ -73,11 +73,13 @@ class ChatApp:
             return
         route = _PATH.search(_path_below_mount(scope))
         if route is None:
-            await self._refuse(ChatError(404, "There is nothing at this address."), send)
+            answer = refusal(ChatError(404, "There is nothing at this address."))
+            await self._send(answer, scope, send)
         elif route["dialect"] is None:
             await self._tell_models(route["model"], scope, receive, send)
         elif scope["method"] != "POST":
-            await self._refuse(ChatError(405, "Use POST."), send, allow="POST")
+            answer = _DIALECTS[route["dialect"]].refusal(ChatError(405, "Use POST."))
+            await self._send(answer, scope, send, allow="POST")
         else:
             dialect = _DIALECTS[route["dialect"]]
             await Exchange(self._setup, dialect, scope, receive, send).run()
@@ -86,7 +88,8 @@ class ChatApp:
         self, name: str | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         if scope["method"] not in ("GET", "HEAD"):
-            await self._refuse(ChatError(405, "Use GET."), send, allow="GET, HEAD")
+            answer = refusal(ChatError(405, "Use GET."))
+            await self._send(answer, scope, send, allow="GET, HEAD")
             return
         setup = self._setup
         request = Request(scope, max_body_size=setup.max_body_size)
@@ -94,21 +97,21 @@ class ChatApp:
             if await read_body(request, receive) is None:
                 return
             await setup.principal_of(request)
-            found = (
+            answer = json_answer(
                 model_list(await setup.models.names())
                 if name is None
                 else model_object(await setup.models.choose(name))
             )
         except Exception as error:  # noqa: BLE001 - of the user's functions
-            await self._refuse(setup.as_chat_error(error), send)
-        else:
-            without_body = scope["method"] == "HEAD"
-            await json_answer(found).send(send, setup.headers, without_body=without_body)
+            answer = refusal(setup.as_chat_error(error))
+        await self._send(answer, scope, send)
 
-    async def _refuse(self, error: ChatError, send: Send, *, allow: str = "") -> None:
-        answer = refusal(error)
-        headers = self._setup.headers
-        await answer.send(send, (*headers, (b"allow", allow.encode())) if allow else headers)
+    async def _send(self, answer: Answer, scope: Scope, send: Send, *, allow: str = "") -> None:
+        """Send an answer, without its body to HEAD (RFC 9110, 9.3.2)."""
+        fields = self._setup.headers
+        if allow:
+            fields = (*fields, (b"allow", allow.encode()))
+        await answer.send(send, fields, without_body=scope["method"] == "HEAD")
 
 
 def _path_below_mount(scope: Scope) -> str:

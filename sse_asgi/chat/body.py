@@ -68,18 +68,22 @@ class Body:
                 raise _wrong(f"{name}[{number}]", item, "an object")
         return cast("list[Object]", items)
 
-    def messages(self, name: str = "messages", *, content: str = "content") -> list[Object]:
-        """Return the messages: one at least, each with a role if it has content.
+    def messages(
+        self, name: str = "messages", *, content: str = "content", are_items: bool = False
+    ) -> list[Object]:
+        """Return the messages: one at least, each with a role.
 
         Args:
             name: The parameter.
             content: The field of a message that holds its text or its parts.
+            are_items: Other items may be among them, which name their type and need no role.
         """
         messages = self.objects(name)
         if not messages:
             raise InvalidRequestError(name, f"'{name}' is missing: it must have one at least.")
         for number, message in enumerate(messages):
-            _check_message(f"{name}[{number}]", message, content)
+            _check_role(f"{name}[{number}].role", message, are_items=are_items)
+            _check_content(f"{name}[{number}].{content}", message.get(content))
         return messages
 
     def one_message(self, name: str) -> list[Object] | None:
@@ -109,18 +113,21 @@ def _flag(name: str, value: object) -> bool:
     raise _wrong(name, value, "a boolean")
 
 
-def _check_message(name: str, message: Object, content: str) -> None:
+def _check_role(name: str, message: Object, *, are_items: bool) -> None:
     role = message.get("role")
-    if not isinstance(role, str) and (role is not None or content in message):
-        raise _wrong(f"{name}.role", role, "a string")
-    value = message.get(content)
-    if value is None or isinstance(value, str):
+    is_other_item = are_items and message.get("type", "message") != "message"
+    if not isinstance(role, str) and not (role is None and is_other_item):
+        raise _wrong(name, role, "a string")
+
+
+def _check_content(name: str, content: object) -> None:
+    if content is None or isinstance(content, str):
         return
-    if not isinstance(value, list):
-        raise _wrong(f"{name}.{content}", value, "a string or an array")
-    for number, part in enumerate(cast("list[object]", value)):
+    if not isinstance(content, list):
+        raise _wrong(name, content, "a string or an array")
+    for number, part in enumerate(cast("list[object]", content)):
         if not isinstance(part, dict):
-            raise _wrong(f"{name}.{content}[{number}]", part, "an object")
+            raise _wrong(f"{name}[{number}]", part, "an object")
 
 
 def _refuse_constant(name: str) -> NoReturn:

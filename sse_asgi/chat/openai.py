@@ -47,7 +47,7 @@ class ResponsesDialect:
         if body.flag("background"):
             raise InvalidRequestError("background", "'background' must be false.")
         return Order(
-            messages=body.one_message("input") or body.messages("input"),
+            messages=body.one_message("input") or body.messages("input", are_items=True),
             model=body.text("model"),
             tools=body.objects("tools"),
             options=body.others("input", "model", "tools"),

@@ -75,6 +75,9 @@ class Setup:
     ) -> None:
         _check_callable("generate", generate, "the Chat")
         _check_callable("authorize", authorize, "the Request")
+        for name in ("source", "framing"):
+            if name in options:
+                raise TypeError(f"ChatApp has no option {name}: leave it out; each request sets it")
         self._on_complete = on_complete
         self._hook_takes = _check_callable("on_complete", on_complete, "the Transcript", "the Chat")
         self.generate = generate

@@ -126,6 +126,17 @@ async def test_items_of_a_responses_request_may_have_no_role():
     assert (chats[0].messages, chats[0].text) == (items, "Weather?")
 
 
+@pytest.mark.parametrize("content", [None, [{"type": "reasoning_text", "text": "Hm"}]])
+async def test_reasoning_of_an_earlier_response_may_have_content(content):
+    chats = []
+    items = [
+        {"role": "user", "content": "Weather?"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "content": content},
+    ]
+    await ask(ChatApp(keeping(chats)), RESPONSES, {"model": "m", "input": items})
+    assert chats[0].messages == items
+
+
 @pytest.mark.parametrize(
     "path", ["/chat/completions", "/v1/chat/completions", "/v1/chat/completions/"]
 )

@@ -203,7 +203,7 @@ async def test_the_principal_reaches_the_generator():
         ("/v1/completions", "POST", 404, None),
         ("/chat/completionsx", "POST", 404, None),
         (CHAT, "GET", 405, "POST"),
-        (AI_SDK, "DELETE", 405, "POST"),
+        (RESPONSES, "DELETE", 405, "POST"),
         ("/models", "POST", 405, "GET, HEAD"),
         ("/models/m", "PUT", 405, "GET, HEAD"),
     ],
@@ -258,3 +258,31 @@ def test_wrong_options_of_a_chat_error(options, error):
 def test_wrong_arguments_of_the_app(generate, options, match):
     with pytest.raises(TypeError, match=match):
         ChatApp(generate, **options)
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_message_without_a_role(path):
+    name = messages_of(path)
+    for message in ({}, {"type": "message", "content": "Hi"}):
+        await refused(path, BODIES[path] | {name: [message]}, param=f"{name}[0].role")
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_another_method_than_post_is_refused_in_the_dialect_and_head_without_a_body(path):
+    answer = await ask(ChatApp(never([])), path, method="GET")
+    assert (answer.status, answer.headers["allow"]) == (405, "POST")
+    assert error_of(path, answer) == "Use POST."
+
+    answer = await ask(ChatApp(never([])), path, method="HEAD")
+    assert (answer.status, answer.headers["allow"], answer.body) == (405, "POST", b"")
+
+
+async def test_head_of_a_model_that_does_not_exist_has_no_body():
+    answer = await ask(ChatApp(never([]), models=["mine"]), "/models/other", method="HEAD")
+    assert (answer.status, answer.body) == (404, b"")
+
+
+@pytest.mark.parametrize("option", ["framing", "source"])
+def test_options_that_the_dialects_and_the_generator_give(option):
+    with pytest.raises(TypeError, match=f"has no option {option}"):
+        ChatApp(never([]), **{option: None})

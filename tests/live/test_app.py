@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import json
 import logging
+import re
 import time
 from inspect import isawaitable
 
@@ -12,6 +13,7 @@ import anyio
 import pytest
 
 from sse_asgi import (
+    EventStreamDecoder,
     Finish,
     JSONFraming,
     Outcome,
@@ -534,6 +536,29 @@ async def test_parts_are_in_the_transcript_here_and_in_another_process(framing):
     async with connect(here, "/g") as connection:
         assert await collect_text(connection, framing) == "one two"
     await here.aclose()
+
+
+BEGINNING_ALIKE = [
+    ChatCompletions("m", id="x"),
+    Responses("m", id="x"),
+    AnthropicMessages("m", id="x"),
+    UIMessages(message_id="x"),
+    AGUI(thread_id="t", run_id="r"),
+]
+
+
+@pytest.mark.parametrize("source", [["a"], [Usage(3, 2)], [ServerSentEvent(data="{}")], []])
+@pytest.mark.parametrize("framing", BEGINNING_ALIKE, ids=repr)
+async def test_a_generation_begins_as_its_dialect_does(framing, source, live):
+    await (await live.start(source, id="g", framing=framing)).transcript()
+    expected = EventStreamDecoder().feed(framing.encoder().begin())
+    async with connect(live, "/g") as connection:
+        begun = [await anext(connection) for _ in expected]
+    assert [_timeless(event) for event in begun] == [_timeless(event) for event in expected]
+
+
+def _timeless(event):
+    return event.type, re.sub(r'"created(_at)?":\d+', "", event.data)
 
 
 @pytest.mark.parametrize("framing", DIALECTS, ids=repr)
