@@ -25,7 +25,7 @@ class Encoding:
 
     def __init__(self, framing: Framing) -> None:
         # Without a start of the response the outbox takes the stream for one that has begun.
-        self._outbox = Outbox(framing.encoder(), start_message=dict)
+        self._outbox = Outbox(framing.encoder())
         self._cutter = Cutter()
 
     def text(self, chunk: str) -> list[bytes]:
