@@ -9,7 +9,7 @@ only adds time.
 - burst: one chunk of a stream whose 500 chunks are ready at once
 - added: what a chunk costs more than in an app that reads the source and sends nothing
 
-    python -m tests.bench.dialects              # some 40 seconds
+    python -m tests.bench.dialects              # half a minute
     python -m tests.bench.dialects --runs 5     # quicker, and less exact
     python -m tests.bench.dialects --json       # for other programs
 """
