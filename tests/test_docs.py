@@ -123,7 +123,8 @@ def check_command(words, project):
 
 def check_module(name, options):
     folder = documents.ROOT / name.replace(".", "/")
-    source = (folder / "__main__.py").read_text()
+    module = folder / "__main__.py" if folder.is_dir() else folder.with_suffix(".py")
+    source = module.read_text()
     for option in options:
         assert not option.startswith("--") or f'"{option}"' in source, option
 
