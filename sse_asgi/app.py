@@ -105,7 +105,8 @@ class EventStream:
 
         Raises:
             SourceSpentError: The source is an iterator and has served its one response.
-            Exception: What the source or `on_chunk` raised, once the client has been told.
+            Exception: With `prefetch`, what failed the stream before its response started. A later
+                failure is logged, and given to `on_complete`.
         """
         if scope["type"] == "http":
             await self._answer(scope, receive, send)

@@ -2,7 +2,7 @@
 
 from sse_asgi.asgi import ASGIApp, Receive, Scope, Send
 from sse_asgi.retrofit.headers import completing_headers
-from sse_asgi.retrofit.wrapped_response import accompany
+from sse_asgi.retrofit.wrapped_response import WrappedResponse
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import OnChunk, OnComplete, Options
@@ -78,11 +78,13 @@ class EventStreamMiddleware:
         """Let the app answer one connection.
 
         Raises:
-            Exception: What the app or `on_chunk` raised, once the client has been told.
+            Exception: What the app raised before its response started, or after it had ended. What
+                it raises in mid-stream is logged, and given to `on_complete`.
         """
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif scope["method"] == "HEAD":  # it says what GET would say (RFC 9110, 9.3.2)
             await self.app(scope, receive, completing_headers(send))
         else:
-            await accompany(self.app, self._options, scope, receive, send)
+            response = WrappedResponse(self.app, self._options, scope, receive, send)
+            await response.host.live(response.run)

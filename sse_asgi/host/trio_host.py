@@ -4,6 +4,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import cast
 
 import trio
 
@@ -84,7 +85,8 @@ class TrioHost:
     def as_failure(self, error: BaseException) -> BaseException:
         """Return an exception without cancellations: trio's must not be kept, and go no further."""
         if isinstance(error, BaseExceptionGroup):
-            return error.split(trio.Cancelled)[1] or error
+            group = cast("BaseExceptionGroup[BaseException]", error)
+            return group.split(trio.Cancelled)[1] or group
         if not isinstance(error, trio.Cancelled):
             return error
         failure = RuntimeError("a cancellation came from a scope that is not around the stream")

@@ -1,11 +1,10 @@
 """The event stream of another app, on its way to the server.
 
-The app's bytes are never changed. They are looked at for two things: where an event ends, for only
-there may a keep-alive or the last message go in between; and, if there are hooks, what they say.
+Its bytes never change. They are read for two things: where an event ends, for only there may a
+keep-alive or the last message go; and, if there are hooks, what they say.
 """
 
 from asyncio import CancelledError
-from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import Final
 
@@ -25,18 +24,7 @@ from sse_asgi.stream.stream import Stream
 from sse_asgi.wire.outcome import Outcome
 
 TURNS: Final = 4
-"""Messages after which an app that never waits lets others run.
-
-After a fifth for a connection that is lost, asyncio's transports log each of them.
-"""
-
-
-def accompany(
-    app: ASGIApp, options: Options, scope: Scope, receive: Receive, send: Send
-) -> Awaitable[None]:
-    """Let another app answer one request, and take care of its event stream, if it is one."""
-    response = WrappedResponse(app, options, scope, receive, send)
-    return response.host.live(response.run)
+"""Messages after which an app that never waits lets others run: asyncio logs a fifth in vain."""
 
 
 class WrappedResponse(Stream):
@@ -105,16 +93,9 @@ class WrappedResponse(Stream):
                 self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SERVER)
             self.lifecycle.last_message_cut()
             return
-        if isinstance(error, self.host.cancelled):
-            self._app_cancelled(error, was_running=was_running)
-        elif self._inbox.client_left:  # the app may have seen it first
-            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
-        else:
-            # An app that has been stopped may raise: that is its framework's way to end.
-            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=Cause.SOURCE)
-
-    def _app_cancelled(self, error: BaseException, *, was_running: bool) -> None:
-        if self.host.is_cancelled():
+        if not isinstance(error, self.host.cancelled):
+            self._app_failed(error)
+        elif self.host.is_cancelled():
             self.host.keep(error)
             self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
         elif was_running:
@@ -122,6 +103,13 @@ class WrappedResponse(Stream):
             # own. Nobody knows, so it is raised again once the body has ended.
             self._unanswered = error if isinstance(error, CancelledError) else None
             self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+
+    def _app_failed(self, error: BaseException) -> None:
+        if self._inbox.client_left:  # the app may have seen it first
+            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+        else:
+            # An app that has been stopped may raise: that is its framework's way to end.
+            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=Cause.SOURCE)
 
     def _app_returned(self) -> None:
         """Settle the outcome of a stream that the app has left without its end."""
@@ -177,7 +165,7 @@ class WrappedResponse(Stream):
         await self.finish_body(self.final_body() if self._may_add() else b"")
 
     def filler(self) -> bytes:
-        """Return a comment for a last message without bytes, where one is needed and allowed."""
+        """Return a comment for a last message without bytes, where that is allowed."""
         return super().filler() if self._may_add() else b""
 
     # The app's messages
@@ -191,15 +179,11 @@ class WrappedResponse(Stream):
             await self._server_send(message)
         else:
             async with self._turn:  # an app may send from several tasks
-                await self._let_others_run()
+                self._messages += 1
+                if self._messages % TURNS == 0 or self.lifecycle.phase is not Phase.RUNNING:
+                    await anyio.lowlevel.checkpoint()  # first: what is cancelled is not sent
                 if self.lifecycle.phase is Phase.RUNNING:  # else nobody hears any more
                     await self._pass_on(message)
-
-    async def _let_others_run(self) -> None:
-        """Let others have a turn every few messages, and with each once the stream has to end."""
-        self._messages += 1
-        if self._messages % TURNS == 0 or self.lifecycle.phase is not Phase.RUNNING:
-            await anyio.lowlevel.checkpoint()  # before the message: what is cancelled is not sent
 
     async def _begin(self, message: Message) -> None:
         fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
@@ -274,7 +258,9 @@ class WrappedResponse(Stream):
             self.lifecycle.send_ended()
         self.sender.open = self._may_add() and self.lifecycle.phase is Phase.RUNNING
         if has_left:
-            self._stop_from_within(Outcome.DISCONNECTED, None, by=Cause.CLIENT)
+            self.lifecycle.end_running()
+            self.sender.has_failed(Outcome.DISCONNECTED, None, by=Cause.CLIENT)
+            self.lifecycle.cancel_soon()  # once the app's task waits
 
     def _note_sent(self, body: bytes, texts: int) -> None:
         self.sender.open = False
@@ -282,18 +268,8 @@ class WrappedResponse(Stream):
         self.outbox.sent_chunks += texts
         self._position.move(body)
 
-    def _stop_from_within(
-        self, outcome: Outcome, error: BaseException | None, *, by: Cause
-    ) -> None:
-        """Stop the stream from a task of the app's, which is cancelled once it waits."""
-        self.lifecycle.end_running()
-        if by is Cause.CLIENT:
-            self.sender.has_failed(outcome, error, by=by)
-        self.lifecycle.settle(outcome, error, by=by)
-        self.lifecycle.cancel_soon()
-
     def _may_add(self) -> bool:
-        """Tell whether something of ours may come next, after the app's last bytes."""
+        """Tell whether something of ours may come after the app's last bytes."""
         return self._readable and self._position.between_events
 
     async def _record(self, body: bytes) -> int:
@@ -314,7 +290,9 @@ class WrappedResponse(Stream):
                 if isawaitable(told):
                     await told
         except Exception as error:
-            self._stop_from_within(Outcome.FAILED, error, by=Cause.HOOK)
+            self.lifecycle.end_running()
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+            self.lifecycle.cancel_soon()  # the app may catch this, and go on
             raise
         self.recorder.compact()
         return texts

@@ -26,13 +26,10 @@ Some servers report a disconnect because of the last message, before they have s
 """
 
 STOP_GRACE: Final = 0.5
-"""Seconds that a message may still take once the stream is stopped for another reason.
-
-A client that does not read must not hold up the server's exit.
-"""
+"""The same for any other stop: a client that does not read must not hold up the server's exit."""
 
 LAST_CHANCE: Final = 1.0
-"""Seconds between the second cancellation of a source and the end of the stream without it."""
+"""Seconds from the second cancellation of a source to the end of the stream without it."""
 
 _logger = logging.getLogger("sse_asgi")
 
@@ -300,5 +297,4 @@ class Lifecycle:
             self._on_stuck()
 
 
-def _do_nothing() -> None:
-    pass
+def _do_nothing() -> None: ...

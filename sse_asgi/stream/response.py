@@ -10,21 +10,18 @@ the source waits, and has a background task send all that is ready. No chunk wai
 """
 
 import logging
-import math
-import time
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from sse_asgi.asgi import Receive, Send
-from sse_asgi.host.loops import Handle
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener, Stepper
 from sse_asgi.stream.chunk import encode_event
+from sse_asgi.stream.gathering import GatheringStream
 from sse_asgi.stream.lifecycle import Cause, Phase
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
-from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.watch import watch
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
@@ -32,14 +29,8 @@ from sse_asgi.wire.parts import Part
 AT_ONCE: Final = 0.000_05
 """Seconds after a send within which a chunk has come without the source having waited for it."""
 
-MAX_WAIT: Final = 0.001
-"""Seconds for which chunks are gathered while the source does not wait."""
-
 PROBE: Final = 32
 """Sends after which the loop looks again whether the source waits between its chunks."""
-
-THREADS_TURN: Final = 0.000_05
-"""Seconds for which a source that never waits leaves the interpreter to other threads."""
 
 _Hook = Callable[[str], object]
 _logger = logging.getLogger("sse_asgi")
@@ -53,7 +44,7 @@ def respond(
     return response.host.live(response.run)
 
 
-class Response(Stream):
+class Response(GatheringStream):
     """The response to one request, made by one source."""
 
     def __init__(
@@ -69,9 +60,6 @@ class Response(Stream):
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
         self._source: Stepper | None = None
         self._cancellation: tuple[BaseException, bool] | None = None
-        self._patience: Handle | None = None
-        self._due = -math.inf
-        self._gathered = 0  # characters and bytes since the last pause
         self._opener = opener
         self._receive = receive
 
@@ -80,9 +68,7 @@ class Response(Stream):
         host = self.host  # if the source does not end, the stream does so with another
         self.enter_shutdown()
         try:
-            if not isinstance(self.options.prefetch, bool):
-                self._patience = self.host.call_later(self.options.prefetch, self._start_now)
-            self._arm()
+            self.begin_to_gather()
             await host.work(self._produce)
             self._judge_cancellation()
             if not self.ends_elsewhere:
@@ -109,15 +95,17 @@ class Response(Stream):
         on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
         try:
             source = self._source = Stepper(await self._opener.open(self.request))
-            next_chunk, has_begun = source.next_chunk, False
+            has_begun = False
+            step = source.next_chunk if on_chunk is None else source.step
             while lifecycle.phase is running:
                 try:
-                    chunk = await (next_chunk() if source.told is None else source.step())
+                    chunk = await step()
                 except StopAsyncIteration:
                     break
                 if not (has_begun and isinstance(chunk, str)):
                     has_begun = has_begun or isinstance(chunk, str)
                     await self._take(chunk, on_chunk, source)
+                    step = step if source.told is None else source.step
                     continue
                 # Here nearly every chunk passes. So this is written out, and calls little.
                 record(chunk)
@@ -125,28 +113,29 @@ class Response(Stream):
                     await self._call_on_chunk(on_chunk, chunk, source)
                 now = clock()
                 if sender.pending is None and now - sender.last < AT_ONCE:
-                    self._arm()  # the source has not waited
+                    self.arm()  # the source has not waited
                 if sender.pending is not None or lifecycle.phase is not running:
                     put(chunk)
-                    self._gathered = size = self._gathered + len(chunk) + FRAME_SIZE
-                    if size >= MAX_SIZE or now >= self._due:
-                        await self._pause(source)
+                    self.gathered = size = self.gathered + len(chunk) + FRAME_SIZE
+                    if size >= MAX_SIZE or now >= self.due:
+                        await self.pause(source)
+                        step = source.step  # which also tells the source what it is to learn
                     continue
                 body = encode([chunk])
                 outbox.sent_chunks = sent = outbox.sent_chunks + 1
-                if not body or not sent % PROBE:
-                    self._arm()
                 if not body:
+                    self.arm()
                     continue
+                if not sent % PROBE:
+                    self.arm()
                 lifecycle.sending_since = now
                 try:
                     await send({"type": "http.response.body", "body": body, "more_body": True})
                 except BaseException as error:  # noqa: BLE001 - judged there
                     sender.note_failure(error)
+                    await self._end_if_interrupted(source)
                 lifecycle.sending_since = None
                 sender.last = clock()
-                if sender.interrupted is not None:
-                    await self._end_interrupted(source, sender.interrupted)
         except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
         await self._close_source()
@@ -159,25 +148,25 @@ class Response(Stream):
             if on_chunk is not None:
                 await self._call_on_chunk(on_chunk, chunk, source)
             self.outbox.chunks.append(chunk)
-            self._gathered += len(chunk) + FRAME_SIZE
+            self.gathered += len(chunk) + FRAME_SIZE
         elif isinstance(chunk, Part):
             self.recorder.take_part(chunk)
-            self._gathered += self.outbox.put_part(chunk)
+            self.gathered += self.outbox.put_part(chunk)
         elif chunk is not None:
-            self._gathered += self.outbox.put_event(encode_event(chunk))
+            self.gathered += self.outbox.put_event(encode_event(chunk))
         if self.sender.pending is not None:
-            if self._gathered >= MAX_SIZE or self.host.clock() >= self._due:
-                await self._pause(source)
+            if self.gathered >= MAX_SIZE or self.host.clock() >= self.due:
+                await self.pause(source)
         elif self.host.clock() - self.sender.last < AT_ONCE:
-            self._arm()
+            self.arm()
         elif self.lifecycle.phase is Phase.RUNNING:
             await self._send_now(source)
 
     async def _call_on_chunk(self, on_chunk: _Hook, chunk: str, source: Stepper) -> None:
         try:
-            await source.tell(on_chunk, chunk, self._is_for_source)
+            await source.tell(on_chunk, chunk, self.is_for_source)
             if source.told is not None and self.sender.pending is None:
-                self._arm()  # the chunk leaves in the background: the source is told first
+                self.arm()  # the chunk leaves in the background: the source is told first
         except BaseException as error:
             self.outbox.unsent_chunks += 1
             if isinstance(error, Exception):
@@ -188,19 +177,16 @@ class Response(Stream):
         """Send what is ready from the server's task: the source has waited for it."""
         message = self.outbox.next_message()
         if message is None:
-            self._arm()
+            self.arm()
             return
         await self.sender.send(message)
-        if self.sender.interrupted is not None:
-            await self._end_interrupted(source, self.sender.interrupted)
+        await self._end_if_interrupted(source)
 
-    async def _end_interrupted(self, source: Stepper, error: BaseException) -> None:
-        self.lifecycle.settle(Outcome.FAILED, await source.end_with(error), by=Cause.SOURCE)
-        self.lifecycle.end_running()
-
-    def _is_for_source(self) -> bool:
-        """Tell whether a cancellation at an await of ours is to be raised in the source."""
-        return self.lifecycle.phase is Phase.RUNNING and self.host.is_cancelled()
+    async def _end_if_interrupted(self, source: Stepper) -> None:
+        error, self.sender.interrupted = self.sender.interrupted, None
+        if error is not None:
+            self.lifecycle.settle(Outcome.FAILED, await source.end_with(error), by=Cause.SOURCE)
+            self.lifecycle.end_running()
 
     def _source_raised(self, error: BaseException) -> None:
         """Settle the outcome by what the source, or a hook or the framing, has raised."""
@@ -243,49 +229,6 @@ class Response(Stream):
         except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
 
-    # Gathering
-
-    def _arm(self) -> None:
-        """Have `_task_waits` called as soon as the server's task waits."""
-        if self.lifecycle.phase is Phase.CLOSED:  # an abandoned source goes on
-            return
-        self._gathered = 0
-        self._due = self.host.clock() + MAX_WAIT
-        self.recorder.compact()
-        self.sender.pending = self.host.call_soon(self._task_waits)
-
-    def _task_waits(self) -> None:
-        self.sender.pending = self.sender.task
-        if self.lifecycle.phase is Phase.CLOSED:
-            return
-        if not self.is_watched:
-            self.start_watching()
-        if self.lifecycle.phase is Phase.FINISHING or self.sender.task is not None:
-            return
-        if self.outbox or self.outbox.must_start:
-            asks = self.outbox.must_start and self.request.expects_continue
-            self.sender.start_background(self.request.have_body_asked_for if asks else None)
-        else:
-            self.sender.drained()
-
-    def _start_now(self) -> None:
-        """Start the response: the first chunk takes longer than `prefetch`."""
-        self.outbox.must_start = not self.outbox.has_started
-        if self.sender.pending is None:
-            self._arm()
-
-    async def _pause(self, source: Stepper) -> None:
-        """Have everything sent, let others run, and let a cancellation in."""
-        if self.lifecycle.phase is not Phase.RUNNING:
-            return
-        # A server's own threads need the interpreter to bring in other requests. A source that
-        # never waits would leave it to them every 5 ms at best.
-        time.sleep(THREADS_TURN)  # noqa: ASYNC251
-        if source.told is None:  # else the source must not wait for a slow client
-            await source.wait(self.sender.next_drained(), self._is_for_source)
-        if self.sender.pending is None:  # the source may go on without having waited
-            self._arm()
-
     # The client, and the end
 
     def cancel(self) -> None:
@@ -302,7 +245,7 @@ class Response(Stream):
             return
         body = self.final_body()
         if not self.is_watched and self.sender.pending is None:
-            self._arm()  # so that the client is watched if this takes a while
+            self.arm()  # so that the client is watched if this takes a while
         start = self.outbox.take_start()
         await self.finish_body(body, *(() if start is None else (start,)))
 
@@ -321,10 +264,3 @@ class Response(Stream):
                 raise error
         finally:
             del error  # its traceback holds this frame
-
-    def close(self) -> None:
-        """Let nothing stop the stream any more, and leave nothing behind."""
-        super().close()
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None

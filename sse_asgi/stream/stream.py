@@ -13,7 +13,7 @@ from sse_asgi.asgi import Message, Send
 from sse_asgi.host.host import Host, current_host
 from sse_asgi.host.loops import Event, Handle
 from sse_asgi.source.request import Request
-from sse_asgi.stream.failure import describe
+from sse_asgi.stream.final_event import final_body
 from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause, Lifecycle, Phase
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
@@ -190,32 +190,7 @@ class Stream(ABC):
 
     def final_body(self) -> bytes:
         """Return what is still to be sent, and the event that ends the stream."""
-        try:
-            self._put_final_event()
-            return self.outbox.take()
-        except Exception as error:  # noqa: BLE001 - a user's framing; `on_complete` is told
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
-            return self._failure_of_framing()
-
-    def _put_final_event(self) -> None:
-        outcome = self.lifecycle.outcome or Outcome.COMPLETED
-        if outcome in (Outcome.COMPLETED, Outcome.STOPPED):
-            self.outbox.put_end(outcome)
-            return
-        message = describe(outcome, self.lifecycle.error, self.options.describe_error)
-        has_told = self.outbox.put_failure(message, outcome)
-        shutdown = self.options.shutdown
-        farewell = None if shutdown is None else shutdown.farewell
-        if outcome is Outcome.SHUT_DOWN and farewell is not None and not has_told:
-            self.outbox.put_event(farewell.encode())
-
-    def _failure_of_framing(self) -> bytes:
-        try:
-            self._put_final_event()
-            return self.outbox.take()
-        except Exception:
-            _logger.exception("a framing raised while it was to tell of a failure")
-            return b""
+        return final_body(self.outbox, self.lifecycle, self.options)
 
     async def finish_body(self, body: bytes, *before: Message) -> None:
         """Send what comes before, these bytes, and the end; raises what `send` raises."""

@@ -52,11 +52,15 @@ class Answer:
 class TestOnTheWire:
     async def test_start_an_empty_body_the_chunks_and_the_end(self):
         async def source(request):
-            await anyio.sleep(0.001)
+            await peer.until(lambda: peer.bodies)
             yield "a"
             yield "b"
 
-        peer, transcript = await run(source, status=201, headers={"x-name": "1"})
+        record = Record()
+        app = EventStream(source, on_complete=record, status=201, headers={"x-name": "1"})
+        async with Peer(app) as peer:
+            pass
+        transcript = record.only
         assert peer.status == 201
         assert (b"x-name", b"1") in peer.headers
         assert peer.bodies[0] == b""
