@@ -5,6 +5,7 @@ keep-alive or the last message go; and, if there are hooks, what they say.
 """
 
 from asyncio import CancelledError
+from collections.abc import Awaitable
 from inspect import isawaitable
 from typing import Final
 
@@ -156,9 +157,9 @@ class WrappedResponse(Stream):
         if has_to_cancel:
             self.host.cancel_work()
 
-    async def watch(self) -> None:
-        """Return when the client has left."""
-        await self._inbox.watch()
+    def watch(self) -> Awaitable[None]:
+        """Return what waits until the client has left."""
+        return self._inbox.watch()
 
     async def send_last_message(self) -> None:
         """End the body in the app's place; raises what `send` raises."""

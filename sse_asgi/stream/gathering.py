@@ -32,6 +32,8 @@ class GatheringStream(Stream):
         due: When the source has to let others run, on the host's clock.
     """
 
+    __slots__ = ("_patience", "due", "gathered")
+
     def __init__(self, options: Options, request: Request, send: Send) -> None:
         super().__init__(options, request, send)
         self.gathered = 0

@@ -47,6 +47,8 @@ def respond(
 class Response(GatheringStream):
     """The response to one request, made by one source."""
 
+    __slots__ = ("_cancellation", "_opener", "_receive", "_source")
+
     def __init__(
         self,
         opener: SourceOpener,
@@ -235,9 +237,9 @@ class Response(GatheringStream):
         """Cancel what the server's task awaits."""
         self.host.cancel_work()
 
-    async def watch(self) -> None:
-        """Return when the client has left; raises what `receive` raises."""
-        await watch(self._receive, self.request)
+    def watch(self) -> Awaitable[None]:
+        """Return what waits until the client has left; it raises what `receive` raises."""
+        return watch(self._receive, self.request)
 
     async def send_last_message(self) -> None:
         """End the body; raises what `send` raises."""

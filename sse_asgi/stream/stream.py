@@ -37,15 +37,17 @@ class Stream(ABC):
         outbox: What waits to be sent.
     """
 
-    outbox: Outbox
-    ends_elsewhere = False  # in a task of its own
-    has_returned = False  # the source or the app has let the server's task go
-    _ended: Event
-    _watcher: Handle | None = None
-    _reported = False
+    __slots__ = ("_ended", "_reported", "_watcher", "ends_elsewhere", "has_returned", "host",
+                 "lifecycle", "options", "outbox", "recorder", "request", "sender")  # fmt: skip
 
     def __init__(self, options: Options, request: Request, send: Send) -> None:
         self.host = current_host()
+        self.outbox: Outbox
+        self.ends_elsewhere = False  # in a task of its own
+        self.has_returned = False  # the source or the app has let the server's task go
+        self._ended: Event
+        self._watcher: Handle | None = None
+        self._reported = False
         self.options = options
         self.request = request
         self.recorder = Recorder(record=options.record)
@@ -71,8 +73,8 @@ class Stream(ABC):
         """Cancel what the stream waits for."""
 
     @abstractmethod
-    async def watch(self) -> None:
-        """Return when the client has left; raises what `receive` raises."""
+    def watch(self) -> Awaitable[None]:
+        """Return what waits until the client has left; it raises what `receive` raises."""
 
     @abstractmethod
     async def send_last_message(self) -> None:
