@@ -400,3 +400,90 @@ async def test_chunk_that_waited_behind_a_keep_alive_was_not_handed_to_the_serve
         await anyio.sleep(0.01)
         peer.leave()
     assert (record.only.chunks, record.only.sent_chunks) == (2, 1)
+
+
+# Sends that were cut, or that failed, in the middle of an event
+
+
+async def test_error_event_never_follows_half_an_event_whose_rest_was_cut():
+    """Nobody knows whether the rest has arrived: so nothing may follow it."""
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(more, send, b"\n\n")
+            await block.reached.wait()
+            raise LookupError
+
+    async def on_send(message):
+        if message.get("body") == b"\n\n":
+            await block(message)
+
+    block = Block(b"\n\n")
+    middleware, _ = wrapped(app)
+    async with Peer(middleware, on_send=on_send) as peer:
+        pass
+    assert peer.body == b"data: a"
+
+
+async def test_error_event_never_follows_half_an_event_whose_rest_was_refused():
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a")
+        await more(send, b"\n\n")
+
+    async def on_send(message):
+        if message.get("body") == b"\n\n":
+            raise LookupError
+
+    middleware, _ = wrapped(app)
+    async with Peer(middleware, on_send=on_send) as peer:
+        pass
+    assert peer.body == b"data: a"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio counts no cancellations
+async def test_no_count_of_cancellations_is_left_over_of_a_stop_in_the_hook(monkeypatch):
+    monkeypatch.setattr(lifecycle, "STOP_GRACE", 0.01)
+    shutdown = Shutdown(grace=0.01, signals=False)
+
+    async def on_complete(transcript):
+        await anyio.sleep(0.1)
+
+    async def app(scope, receive, send):
+        await start(send)
+        shutdown.begin()
+        await anyio.sleep(0.001)
+        await last(send, b"data: a\n\n")
+
+    middleware, _ = wrapped(app, shutdown=shutdown, on_complete=on_complete)
+    peer = Peer(middleware)
+    task = asyncio.create_task(peer.run())
+    await asyncio.wait((task,), timeout=5)
+    assert peer.closed
+    assert task.cancelling() == 0
+
+
+# What a dialect begins with
+
+
+class Begins(Framing):
+    def encoder(self):
+        return BeginsEncoder(self)
+
+
+class BeginsEncoder(Encoder):
+    def begin(self):
+        return b"event: begin\ndata: 1\n\n"
+
+
+async def test_failure_of_an_app_that_has_sent_no_event_begins_as_the_framing_does():
+    async def app(scope, receive, send):
+        await start(send)
+        raise LookupError
+
+    middleware, _ = wrapped(app, framing=Begins(None))
+    async with Peer(middleware) as peer:
+        pass
+    assert [event.type for event in peer.events] == ["begin", "error"]

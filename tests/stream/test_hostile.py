@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 
 import anyio
 import pytest
@@ -130,7 +132,7 @@ async def test_disconnect_raises_nothing_whatever_the_clean_up_of_the_source_rai
     assert peer.raised is None
 
 
-async def test_stream_shut_down_before_its_first_chunk_says_so_whatever_the_clean_up_raises():
+async def test_shutdown_before_the_first_chunk_says_so_whatever_the_clean_up_raises():
     shutdown = Shutdown(grace=0, farewell=FAREWELL, signals=False)
     waits = anyio.Event()
 
@@ -276,3 +278,108 @@ async def test_fatal_error_in_the_clean_up_of_a_source_is_not_swallowed():
         await peer.received(b"data: a")
         peer.leave()
     assert raised or peer.log
+
+
+# Freed without the cycle collector
+
+
+class Scope(dict):
+    """A scope that can be referred to weakly: whatever holds the stream holds it, too."""
+
+    __slots__ = ("__weakref__",)
+
+
+@pytest.fixture
+def no_collector():
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def is_freed(peer, reference):
+    peer.forget()
+    del peer
+    for _ in range(5):
+        await anyio.sleep(0)
+    return reference() is None
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # trio's own exceptions are in circles
+async def test_stream_whose_on_complete_raises_is_freed(no_collector):
+    async def source(request):
+        yield "a"
+
+    async def on_complete(transcript):
+        raise LookupError
+
+    peer = Peer(EventStream(source, on_complete=on_complete))
+    peer.scope = Scope(peer.scope)
+    reference = weakref.ref(peer.scope)
+    async with peer:
+        pass
+    peer.scope = None
+    assert await is_freed(peer, reference)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_failed_stream_that_is_cancelled_in_its_report_is_freed(no_collector):
+    reported = asyncio.Event()
+
+    async def source(request):
+        yield "a"
+        raise LookupError
+
+    async def on_complete(transcript):
+        reported.set()
+        await asyncio.sleep(0.01)
+
+    peer = Peer(EventStream(source, on_complete=on_complete))
+    peer.scope = Scope(peer.scope)
+    reference = weakref.ref(peer.scope)
+    task = asyncio.create_task(peer.run())
+    await soon(reported)
+    task.cancel()
+    await asyncio.wait((task,))
+    assert task.cancelled()
+    del task
+    peer.scope = None
+    assert await is_freed(peer, reference)
+
+
+async def test_abandoned_source_that_ends_leaves_the_error_to_the_report(monkeypatch):
+    monkeypatch.setattr("sse_asgi.stream.lifecycle.LAST_CHANCE", 0.01)
+    freed, block = anyio.Event(), Block(b"event: error")
+
+    async def source(request):
+        try:
+            yield "a"
+        finally:
+            await stubborn(freed)
+
+    def on_chunk(chunk):
+        raise LookupError
+
+    record = Record()
+    app = EventStream(source, on_chunk=on_chunk, on_complete=record, cleanup_timeout=0.01)
+    async with Peer(app, on_send=block):
+        await soon(block.reached)
+        freed.set()
+        await anyio.sleep(0.01)
+        block.opened.set()
+        with anyio.fail_after(5):
+            while not record:
+                await anyio.sleep(0.001)
+    assert isinstance(record.only.error, LookupError)
+
+
+async def test_client_that_has_left_before_the_answer_to_head_is_no_error():
+    async def source(request):
+        yield "a"
+
+    async def on_send(message):
+        raise OSError
+
+    async with Peer(EventStream(source), method="HEAD", on_send=on_send) as peer:
+        pass
+    assert peer.raised is None
