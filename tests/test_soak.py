@@ -14,6 +14,7 @@ from tests.servers import ROOT
 from tests.soak.ledger import Ledger, PlannedError, is_planned, wrong_with
 from tests.soak.plan import plan_of
 from tests.soak.state import State
+from tests.together import together
 
 PLAN = replace(
     plan_of(1, 1, sockets=False),
@@ -41,16 +42,17 @@ STATE = State(rss=50 * 2**20, blocks=100_000, objects={"Stream": 1}, tasks=1, th
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--loop", "uvloop", "--seconds", "14"],
-        ["--loop", "asyncio", "--no-uvicorn", "--seconds", "6"],
-        ["--loop", "trio", "--no-uvicorn", "--seconds", "6"],
+        "--loop uvloop --seconds 12",
+        "--loop asyncio --no-uvicorn --seconds 6",
+        "--loop trio --no-uvicorn --seconds 6",
     ],
     ids=["uvloop and uvicorn", "asyncio", "trio"],
 )
+@together("arguments")
 def test_short_soak_breaks_no_rule(arguments):
     require("uvicorn")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.soak", "--streams", "100", *arguments],
+        [sys.executable, "-m", "tests.soak", "--streams", "100", *arguments.split()],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
