@@ -803,6 +803,31 @@ class TestOneCancellation:
         assert cleaned == [1]
         assert record.only.outcome is Outcome.FAILED
 
+    async def test_a_source_that_swallows_many_cancels_lets_the_server_go_in_the_end(
+        self, monkeypatch
+    ):
+        """It is cancelled again and again; the server's task has none of that left over."""
+        for module in ("lifecycle", "stream"):
+            monkeypatch.setattr(f"sse_asgi.stream.{module}.LAST_CHANCE", 0.01)
+        record, swallowed = Record(), []
+
+        async def source(request):
+            yield "a"
+            while len(swallowed) < 6:
+                try:
+                    await asyncio.sleep(PATIENCE)
+                except asyncio.CancelledError:
+                    swallowed.append(1)
+
+        app = EventStream(source, on_complete=record, cleanup_timeout=0.01)
+        async with native(app) as (peer, task):
+            await peer.received(b"data: a\n")
+            peer.leave()
+        assert len(swallowed) == 6
+        assert not task.cancelled()
+        assert task.cancelling() == 0
+        assert record.only.outcome is Outcome.DISCONNECTED
+
     async def test_a_finally_that_swallows_every_cancel_is_abandoned(self, caplog):
         """Its stream is over, and reported, in time; the server's task is freed when it likes."""
         record, endless = Record(), Endless()
