@@ -115,7 +115,7 @@ class Scratch:
         process = subprocess.Popen(
             command,
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(self.root)},
+            env={**os.environ, "PYTHONPATH": str(self.root), "PYTEST_ADDOPTS": ""},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
