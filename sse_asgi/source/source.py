@@ -151,11 +151,16 @@ class Stepper:
             cleanup: Gives a context in which the close of a source in a thread is waited for.
         """
         self.told = None  # its traceback holds whoever waited
-        if isinstance(self._source, ThreadedIterator):  # its own awaits are ours to shield
-            with cleanup():
+        # The awaits of a source in a thread are ours to shield.
+        in_thread = isinstance(self._source, ThreadedIterator)
+        with cleanup() if in_thread else nullcontext():
+            try:
                 await close(self._source)
-        else:
-            await close(self._source)
+            except BaseExceptionGroup as group:
+                # A task group around the `yield` makes a group of what closes the generator, too.
+                rest = cast("BaseExceptionGroup[BaseException]", group).split(GeneratorExit)[1]
+                if rest is not None:
+                    raise rest from None
 
 
 async def throw(iterator: AsyncIterator[Chunk], error: BaseException) -> Chunk:

@@ -274,8 +274,7 @@ class Stream(ABC):
     def log_failure(self) -> None:
         """Log what failed the stream, with its traceback: no server hears of it."""
         if self.lifecycle.error is not None and self.outbox.has_started:
-            where = self.request.scope.get("path", "")
-            _logger.error("an event stream failed: %s", where, exc_info=self.lifecycle.error)
+            _logger.error("an event stream failed", exc_info=self.lifecycle.error)
 
     def _call_on_complete(self) -> Awaitable[object] | None:
         if self.options.on_complete is None or self._reported:

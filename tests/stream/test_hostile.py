@@ -11,7 +11,7 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
 from sse_asgi.stream import lifecycle
-from tests.stream.peer import Block, Peer, Record, soon
+from tests.stream.peer import Block, Peer, Record, logged_errors, soon
 
 FAREWELL = ServerSentEvent(event="bye", data="back soon")
 
@@ -383,3 +383,22 @@ async def test_client_that_has_left_before_the_answer_to_head_is_no_error():
     async with Peer(EventStream(source), method="HEAD", on_send=on_send) as peer:
         pass
     assert peer.raised is None
+
+
+async def test_source_that_is_closed_inside_of_a_task_group_raises_nothing():
+    """The group makes a group of what closes the generator: that is no failure."""
+
+    async def source(request):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.sleep_forever)
+            await peer.until(lambda: peer.bodies)
+            await anyio.sleep(0.001)
+            yield "a"  # here it stands when the client leaves
+
+    block, record = Block(b"data: a"), Record()
+    async with Peer(EventStream(source, on_complete=record), on_send=block) as peer:
+        await soon(block.reached)
+        peer.leave()
+    assert peer.raised is None
+    assert record.only.outcome is Outcome.DISCONNECTED
+    assert logged_errors(peer.log) == []
