@@ -32,6 +32,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_configure():
+    os.environ.pop("PYTEST_ADDOPTS", None)  # it is not for the runs of pytest that tests start
     # A shell that starts a command in the background has it ignore SIGINT, and all that it starts
     # inherits that: Ctrl-C would reach none of the processes under test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
