@@ -158,7 +158,7 @@ class Stepper:
                 await close(self._source)
             except BaseExceptionGroup as group:
                 # A task group around the `yield` makes a group of what closes the generator, too.
-                rest = cast("BaseExceptionGroup[BaseException]", group).split(GeneratorExit)[1]
+                rest = group.split(GeneratorExit)[1]
                 if rest is not None:
                     raise rest from None
 
