@@ -178,7 +178,7 @@ async def test_app_that_is_stopped_in_a_send_and_ends_without_waiting_gets_a_cle
 @pytest.mark.parametrize("hook_waits", [False, True])
 async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(hook_waits, send_waits):
     """The hook is told before the body ends: the last bytes go out as a message of their own."""
-    shutdown = Shutdown(grace=0.02, signals=False)
+    shutdown = Shutdown(grace=0.2, signals=False)
     returned = []
 
     async def app(scope, receive, send):
@@ -199,7 +199,7 @@ async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(hook_waits, 
     middleware, _ = wrapped(app, shutdown=shutdown, on_complete=on_complete)
     async with Peer(middleware, on_send=on_send) as peer:
         await soon(block.reached)
-        await anyio.sleep(0.05)  # the grace is over, and the stop waits for the send
+        await anyio.sleep(0.3)  # the grace is over, and the stop waits for the send
         block.opened.set()
     assert peer.closed
     assert returned
