@@ -130,11 +130,12 @@ async def test_an_iter_that_raises_fails_the_stream():
 
 
 async def test_a_step_that_blocks_when_the_client_leaves_ends_and_is_closed_in_its_thread():
-    release, closed = threading.Event(), []
+    stepped, release, closed = threading.Event(), threading.Event(), []
 
     def source(request):
         try:
             yield "a"
+            stepped.set()
             release.wait(PATIENCE)
             yield "late"
         finally:
@@ -143,6 +144,7 @@ async def test_a_step_that_blocks_when_the_client_leaves_ends_and_is_closed_in_i
     record = Record()
     async with Peer(EventStream(source, on_complete=record)) as peer:
         await peer.received(b"data: a\n")
+        assert await anyio.to_thread.run_sync(stepped.wait, PATIENCE)
         (thread,) = source_threads()
         peer.leave()
         await anyio.wait_all_tasks_blocked()
@@ -155,11 +157,12 @@ async def test_a_step_that_blocks_when_the_client_leaves_ends_and_is_closed_in_i
 
 
 async def test_a_step_that_blocks_longer_than_the_bound_is_left_behind_and_closed_later(caplog):
-    release, closed = threading.Event(), threading.Event()
+    stepped, release, closed = threading.Event(), threading.Event(), threading.Event()
 
     def source(request):
         try:
             yield "a"
+            stepped.set()
             release.wait(PATIENCE)
             yield "late"
         finally:
@@ -169,6 +172,7 @@ async def test_a_step_that_blocks_longer_than_the_bound_is_left_behind_and_close
     try:
         async with Peer(EventStream(source, on_complete=record, cleanup_timeout=0.05)) as peer:
             await peer.received(b"data: a\n")
+            assert await anyio.to_thread.run_sync(stepped.wait, PATIENCE)
             threads = source_threads()
             peer.leave()
         assert not closed.is_set()
