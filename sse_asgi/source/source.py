@@ -132,8 +132,8 @@ class Stepper:
         """Raise in the source, at its `yield`, a cancellation that has cut a send.
 
         A timeout or task group around a `yield` of the source cancels the server's task wherever
-        that waits. Nobody knows whether the message arrived, so the stream cannot go on: a source
-        that would go on, or end, fails with the error that is returned.
+        that waits. Nobody knows whether the message arrived, so the stream cannot go on. Of a
+        source that would go on, or end, the error that is returned tells what was wrong.
         """
         self.told = error
         del error  # its traceback holds whoever waited

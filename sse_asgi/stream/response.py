@@ -61,7 +61,8 @@ class Response(GatheringStream):
         self.outbox = Outbox(options.framing.encoder(), start_message=options.start_message)
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
         self._source: Stepper | None = None
-        self._cancellation: tuple[BaseException, bool] | None = None
+        # One that was raised at the source's `yield`, or by it, and what it is if not the server's.
+        self._cancellation: tuple[BaseException, BaseException | None] | None = None
         self._opener = opener
         self._receive = receive
 
@@ -192,7 +193,7 @@ class Response(GatheringStream):
     async def _end_if_interrupted(self, source: Stepper) -> None:
         error, self.sender.interrupted = self.sender.interrupted, None
         if error is not None:
-            self.lifecycle.settle(Outcome.FAILED, await source.end_with(error), by=Cause.SOURCE)
+            self._cancellation = error, await source.end_with(error)
             self.lifecycle.end_running()
 
     def _source_raised(self, error: BaseException) -> None:
@@ -201,7 +202,9 @@ class Response(GatheringStream):
         if isinstance(error, GeneratorExit):
             raise error
         if isinstance(error, self.host.cancelled):
-            self._cancellation = error, was_running
+            # Without a server's cancellation the source awaited what was cancelled.
+            failure = self.host.as_failure(error) if was_running else None
+            self._cancellation = self._cancellation or (error, failure)
             return
         error = self.host.as_failure(error)
         if self.lifecycle.settle(
@@ -215,16 +218,16 @@ class Response(GatheringStream):
             _logger.error("a source raised while it was being closed", exc_info=error)
 
     def _judge_cancellation(self) -> None:
-        """Settle the outcome by a cancellation that came out of the source, which is closed now."""
+        """Settle the outcome by a cancellation that the source knows of. It is closed now."""
         if self._cancellation is None:
             return
-        (error, was_running), self._cancellation = self._cancellation, None
+        (error, failure), self._cancellation = self._cancellation, None
         if self.host.is_cancelled():  # else a scope of the source's own has taken it back
             self.host.keep(error)
             self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
-        elif was_running:  # nobody has cancelled this task: the source awaited what was cancelled
-            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=Cause.SOURCE)
-        del error  # its traceback holds this stream
+        elif failure is not None:
+            self.lifecycle.settle(Outcome.FAILED, failure, by=Cause.SOURCE)
+        del error, failure  # their tracebacks hold this stream
 
     async def _close_source(self) -> None:
         self.lifecycle.end_running()

@@ -165,6 +165,12 @@ class TestContextAroundSend:
         assert set(seen) == {"around a send"}
 
 
+async def rests(peer):
+    """Wait until a stream has sent its first chunk, so that the server's task sends the next."""
+    await peer.received(b"data: a\n")
+    await anyio.sleep(0.002)  # at once after a send it would be gathered
+
+
 class TestSendThatIsCut:
     """A timeout of the source's own cuts a send: nobody knows what became of the message."""
 
@@ -200,6 +206,61 @@ class TestSendThatIsCut:
             assert arrived or peer.text == record.only.text
         else:
             assert record.only.text.startswith(peer.text)
+
+    @pytest.mark.parametrize("then", ["ends", "goes on"])
+    async def test_by_the_server_it_is_shut_down_though_the_source_swallows_that(self, then):
+        record, told = Record(), []
+
+        async def source(request):
+            yield "a"
+            await rests(peer)
+            try:
+                yield "b"
+            except anyio.get_cancelled_exc_class():
+                told.append(1)
+            if then == "goes on":
+                yield "c"
+
+        block = Block(b"data: b")
+        peer = Peer(EventStream(source, on_complete=record), on_send=block)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(peer.run)
+            await soon(block.reached)
+            tasks.cancel_scope.cancel()
+        assert block.cancelled
+        # In trio the scope cancels the watcher, too. If that comes first, the source is closed.
+        assert told == [1] or on_trio()
+        assert peer.ended
+        assert not peer.closed
+        assert (record.only.outcome, record.only.error) == (Outcome.SHUT_DOWN, None)
+        assert record.only.text == "ab"
+
+    @pytest.mark.parametrize("then", ["ends", "goes on", "fails in its clean-up"])
+    async def test_by_a_timeout_whose_source_swallows_that_it_has_failed(self, then):
+        record, scopes = Record(), []
+
+        async def source(request):
+            try:
+                with anyio.move_on_after(PATIENCE) as scope:
+                    yield "a"
+                    await rests(peer)
+                    scopes.append(scope)
+                    with contextlib.suppress(anyio.get_cancelled_exc_class()):
+                        yield "b"
+                    if then != "ends":
+                        yield "c"
+            finally:
+                if then == "fails in its clean-up":
+                    raise LookupError
+
+        block = Block(b"data: b")
+        async with Peer(EventStream(source, on_complete=record), on_send=block) as peer:
+            await soon(block.reached)
+            scopes[0].cancel()
+        assert block.cancelled
+        assert peer.closed
+        assert peer.events[-1].type == "error"
+        assert record.only.outcome is Outcome.FAILED
 
 
 # The server closes the coroutine
