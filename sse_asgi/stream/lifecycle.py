@@ -13,6 +13,7 @@ import logging
 import math
 from collections.abc import Callable
 from enum import Enum, StrEnum, auto
+from functools import partial
 from typing import Final
 
 from sse_asgi.host.host import Host
@@ -246,10 +247,8 @@ class Lifecycle:
         if self._grace is not None:
             self._grace.cancel()
         self._grace_ends = ends
-        self._grace = self._host.call_later(seconds, self._end_grace)
-
-    def _end_grace(self) -> None:
-        self.stop(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+        stop = partial(self.stop, Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+        self._grace = self._host.call_later(seconds, stop)
 
     def limit_last_message(
         self, outcome: Outcome, *, by: Cause, seconds: float | None = None
@@ -265,7 +264,8 @@ class Lifecycle:
                 self._set_deadline(self._last_seconds)
 
     def _cancel_if_stopping(self) -> None:
-        if self.phase is Phase.STOPPING and not self._cancelled:
+        # Work that has ended waits for the background task: it is not cancelled then.
+        if self.phase is Phase.STOPPING and not (self._cancelled or self.in_send):
             self._cancel_work()
 
     def _cancel_work(self) -> None:

@@ -90,6 +90,29 @@ async def test_hook_that_raises_fails_the_stream_also_if_the_app_catches_that():
     assert peer.events[-1].type == "error"
 
 
+async def test_hook_that_raises_while_a_keep_alive_is_sent_leaves_the_last_message_whole():
+    """The app has ended by its hook's failure: what was to cancel it must not cancel the end."""
+
+    def on_chunk(chunk):
+        raise LookupError
+
+    async def app(scope, receive, send):
+        await start(send)
+        await soon(block.reached)
+        await more(send, b"data: a\n\n")
+
+    block = Block(KEEP_ALIVE)
+    middleware, record = wrapped(app, on_chunk=on_chunk, heartbeat=0.01)
+    async with Peer(middleware, on_send=block) as peer:
+        await soon(block.reached)
+        await anyio.sleep(0.02)  # the stream waits for the keep-alive
+        block.opened.set()
+    assert record.only.outcome is Outcome.FAILED
+    assert isinstance(record.only.error, LookupError)
+    assert peer.events[-1].type == "error"
+    assert peer.closed
+
+
 async def test_last_message_that_fails_with_an_os_error_is_a_disconnect():
     async def app(scope, receive, send):
         await start(send)
