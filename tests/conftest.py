@@ -102,3 +102,14 @@ def open_in_chromium(chromium):
     yield open_
     for each in opened:
         each.context.close()
+
+
+@pytest.fixture(autouse=True)
+def _stall_is_no_burst(monkeypatch, request):
+    """Let no stall of a busy machine look as if the source had gone on for a while.
+
+    A stream then has the source wait at its `yield`, where it may be closed. A test of that itself
+    is marked `real_pauses`.
+    """
+    if request.node.get_closest_marker("real_pauses") is None:
+        monkeypatch.setattr("sse_asgi.stream.gathering.MAX_WAIT", 60.0)

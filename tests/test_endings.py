@@ -393,6 +393,7 @@ def client_leaves_thread(stage):
     stage.source = stage.generate_in_thread
 
 
+@pytest.mark.real_pauses
 @pytest.mark.parametrize("name", KINDS)
 async def test_every_end_is_reported_once_with_consistent_texts(name):
     tasks = living_tasks()

@@ -1432,6 +1432,7 @@ class TestBrokenSend:
         assert record.only.outcome is Outcome.FAILED
 
 
+@pytest.mark.real_pauses
 class TestHotSource:
     """A source that never awaits: others run, and it can be stopped."""
 
