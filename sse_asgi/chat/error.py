@@ -1,4 +1,4 @@
-"""What a chat cannot answer, and what its client is told of it."""
+"""The errors of which a `ChatApp` tells its clients."""
 
 from sse_asgi.errors import shown
 

@@ -22,7 +22,7 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class UnseenStream:
-    """Lives as every stream: a client that leaves, or the server's end, cancels the source.
+    """Run a source without sending; cancel it when the client leaves or the server stops.
 
     Attributes:
         framing: That of the answer.

@@ -21,7 +21,7 @@ class OpenAIReader:
         return stream
 
     def read(self, event: SDKObject) -> Iterable[Item]:
-        """Return what one event says; those that a helper derives from others say nothing."""
+        """Return text and parts of an event; none of one that `.stream()` derives from others."""
         if hasattr(event, "choices"):
             return self._chat.read(event)
         kind = getattr(event, "type", None)

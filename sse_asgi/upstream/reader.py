@@ -37,10 +37,10 @@ class Reader(Protocol):
 
 
 class ToolCalls:
-    """The calls of one answer, which are whole before they go on.
+    """Checks the tool calls of one answer, each of which is passed on when it is whole.
 
-    Models write arguments themselves. Those that are no JSON fail the stream, except in an answer
-    that the model's limit has cut: there the call is dropped, as the model has not finished it.
+    A model may write arguments that are no JSON. Such a call fails the stream. If the answer was
+    cut at the model's limit, the call is unfinished, and is left out instead.
     """
 
     def __init__(self) -> None:
