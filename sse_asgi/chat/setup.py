@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextvars import Context
 from typing import Any, TypeAlias, TypedDict, cast
 
 from sse_asgi.app import EventStream
@@ -47,6 +48,7 @@ class StreamOptions(TypedDict, total=False):
     max_body_size: int
     shutdown: Shutdown | None
     describe_error: DescribeError | None
+    context: Context | None
 
 
 class Setup:
@@ -75,9 +77,11 @@ class Setup:
     ) -> None:
         _check_callable("generate", generate, "the Chat")
         _check_callable("authorize", authorize, "the Request")
-        for name in ("source", "framing"):
-            if name in options:
+        for name in options:
+            if name in ("source", "framing"):
                 raise TypeError(f"ChatApp has no option {name}: leave it out; each request sets it")
+            if name not in StreamOptions.__annotations__:
+                raise TypeError(f"ChatApp has no option {name}: leave it out")
         self._on_complete = on_complete
         self._hook_takes = _check_callable("on_complete", on_complete, "the Transcript", "the Chat")
         self.generate = generate

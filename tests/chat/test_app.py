@@ -1,5 +1,6 @@
 """ChatApp: its addresses, what the generator is given, and whole answers in each dialect."""
 
+import contextvars
 import json
 
 import pytest
@@ -21,6 +22,13 @@ async def everything(chat):
     yield TEXT[3:]
     yield ToolCall("weather", {"city": "Århus"}, "call_1")
     yield Usage(9, 4)
+
+
+TENANT = contextvars.ContextVar("TENANT", default="none")
+
+
+async def tenant(chat):
+    yield TENANT.get()
 
 
 async def nothing(chat):
@@ -288,3 +296,11 @@ async def test_a_lone_surrogate_does_no_harm(path):
         answer = await ask(ChatApp(generate), path, body[:-1] + stream + b"}")
         assert answer.status == 200
         assert "Hi" in answer.text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_generator_runs_in_the_context_it_is_given(stream):
+    context = contextvars.copy_context()
+    context.run(TENANT.set, "ours")
+    answer = await ask(ChatApp(tenant, context=context), CHAT, BODIES[CHAT] | {"stream": stream})
+    assert "ours" in answer.text
