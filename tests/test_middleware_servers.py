@@ -17,6 +17,8 @@ from tests.servers import SERVERS, serve
 from tests.test_servers import until_stuck
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 MODULES = {
     "by-hand": (),
     "starlette": ("starlette",),
