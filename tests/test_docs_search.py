@@ -1,6 +1,6 @@
 """What a reader types into the search of the site finds the page that answers it.
 
-The search of the site ranks a match in a title above one in a heading, and that above one in the text.
+The search of the site ranks a match in a title above one in a heading, and that above the text.
 So the words of a query have to stand in a title, or in a heading.
 """
 
