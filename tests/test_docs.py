@@ -114,7 +114,10 @@ def check_command(words, project):
     elif words[:2] == ["python", "-m"]:
         check_module(words[2], words[3:])
     elif words[:2] == ["npm", "install"]:
-        assert set(words[2:]) <= npm_packages()
+        if words[2] == "--prefix":
+            assert (ROOT / words[3] / "package.json").exists()
+        else:
+            assert set(words[2:]) <= npm_packages()
     elif words[0] == "npx":
         assert words[1] in npm_packages()
     else:
