@@ -120,8 +120,11 @@ def check_command(words, project):
             assert set(words[2:]) <= npm_packages()
     elif words[0] == "npx":
         assert words[1] in npm_packages()
+    elif words[0] == "bash":
+        assert (ROOT / words[1]).exists()
     else:
-        assert words[0] in {"curl", "zensical", "nginx", "cat", "echo"}, words
+        development = {"ruff", "mypy", "pyright", "lint-imports", "coverage", "zensical"}
+        assert words[0] in {"curl", "nginx", "cat", "echo"} | development, words
 
 
 def check_module(name, options):
