@@ -118,6 +118,9 @@ def check_command(words, project):
             assert (ROOT / words[3] / "package.json").exists()
         else:
             assert set(words[2:]) <= npm_packages()
+    elif words[0] in {"ruff", "mypy", "pyright", "lint-imports"}:
+        package = "import-linter" if words[0] == "lint-imports" else words[0]
+        assert any(name.startswith(package) for name in project["optional-dependencies"]["lint"])
     elif words[0] == "npx":
         assert words[1] in npm_packages()
     elif words[0] == "bash":

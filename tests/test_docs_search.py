@@ -24,6 +24,7 @@ ANSWERS = {
     "useChat": "how-to/use-chat.md",
     "authentication": "explanation/security.md",
     "security": "explanation/security.md",
+    "contributing": "contributing.md",
     "cors": "how-to/cors.md",
     "save user": "how-to/save-chats.md",
     "rate limit": "how-to/faq.md",
