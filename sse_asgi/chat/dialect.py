@@ -7,10 +7,10 @@ from typing import Any, Protocol, TypeAlias
 from sse_asgi.chat.answer import Answer
 from sse_asgi.chat.body import Body, Object
 from sse_asgi.chat.error import ChatError
-from sse_asgi.stream.transcript import Transcript
+from sse_asgi.chat.whole import Kept
 from sse_asgi.wire.framing import Framing
 
-MakeWhole: TypeAlias = Callable[[Framing, Transcript], Object]
+MakeWhole: TypeAlias = Callable[[Kept], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +23,8 @@ class Order:
         tools: The tools as sent.
         options: Everything else.
         framing: Given the model's name, returns the framing of the answer.
-        whole: Given that framing, and the transcript of a whole answer, returns the answer as one
-            JSON object; `None` where the client wants a stream.
+        whole: Given what was said, returns the answer as one JSON object; `None` where the client
+            wants a stream.
     """
 
     messages: list[Object]

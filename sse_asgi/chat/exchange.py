@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from sse_asgi.app import EventStream
 from sse_asgi.asgi import Message, Receive, Scope, Send
-from sse_asgi.chat.answer import Answer, json_answer, read_body
+from sse_asgi.chat.answer import Answer, read_body
 from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.dialect import Dialect, MakeWhole, Order
@@ -112,7 +112,7 @@ class Exchange:
             return self._dialect.refusal(ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1))
         if unseen.error is not None:
             return self._dialect.refusal(unseen.error)
-        return json_answer(whole(unseen.framing, transcript))
+        return Answer(200, whole(unseen.kept))
 
     async def _refuse(self, error: Exception) -> None:
         answer = self._dialect.refusal(self._setup.as_chat_error(error))

@@ -4,10 +4,10 @@ from sse_asgi.chat.answer import Answer, json_answer
 from sse_asgi.chat.body import Body, Object
 from sse_asgi.chat.dialect import Order
 from sse_asgi.chat.error import ChatError, InvalidRequestError, param_of
-from sse_asgi.chat.whole import calls_of, events_of, reasoning_of
+from sse_asgi.chat.whole import Kept
 from sse_asgi.dialects import ChatCompletions, Responses
-from sse_asgi.stream.transcript import Transcript
-from sse_asgi.wire.framing import Framing
+from sse_asgi.wire.json_text import json_bytes
+from sse_asgi.wire.parts import Part, Reasoning, ToolCall
 
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -72,45 +72,40 @@ def refusal(error: ChatError) -> Answer:
     return json_answer({"error": what}, error.status, error)
 
 
-def _completion(framing: Framing, transcript: Transcript) -> Object:
+def _completion(kept: Kept) -> bytes:
     """Return a chat completion."""
-    chunks = events_of(framing, transcript)
+    chunks = kept.events()
     [choice] = (each for chunk in chunks for each in chunk["choices"] if each["finish_reason"])
     completion: Object = {
         **{name: chunks[0][name] for name in ("id", "created", "model")},
         "object": "chat.completion",
-        "choices": [
-            {
-                "index": 0,
-                "message": _message(transcript),
-                "logprobs": None,
-                "finish_reason": choice["finish_reason"],
-            }
-        ],
+        "choices": [{**choice, "message": _message(kept.said)}],
     }
+    del completion["choices"][0]["delta"]
     usage = chunks[-1].get("usage")
-    return completion | {"usage": usage} if usage else completion
+    return json_bytes(completion | {"usage": usage} if usage else completion)
 
 
-def _response(framing: Framing, transcript: Transcript) -> Object:
+def _response(kept: Kept) -> bytes:
     """Return a response: the last event of a stream has all of it."""
-    response: Object = events_of(framing, transcript)[-1]["response"]
-    return response
+    return json_bytes(kept.events()[-1]["response"])
 
 
-def _message(transcript: Transcript) -> Object:
+def _message(said: list[str | Part]) -> Object:
+    text = "".join(item for item in said if isinstance(item, str))
+    reasoning = "".join(item.text for item in said if isinstance(item, Reasoning))
     calls = [
         {
-            "id": part.id,
+            "id": item.id,
             "type": "function",
-            "function": {"name": part.name, "arguments": part.arguments},
+            "function": {"name": item.name, "arguments": item.arguments},
         }
-        for part in calls_of(transcript)
+        for item in said
+        if isinstance(item, ToolCall)
     ]
-    reasoning = reasoning_of(transcript)
     return {
         "role": "assistant",
-        "content": None if calls and not transcript.text else transcript.text,
+        "content": None if calls and not text else text,
         "refusal": None,
         **({"reasoning_content": reasoning} if reasoning else {}),
         **({"tool_calls": calls} if calls else {}),
