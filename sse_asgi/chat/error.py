@@ -7,7 +7,8 @@ class ChatError(Exception):
     """Refuse a chat, or end it, with a message for the client.
 
     Raised before the first chunk, it is the answer's HTTP status; later, when that is sent, it is
-    the error event of the client's dialect. The client sees the message in both cases.
+    the error event of the client's dialect. The client sees the message in both cases, and the code
+    where its dialect has a place for one.
 
     Args:
         status: An HTTP status from 400 to 599.

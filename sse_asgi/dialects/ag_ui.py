@@ -15,6 +15,7 @@ from sse_asgi.dialects.decoder import (
 )
 from sse_asgi.dialects.encoder import DialectEncoder, Kind
 from sse_asgi.dialects.events import HOLE, data_event, pieces
+from sse_asgi.wire.failure import code_of
 from sse_asgi.wire.names import check_name, make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
@@ -81,7 +82,8 @@ class _Encoder(DialectEncoder):
         return closing + data_event(end)
 
     def fail(self, message: str, outcome: Outcome) -> bytes:
-        return data_event({"type": "RUN_ERROR", "message": message, "code": outcome.value})
+        code = code_of(message) or outcome.value
+        return data_event({"type": "RUN_ERROR", "message": message, "code": code})
 
     def _open(self, kind: Kind) -> tuple[bytes, bytes]:
         self._message_id = make_id("msg_")
