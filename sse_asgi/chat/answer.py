@@ -76,3 +76,18 @@ async def read_body(request: Request, receive: Receive) -> bytes | None:
     if not request.complete:
         raise InvalidRequestError("body", "The body has not come in time.", status=408)
     return await request.body()
+
+
+def check_sends_json(request: Request) -> None:
+    """Check that a page says that it sends JSON: for that, one of another site must ask first.
+
+    What says another type, or none, a browser sends for any page (Fetch, 2.2.2). Programs, which
+    send no `Origin`, may say what they like.
+
+    Raises:
+        InvalidRequestError: A page says something else.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "origin" in request.headers and kind != "application/json":
+        message = "A page must send its 'content-type', which must be application/json."
+        raise InvalidRequestError("content-type", message, status=415)

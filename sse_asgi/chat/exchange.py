@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from sse_asgi.app import EventStream
 from sse_asgi.asgi import Message, Receive, Scope, Send
-from sse_asgi.chat.answer import Answer, read_body
+from sse_asgi.chat.answer import Answer, check_sends_json, read_body
 from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.dialect import Dialect, MakeWhole, Order
@@ -42,6 +42,7 @@ class Exchange:
             body = await read_body(request, self._receive)
             if body is None:
                 return
+            check_sends_json(request)
             principal = await self._setup.principal_of(request)
             order = self._dialect.read(Body(body))
             model = await self._setup.models.choose(order.model)
