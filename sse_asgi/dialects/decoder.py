@@ -105,7 +105,10 @@ class PartialCalls:
     def take_all(self, *, may_be_cut: bool = False) -> list[ToolCall]:
         """Give all calls. Those that were cut are left out, if any may be."""
         calls: list[ToolCall] = []
-        for key in list(self._calls):
+        keys = list(self._calls)
+        if may_be_cut and keys and not any(self._calls[keys[-1]].pieces):
+            del self._calls[keys.pop()]  # its arguments were still to come
+        for key in keys:
             try:
                 calls += self.take(key)
             except FramingError:

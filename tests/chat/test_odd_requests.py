@@ -44,7 +44,7 @@ def with_field(path, field):
 async def test_a_page_that_does_not_say_that_it_sends_json_is_refused(path, sent):
     chats = []
     headers = {"origin": "https://evil.example", **sent}
-    app = ChatApp(echo, authorize=lambda request: chats.append(request))
+    app = ChatApp(echo, authorize=chats.append)
     answer = await ask(app, path, BODIES[path], headers=headers)
     assert answer.status == 415
     assert "application/json" in error_of(path, answer)
