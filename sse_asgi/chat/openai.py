@@ -79,9 +79,15 @@ def _completion(kept: Kept) -> bytes:
     completion: Object = {
         **{name: chunks[0][name] for name in ("id", "created", "model")},
         "object": "chat.completion",
-        "choices": [{**choice, "message": _message(kept.said)}],
+        "choices": [
+            {
+                "index": 0,
+                "message": _message(kept.said),
+                "logprobs": None,
+                "finish_reason": choice["finish_reason"],
+            }
+        ],
     }
-    del completion["choices"][0]["delta"]
     usage = chunks[-1].get("usage")
     return json_bytes(completion | {"usage": usage} if usage else completion)
 

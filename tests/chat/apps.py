@@ -94,6 +94,19 @@ async def be_empty():
         yield chunk
 
 
+async def take_turns():
+    """Say every kind of thing twice, each between others."""
+    for city in ("Århus", "Oslo"):
+        yield f"Look at {city}. "
+        yield Reasoning(f"Ask for {city}. ")
+        yield ToolCall("weather", {"city": city}, f"call_{city}")
+        yield ToolCall("time", {}, f"time_{city}")
+        yield f"There: {city}. "
+    yield Usage(1, 1)
+    yield Finish("tool_calls")
+    yield Usage(9, 4)
+
+
 async def be_cut_short():
     yield "Hello"
     yield Finish("length")
@@ -114,6 +127,7 @@ def generate(chat):
         "SIGTERM": wait_for_signal,
         "empty": be_empty,
         "length": be_cut_short,
+        "turns": take_turns,
     }
     if chat.text in doings:
         return doings[chat.text]()

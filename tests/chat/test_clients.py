@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -57,6 +58,23 @@ def test_reasoning_tool_calls_and_usage_come_through(answers, client):
     assert said["reasoning"] == "Think"
     assert (call["id"], call["name"]) == ("call_1", "weather")
     assert json.loads(call["arguments"]) == {"city": "Århus"}
+    assert said["usage"] == {"input": 9, "output": 4}
+
+
+@pytest.mark.parametrize("client", ALL)
+def test_text_reasoning_and_calls_may_take_turns(answers, client):
+    said = answers(client, "turns")
+    assert said["error"] is None
+    assert said["text"] == "Look at Århus. There: Århus. Look at Oslo. There: Oslo. "
+    # A field that OpenAI does not have: its npm helper keeps the last delta only.
+    first = "" if client == "openai (npm), `chat.completions.stream`" else "Ask for Århus. "
+    assert said["reasoning"] == f"{first}Ask for Oslo. "
+    assert [call["id"] for call in said["calls"]] == [
+        *("call_Århus", "time_Århus", "call_Oslo", "time_Oslo")
+    ]
+    assert [json.loads(call["arguments"]) for call in said["calls"]] == [
+        *({"city": "Århus"}, {}, {"city": "Oslo"}, {})
+    ]
     assert said["usage"] == {"input": 9, "output": 4}
 
 
@@ -149,7 +167,9 @@ def test_a_server_that_is_told_to_stop_is_an_error(answers_at_sigterm, client, r
     ],
 )
 def test_a_client_that_is_told_to_slow_down_waits_and_succeeds(server, client):
+    begun = time.monotonic()
     said = python_clients.ask(client, server.url, "busy", retries=2)
+    assert time.monotonic() - begun >= 1
     assert (said["error"], said["text"]) == (None, "At last")
 
 
