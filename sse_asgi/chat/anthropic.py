@@ -33,9 +33,6 @@ class AnthropicMessagesDialect:
         """Return what a request asks for."""
         return Order(
             messages=body.messages(),
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("messages", "model", "tools"),
             framing=AnthropicMessages,
             whole=None if body.flag("stream") else _message,
         )

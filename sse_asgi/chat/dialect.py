@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from sse_asgi.chat.answer import Answer
 from sse_asgi.chat.body import Body, Object
@@ -19,18 +19,14 @@ class Order:
 
     Attributes:
         messages: The messages as sent.
-        model: The model that it names, "" for none.
-        tools: The tools as sent.
-        options: Everything else.
+        messages_in: The parameter that holds them.
         framing: Given the model's name, returns the framing of the answer.
         whole: Given what was said, returns the answer as one JSON object; `None` where the client
             wants a stream.
     """
 
     messages: list[Object]
-    model: str
-    tools: list[Object]
-    options: dict[str, Any]
+    messages_in: str = "messages"
     framing: Callable[[str], Framing]
     whole: MakeWhole | None
 

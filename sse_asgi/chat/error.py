@@ -21,6 +21,8 @@ class ChatError(Exception):
         ValueError: `status` is no status of an error, or `retry_after` is negative.
     """
 
+    param: str | None = None  # of a request that names it wrongly
+
     def __init__(
         self,
         status: int,
@@ -43,22 +45,13 @@ class ChatError(Exception):
 
 
 class InvalidRequestError(ChatError):
-    """A request that names a parameter wrongly.
-
-    Attributes:
-        param: The parameter's name, as the client sent it.
-    """
+    """A request with a parameter that is wrong: `param`, as the client sent it."""
 
     def __init__(
         self, param: str, message: str, *, status: int = 400, code: str | None = None
     ) -> None:
         super().__init__(status, message, code=code)
         self.param = param
-
-
-def param_of(error: ChatError) -> str | None:
-    """Return the name of the parameter that is wrong, if one is."""
-    return error.param if isinstance(error, InvalidRequestError) else None
 
 
 def _check_status(status: object) -> None:

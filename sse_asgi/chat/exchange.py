@@ -8,7 +8,7 @@ from sse_asgi.asgi import Message, Receive, Scope, Send
 from sse_asgi.chat.answer import Answer, check_sends_json, read_body
 from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
-from sse_asgi.chat.dialect import Dialect, MakeWhole, Order
+from sse_asgi.chat.dialect import Dialect, MakeWhole
 from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.setup import Chunks, Setup
 from sse_asgi.chat.unseen import UnseenStream
@@ -39,34 +39,31 @@ class Exchange:
         """Answer, also where the request is wrong."""
         request = Request(self._scope, max_body_size=self._setup.max_body_size)
         try:
-            body = await read_body(request, self._receive)
-            if body is None:
+            raw = await read_body(request, self._receive)
+            if raw is None:
                 return
             check_sends_json(request)
             principal = await self._setup.principal_of(request)
-            order = self._dialect.read(Body(body))
-            model = await self._setup.models.choose(order.model)
+            body = Body(raw)
+            order = self._dialect.read(body)
+            chat = Chat(
+                messages=order.messages,
+                model=await self._setup.models.choose(body.text("model")),
+                tools=body.objects("tools"),
+                options=body.others(order.messages_in, "model", "tools"),
+                principal=principal,
+                request=request,
+                dialect=self._dialect.name,
+            )
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's
             await self._refuse(error)
             return
-        chat = self._chat(order, model, principal, request)
-        framing = order.framing(model or _NO_MODEL)
-        source = self._source(chat, body)
+        framing = order.framing(chat.model or _NO_MODEL)
+        source = self._source(chat, raw)
         if order.whole is None:
             await self._stream(chat, source, framing)
         else:
             await self._answer_whole(UnseenStream(self._setup, chat, source, framing), order.whole)
-
-    def _chat(self, order: Order, model: str, principal: object | None, request: Request) -> Chat:
-        return Chat(
-            messages=order.messages,
-            model=model,
-            tools=order.tools,
-            options=order.options,
-            principal=principal,
-            request=request,
-            dialect=self._dialect.name,
-        )
 
     def _source(self, chat: Chat, body: bytes) -> Source:
         def generate(request: Request) -> Chunks | Awaitable[Chunks]:

@@ -3,7 +3,7 @@
 from sse_asgi.chat.answer import Answer, json_answer
 from sse_asgi.chat.body import Body, Object
 from sse_asgi.chat.dialect import Order
-from sse_asgi.chat.error import ChatError, InvalidRequestError, param_of
+from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.chat.whole import Kept
 from sse_asgi.dialects import ChatCompletions, Responses
 from sse_asgi.wire.json_text import json_bytes
@@ -25,9 +25,6 @@ class ChatCompletionsDialect:
         include_usage = not streams or body.flag_in("stream_options", "include_usage")
         return Order(
             messages=body.messages(),
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("messages", "model", "tools"),
             framing=lambda model: ChatCompletions(model, include_usage=include_usage),
             whole=None if streams else _completion,
         )
@@ -48,9 +45,7 @@ class ResponsesDialect:
             raise InvalidRequestError("background", "'background' must be false.")
         return Order(
             messages=body.one_message("input") or body.messages("input", are_items=True),
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("input", "model", "tools"),
+            messages_in="input",
             framing=Responses,
             whole=None if body.flag("stream") else _response,
         )
@@ -66,7 +61,7 @@ def refusal(error: ChatError) -> Answer:
     what = {
         "message": error.message,
         "type": _ERROR_TYPES.get(error.status, kind),
-        "param": param_of(error),
+        "param": error.param,
         "code": error.code,
     }
     return json_answer({"error": what}, error.status, error)

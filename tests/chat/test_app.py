@@ -47,17 +47,19 @@ def keeping(chats):
 @pytest.mark.parametrize("path", BODIES)
 async def test_the_generator_gets_the_chat(path):
     chats = []
-    body = BODIES[path] | {"tools": [{"name": "weather"}], "vendor_key": {"deep": [1]}}
+    body = {"input": "of others", "messages": "of others", "vendor_key": {"deep": [1]}}
+    known = {"input" if path == RESPONSES else "messages", "model", "tools"}
+    body = {name: value for name, value in body.items() if name not in known}
+    body |= BODIES[path] | {"tools": [{"name": "weather"}]}
 
     answer = await ask(ChatApp(keeping(chats), models=["mine"]), path, body)
 
     assert answer.status == 200
     [chat] = chats
-    expected = body.get("messages", [{"role": "user", "content": "Hi"}])
-    assert chat.messages == expected
+    prompt = [{"role": "user", "content": "Hi"}]
+    assert chat.messages == (prompt if path == RESPONSES else body["messages"])
     assert (chat.text, chat.model, chat.principal) == ("Hi", "mine", None)
     assert chat.tools == [{"name": "weather"}]
-    known = {"messages", "input", "model", "tools"}
     assert chat.options == {name: value for name, value in body.items() if name not in known}
     assert chat.request.path == path
     assert await chat.request.json() == body
