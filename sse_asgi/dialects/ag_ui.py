@@ -77,8 +77,8 @@ class _Encoder(DialectEncoder):
         else:
             end["outcome"] = {"type": "success"}
             end["metadata"] = {"finishReason": self._finish_reason(outcome)}
-        if self._usage != Usage():
-            end["usage"] = [self._counts()]
+        if counts := self._token_counts():
+            end["usage"] = [counts]
         return closing + data_event(end)
 
     def fail(self, message: str, outcome: Outcome) -> bytes:
@@ -110,14 +110,6 @@ class _Encoder(DialectEncoder):
 
     def _message(self, kind: str, **fields: str) -> bytes:
         return data_event({"type": kind, "messageId": self._message_id, **fields})
-
-    def _counts(self) -> dict[str, int]:
-        counts = {
-            "inputTokens": self._usage.input_tokens,
-            "outputTokens": self._usage.output_tokens,
-            "totalTokens": self._total_tokens,
-        }
-        return {name: count for name, count in counts.items() if count is not None}
 
 
 class _Decoder(DialectDecoder):
