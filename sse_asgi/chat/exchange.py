@@ -10,6 +10,7 @@ from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.dialect import Dialect, MakeWhole
 from sse_asgi.chat.error import ChatError
+from sse_asgi.chat.noticing import Noticing
 from sse_asgi.chat.setup import Chunks, Setup
 from sse_asgi.chat.unseen import UnseenStream
 from sse_asgi.source.request import Request
@@ -75,22 +76,32 @@ class Exchange:
         return generate
 
     async def _stream(self, chat: Chat, source: Source, framing: Framing) -> None:
+        noticing = Noticing(framing)
         stream = EventStream(
             source,
-            framing=framing,
+            framing=noticing,
             on_complete=self._setup.for_hook(chat),
             **self._setup.options,
         )
         try:
-            await stream(self._scope, self._receive, self._send_of_stream)
+            await stream(self._scope, self._receive, self._sender_of(noticing))
         except Exception as error:
             if self._has_started:
                 raise
             await self._refuse(error)
 
-    async def _send_of_stream(self, message: Message) -> None:
-        self._has_started = True
-        await self._send(message)
+    def _sender_of(self, noticing: Noticing) -> Send:
+        async def send(message: Message) -> None:
+            is_refused = noticing.was_shut_down and not self._has_started
+            if is_refused and message.get("more_body", True):
+                return  # the hook is told before the last message
+            self._has_started = True
+            if is_refused:
+                await self._shut_down().send(self._send, self._setup.headers)
+            else:
+                await self._send(message)
+
+        return send
 
     async def _answer_whole(self, unseen: UnseenStream, whole: MakeWhole) -> None:
         try:
@@ -107,10 +118,13 @@ class Exchange:
         if transcript is None or transcript.outcome is Outcome.DISCONNECTED:
             return None
         if transcript.outcome is Outcome.SHUT_DOWN:
-            return self._dialect.refusal(ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1))
+            return self._shut_down()
         if unseen.error is not None:
             return self._dialect.refusal(unseen.error)
         return Answer(200, whole(unseen.kept))
+
+    def _shut_down(self) -> Answer:
+        return self._dialect.refusal(ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1))
 
     async def _refuse(self, error: Exception) -> None:
         answer = self._dialect.refusal(self._setup.as_chat_error(error))
