@@ -89,6 +89,11 @@ async def be_busy(chat, tries=[]):  # noqa: B006 - it counts
     yield "At last"
 
 
+async def be_busy_late():
+    yield "Hel"
+    raise ChatError(429, "Too many.", code="rate_limit_exceeded")
+
+
 async def be_empty():
     for chunk in ():
         yield chunk
@@ -126,6 +131,7 @@ def generate(chat):
         "deadline": be_late,
         "SIGTERM": wait_for_signal,
         "empty": be_empty,
+        "late": be_busy_late,
         "length": be_cut_short,
         "turns": take_turns,
     }

@@ -127,6 +127,17 @@ def test_a_generator_that_takes_too_long_is_an_error(answers, client, record_pro
     assert_told(answers(client, "deadline"), GENERIC, record_property)
 
 
+@pytest.mark.parametrize("client", ALL)
+def test_a_late_refusal_is_an_error_with_its_message_and_where_there_is_a_place_its_code(
+    answers, client
+):
+    said = answers(client, "late")
+    assert said["finish"] is None
+    assert "Too many." in said["error"]["message"]
+    has_code = client.startswith(("openai", "@ag-ui"))
+    assert said["error"]["code"] == ("rate_limit_exceeded" if has_code else None)
+
+
 @pytest.fixture(scope="module")
 def answers_at_sigterm(tmp_path_factory):
     """Return what every client has understood when its server was told to stop."""
