@@ -58,9 +58,13 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    # Many tests run the cycle collector. It need not look at what importing has left, each time.
-    import hypothesis  # noqa: F401 - asks the collector when it is first imported
+    import hypothesis
 
+    # How long an example takes depends on what else the machine does.
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
+    # Many tests run the cycle collector, which hypothesis asks when it is first imported. It need
+    # not look at what importing has left, each time.
     gc.collect()
     gc.freeze()
 
