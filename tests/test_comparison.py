@@ -13,7 +13,7 @@ from tests.documents import DOCS
 
 PAGE = DOCS / "explanation" / "comparison.md"
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix]
 
 
 @pytest.fixture(scope="module")
