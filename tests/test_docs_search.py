@@ -87,6 +87,7 @@ def index(tmp_path_factory):
     return json.loads((copy / "site" / "search.json").read_text())["items"]
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("query", ANSWERS)
 def test_the_index_of_the_site_has_what_answers(index, query):
     place = ANSWERS[query].removesuffix(".md") + "/"
@@ -94,6 +95,7 @@ def test_the_index_of_the_site_has_what_answers(index, query):
     assert any(Heading("", 1, re.sub("<.*?>", "", title)).answers(query) for title in titles)
 
 
+@pytest.mark.matrix
 def test_every_page_is_in_the_index(index):
     places = {item["location"].partition("#")[0] for item in index}
     pages = {page.relative_to(DOCS).as_posix().removesuffix(".md") for page in DOCS.rglob("*.md")}

@@ -23,7 +23,7 @@ async def answer(prompt):
             yield chunk.text or None  # None is skipped
             usage = add_usage(usage, chunk.usage_metadata)
             reason = chunk.response_metadata.get("finish_reason", reason)
-    if usage["total_tokens"]:
+    if usage and usage["total_tokens"]:
         yield Usage(usage["input_tokens"], usage["output_tokens"])
     if reason:
         yield Finish(reason)
