@@ -68,9 +68,10 @@ def follow(
 
     It connects when the first event is asked for, and ends when the server answers 204; with
     `reconnect=False` also when the stream ends. To leave the loop over it, or to call its
-    `close()`, closes the connection.
-    Its waits block the thread. The options are those of `EventSource`, but the `client` is an
-    `httpx.Client` or `httpx2.Client`, which stays the caller's, and the hooks are sync.
+    `close()`, closes the connection. Its waits block the thread.
+
+    The options are those of `EventSource`, but the `client` is an `httpx.Client` or `httpx2.Client`,
+    which stays the caller's, and the hooks are sync.
 
     Raises:
         TypeError: An argument has a wrong type.
