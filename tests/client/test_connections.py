@@ -6,10 +6,12 @@ import zlib
 import anyio
 import anyio.lowlevel
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sse_asgi import MessageEvent, StreamLostError, StreamRefusedError
 from sse_asgi.client import EventSource
-from sse_asgi.client.connections import PIECE
+from sse_asgi.client.connections import PIECE, make_decode
 from tests.client.scripted import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -18,6 +20,7 @@ URL = "http://localhost/"
 TEXT = b"data: Hello\n\n" * 50
 GZIPPED = gzip.compress(TEXT, mtime=0)  # the same in each worker of pytest-xdist
 MIB = 1_048_576
+CODERS = {"gzip": gzip.compress, "deflate": zlib.compress, "": bytes, "identity": bytes}
 
 
 @pytest.fixture
@@ -117,6 +120,17 @@ async def test_other_tasks_run_while_a_bomb_expands(source_of, filling):
         tasks.cancel_scope.cancel()
     assert last == MessageEvent("end")
     assert rounds >= size // PIECE // 2
+
+
+@given(data=st.data(), body=st.binary(max_size=3 * PIECE), repeat=st.integers(1, 8))
+def test_any_body_cut_anywhere_comes_back(data, body, repeat):
+    body *= repeat
+    coding, code = data.draw(st.sampled_from([*CODERS.items()]), "coding")
+    decode, coded = make_decode(coding), code(body)
+    size = data.draw(st.integers(1, max(len(coded), 1)), "size")
+    pieces = [piece for chunk in cut(coded, size) for piece in decode(chunk)]
+    assert b"".join(pieces) == body
+    assert all(0 < len(piece) <= PIECE for piece in pieces)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])

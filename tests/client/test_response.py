@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sse_asgi import StreamLostError, StreamRefusedError
 from sse_asgi.client import EventSource, iter_events
@@ -77,6 +79,20 @@ def test_neither_retry_nor_retry_after_may_ask_for_more_than_max_wait(chance, as
     assert Reconnection(asked, max_wait=7.5).after(End()) == 7.5
     assert Reconnection(1000).after(End(wait=float(asked))) == 300
     assert Reconnection(1000, max_wait=0.01).after(End()) == 0.1
+
+
+@given(
+    time=st.integers(0, 2**63 - 1),
+    asked=st.floats(0, 1e12),
+    max_wait=st.floats(0.001, 1e6),
+    ends=st.integers(1, 40),
+)
+def test_every_wait_is_within_its_limits(time, asked, max_wait, ends):
+    reconnection = Reconnection(time, max_wait=max_wait)
+    least = max(0.1, min(max_wait, max(time / 1000, asked)))
+    most = max(0.1, min(max_wait, max(time / 1000, asked, 30)))
+    for _ in range(ends):
+        assert least <= reconnection.after(End(wait=asked)) <= 1.5 * most
 
 
 def test_the_server_may_ask_for_more(chance):
