@@ -239,11 +239,12 @@ def test_follow_sends_what_it_is_given(followed):
     assert request.get("accept") == b"text/event-stream"
 
 
-def test_follow_gives_every_case_of_the_wire_table(serve):
+def test_follow_gives_every_case_of_the_wire_table(serve, each_library):
     server = serve(lambda request: stream(CASES[int(request.path[1:])].stream))
-    for number, case in enumerate(CASES):
-        events = follow(f"{server.url}/{number}", reconnect=False)
-        assert list(events) == list(case.events), case.name
+    with each_library.Client(verify=False) as client:
+        for number, case in enumerate(CASES):
+            events = follow(f"{server.url}/{number}", client=client, reconnect=False)
+            assert list(events) == list(case.events), case.name
 
 
 def test_follow_gives_events_as_they_come_and_lets_go_when_it_is_left(followed):
