@@ -202,7 +202,7 @@ class _Hops:
         self.options: dict[str, Any] = {"stream": True, "follow_redirects": False}
         self._client = client
         self._left = client.max_redirects
-        self._cookie = self.request.headers["cookie"] if request.has_cookie else None
+        self._cookie = self.request.headers.get("cookie") if request.has_cookie else None
 
     def follow(self, response: Response) -> None:
         """Go on to the request that a redirect asks for."""
