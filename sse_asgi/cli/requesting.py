@@ -47,10 +47,10 @@ def require_client() -> None:
     Raises:
         CommandError: If none is; the message has the command that installs one.
     """
-    from sse_asgi.client.http import import_library  # noqa: PLC0415 - the other commands need none
+    from sse_asgi.client.request import make_client  # noqa: PLC0415 - the others need none
 
     try:
-        import_library()
+        make_client("Client")
     except ImportError as error:
         raise CommandError(str(error)) from error
 

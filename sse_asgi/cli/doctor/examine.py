@@ -13,8 +13,7 @@ import anyio.to_thread
 from sse_asgi.cli.doctor.observation import Examination, Exchange, Record, Stop
 from sse_asgi.cli.doctor.probe import Limits, Probe
 from sse_asgi.cli.doctor.reading import read_records
-from sse_asgi.client.http import AsyncClient, make_client
-from sse_asgi.client.request import EventStreamRequest
+from sse_asgi.client.request import AnyClient, EventStreamRequest, make_client
 
 FOLLOW_UP = 5.0
 """Seconds that a second look waits for its first event, at most."""
@@ -39,7 +38,7 @@ class Settings:
 
 async def examine(settings: Settings) -> Examination:
     """Watch the stream, then look again for what one connection does not tell."""
-    client = make_client()
+    client = make_client("AsyncClient")
     try:
         return await _Doctor(client, settings).examine()
     finally:
@@ -48,7 +47,7 @@ async def examine(settings: Settings) -> Examination:
 
 
 class _Doctor:
-    def __init__(self, client: AsyncClient, settings: Settings) -> None:
+    def __init__(self, client: AnyClient, settings: Settings) -> None:
         self._client = client
         self._settings = settings
 
@@ -85,7 +84,11 @@ class _Doctor:
         if settings.origin:
             headers.append(("Origin", settings.origin))
         request = EventStreamRequest(
-            settings.url, method=settings.method, headers=headers, content=settings.content
+            self._client,
+            settings.url,
+            method=settings.method,
+            headers=headers,
+            content=settings.content,
         )
         return await Probe(self._client, request, limits).run(last_event_id=last_event_id)
 
@@ -120,7 +123,7 @@ class _Doctor:
         headers = [("Origin", settings.origin), ("Access-Control-Request-Method", settings.method)]
         if unsafe:
             headers.append(("Access-Control-Request-Headers", ",".join(unsafe)))
-        request = EventStreamRequest(first.url, method="OPTIONS", headers=headers)
+        request = EventStreamRequest(self._client, first.url, method="OPTIONS", headers=headers)
         return await Probe(self._client, request, self._second_look()).run()
 
     def _unsafe_headers(self) -> list[str]:

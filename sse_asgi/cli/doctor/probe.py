@@ -1,17 +1,16 @@
 """One request of the doctor's: what comes, and when."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 
 from sse_asgi.cli.doctor.observation import Arrival, Exchange, Redirect, Stop
-from sse_asgi.client.coding import make_decoder
-from sse_asgi.client.connection import Connection
-from sse_asgi.client.http import AsyncClient, may_pass, reason
-from sse_asgi.client.request import EventStreamRequest
+from sse_asgi.client.connections import make_decode
+from sse_asgi.client.request import AnyClient, EventStreamRequest
+from sse_asgi.client.response import CODINGS, lost, reason
 from sse_asgi.errors import SSEError
 
 LARGEST_BODY = 16_777_216
@@ -36,13 +35,13 @@ class Limits:
 class Probe:
     """Send a request and record what comes of it."""
 
-    def __init__(self, client: AsyncClient, request: EventStreamRequest, limits: Limits) -> None:
+    def __init__(self, client: AnyClient, request: EventStreamRequest, limits: Limits) -> None:
         self._client = client
         self._request = request
         self._limits = limits
         self._start = time.monotonic()
         self._size = 0
-        self._exchange = Exchange(method=request.method, url=request.url)
+        self._exchange = Exchange(method=request.method, url=str(request.url))
 
     async def run(self, *, last_event_id: str = "") -> Exchange:
         """Return what came."""
@@ -55,9 +54,8 @@ class Probe:
                 await self._watch(response)
         except (SSEError, ValueError) as error:  # a redirect that leads nowhere, or no URL
             exchange.stop, exchange.error = Stop.NO_CONNECTION, str(error)
-        except Exception as error:
-            if not may_pass(error):
-                raise
+        except Exception as error:  # noqa: BLE001 - it is raised where it is not the network's
+            lost("", error)  # raises what is not the network's
             failed = Stop.NO_CONNECTION if exchange.response_at is None else Stop.BROKEN
             exchange.stop, exchange.error = failed, reason(error)
         exchange.ended_at = self._now()
@@ -69,16 +67,17 @@ class Probe:
     async def _send(self, last_event_id: str) -> Any:  # noqa: ANN401 - of either library
         response: Any = None
         with anyio.move_on_after(self._limits.silence):
-            response = await self._request.send(
-                self._client, last_event_id=last_event_id, on_redirect=self._note_redirect
-            )
+            self._client.event_hooks = {"response": [self._note_redirect]}
+            response = await self._request.send(last_event_id)
         if response is None:
             self._exchange.stop = Stop.NO_RESPONSE
             return None
         self._note_response(response)
         return response
 
-    def _note_redirect(self, response: Any) -> None:  # noqa: ANN401
+    async def _note_redirect(self, response: Any) -> None:  # noqa: ANN401
+        if not response.has_redirect_location:
+            return
         location = response.headers.get("location", "")
         redirect = Redirect(response.status_code, str(response.url), location)
         self._exchange.redirects.append(redirect)
@@ -94,20 +93,21 @@ class Probe:
 
     async def _watch(self, response: Any) -> None:  # noqa: ANN401
         # Without decoding: a content coding that holds back what it was given is to be seen.
-        connection = Connection(response, make_decoder(""))
+        chunks = response.aiter_raw()
         decode = _make_decode(self._exchange.get("content-encoding"))
         try:
-            while await self._read(connection, decode):
+            while await self._read(chunks, decode):
                 pass
         finally:
-            await connection.aclose()
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
 
-    async def _read(self, connection: Connection, decode: Callable[[bytes], bytes]) -> bool:
+    async def _read(self, chunks: AsyncIterator[bytes], decode: Callable[[bytes], bytes]) -> bool:
         """Read once, and tell whether to go on."""
         exchange = self._exchange
         chunk: bytes | None = None
         with anyio.move_on_after(self._limits.silence) as scope:
-            chunk = await connection.read()
+            chunk = await anext(chunks, None)
         if chunk is None:
             exchange.stop = Stop.SILENT if scope.cancelled_caught else Stop.ENDED
             return False
@@ -127,11 +127,12 @@ class Probe:
 
 
 def _make_decode(coding: str) -> Callable[[bytes], bytes]:
-    decoder = make_decoder(coding)
+    coding = coding.strip().lower()
+    pieces_of = make_decode(coding)
 
     def decode(data: bytes) -> bytes:
         try:
-            return b"".join(decoder(data)) if decoder else b""
+            return b"".join(pieces_of(data)) if coding in CODINGS else b""
         except ConnectionError:  # then nothing is ever decoded, and that is what is found
             return b""
 

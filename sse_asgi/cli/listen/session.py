@@ -10,6 +10,7 @@ import anyio
 from sse_asgi.cli.listen.terminal import Output, StatusLine
 from sse_asgi.cli.listen.timing import Timing, status_line
 from sse_asgi.client import EventSource
+from sse_asgi.client.request import make_client
 from sse_asgi.errors import IncompleteStreamError, SSEError, StreamLostError, StreamRefusedError
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Decode, items_of
@@ -88,7 +89,9 @@ class Session:
             await anyio.sleep(_REFRESH)
 
     async def _receive(self, request: dict[str, Any]) -> None:
-        async with EventSource(on_open=self._note_open, **request) as source:
+        client = make_client("AsyncClient")
+        client.event_hooks = {"response": [self._note_response]}
+        async with client, EventSource(client=client, **request) as source:
             self.timing.start()  # to import and to set up a client is not the server's time
             try:
                 async for event in source:
@@ -101,8 +104,9 @@ class Session:
             else:
                 self._end_cleanly()
 
-    def _note_open(self, _: object) -> None:
-        self.timing.note_response()
+    async def _note_response(self, response: Any) -> None:  # noqa: ANN401 - of either library
+        if response.status_code == 200:
+            self.timing.note_response()
 
     def _take(self, event: MessageEvent) -> bool:
         at = self.timing.note_event()
