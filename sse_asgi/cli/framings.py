@@ -18,11 +18,9 @@ NAMES = ("auto", "text", "json", *_DIALECTS)
 
 
 def make_decoder(name: str, *, done: str | None = "[DONE]") -> Decode:
-    """Return a fresh decoder.
+    """Return a fresh decoder; "auto" decides by the first event that tells, then stays with it.
 
-    Args:
-        name: One of `NAMES`; "auto" decides by the first event that tells, then stays with it.
-        done: The end marker of the framings `text` and `json`, None for none.
+    `done` is the end marker of the framings `text` and `json`, None for none.
     """
     found: Decode | None = None
 

@@ -8,11 +8,9 @@ from typing import NoReturn, TypeAlias
 
 
 class CommandError(Exception):
-    """A command cannot go on; its message is one line for the person at the terminal.
+    """A command cannot go on, and says why in one line.
 
-    Args:
-        message: What is wrong and what to do.
-        status: The exit status: 2 for a wrong command line, 1 for a failure.
+    The exit status is 2 for a wrong command line, 1 for a failure.
     """
 
     def __init__(self, message: str, *, status: int = 2) -> None:
@@ -69,11 +67,7 @@ def whole_number(text: str, most: int) -> int | None:
 
 
 def require(*modules: str, extra: str = "demo") -> None:
-    """Check that the modules of an extra are installed.
-
-    Raises:
-        CommandError: One is not; the message has the command that installs it.
-    """
+    """Check that the modules of an extra are installed; a `CommandError` says how to."""
     if missing := [module for module in modules if not is_installed(module)]:
         raise CommandError(f'needs {", ".join(missing)}: pip install "sse-asgi[{extra}]"')
 

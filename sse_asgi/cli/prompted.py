@@ -24,11 +24,7 @@ class PromptedStream:
 
     The prompt is the query parameter `prompt`, or else the string of that name in a JSON body.
     A request without a prompt that the function requires is answered with status 400, a body
-    that holds none as well; HEAD needs no prompt.
-
-    Args:
-        function: The function, with a parameter `prompt`.
-        settings: Options of `EventStream`.
+    that holds none as well; HEAD needs no prompt. The settings are options of `EventStream`.
     """
 
     def __init__(self, function: Fitted, settings: Mapping[str, Any]) -> None:

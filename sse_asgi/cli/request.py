@@ -32,11 +32,7 @@ def request_of(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def import_client() -> Any:  # noqa: ANN401 - whichever is there
-    """Import httpx, or httpx2 where only that is installed.
-
-    Raises:
-        CommandError: Neither is; the message has the command that installs one.
-    """
+    """Import httpx, or httpx2 where only that is installed; a `CommandError` says how to."""
     for name in ("httpx", "httpx2"):
         if is_installed(name):
             return import_module(name)

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import socket
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, TypeAlias, cast
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -12,28 +12,20 @@ from uvicorn.supervisors import Multiprocess
 from sse_asgi.asgi import ASGIApp
 from sse_asgi.cli.options import CommandError
 
+Greet: TypeAlias = Callable[[str], str]
 LONGEST_END = 6.0
 """Seconds after which connections that are still open are dropped when the command is stopped:
 a little more than `Shutdown` gives a stream by default."""
 
-_LONGEST_START = 60
-"""Seconds that a worker may take until it answers its supervisor."""
-
-_FAILED_START = 3
-"""The exit status of a worker that uvicorn could not start."""
+_LONGEST_START: Final = 60  # seconds until a worker answers its supervisor
+_FAILED_START: Final = 3  # the exit status of a worker that uvicorn could not start
 
 
-def run(app: ASGIApp, *, host: str, port: int, greet: Callable[[str], str]) -> int:
+def run(app: ASGIApp, *, host: str, port: int, greet: Greet) -> int:
     """Serve an app until the command is stopped, and return the exit status.
 
-    Args:
-        app: The ASGI application.
-        host: The name or address to listen on.
-        port: The port; 0 takes a free one.
-        greet: Makes the one line that is printed when the server answers, from its URL.
-
-    Raises:
-        CommandError: The address cannot be listened on.
+    `greet` makes the one line that is printed when the server answers, from its URL. Port 0 takes
+    a free one. A `CommandError` says that the address cannot be listened on.
     """
     with _listen(host, port) as listener:
         server = _Server(uvicorn.Config(app, log_level="warning"), greet(_url_of(listener)))
@@ -45,29 +37,17 @@ def run(app: ASGIApp, *, host: str, port: int, greet: Callable[[str], str]) -> i
 
 
 def run_workers(
-    make_app: Callable[[], ASGIApp],
-    workers: int,
-    *,
-    host: str,
-    port: int,
-    greet: Callable[[str], str],
+    make_app: Callable[[], ASGIApp], workers: int, *, host: str, port: int, greet: Greet
 ) -> int:
-    """Serve an app from several processes; uvicorn replaces one that dies.
+    """Serve an app from several processes, as `run` does; uvicorn replaces one that dies.
 
-    Args:
-        make_app: Makes the app, once in each process; it is pickled on its way there.
-        workers: How many processes.
-        host: See `run`, for what follows, too.
-        port: The port.
-        greet: Makes the line that is printed; until a worker answers, connections wait.
+    `make_app` makes it in each process, and is pickled on its way there. The line is printed at
+    once: until a worker answers, connections wait.
     """
-    config = uvicorn.Config(
-        cast("Any", make_app),
-        factory=True,
-        workers=workers,
-        log_level="warning",
-        timeout_graceful_shutdown=int(LONGEST_END),
-    )
+    end = int(LONGEST_END)
+    app = cast("Any", make_app)
+    config = uvicorn.Config(app, factory=True, log_level="warning", timeout_graceful_shutdown=end)
+    config.workers = workers
     config.timeout_worker_healthcheck = _LONGEST_START
     options: dict[str, Any] = {}
     if "target" in inspect.signature(Multiprocess).parameters:  # an older uvicorn

@@ -23,14 +23,10 @@ GRACE = 1.0
 
 
 def load(target: str, settings: Mapping[str, Any]) -> ASGIApp:
-    """Import what the user named and make an ASGI app of it.
+    """Import what the user named, `module:attribute`, and make an ASGI app of it.
 
-    Args:
-        target: `module:attribute`; both may have dots.
-        settings: Options for the `EventStream` that is made.
-
-    Raises:
-        CommandError: There is no such thing, or it cannot be served.
+    The settings are options for the `EventStream` that is made. A `CommandError` says that there
+    is no such thing, or that it cannot be served.
     """
     value = _find(target)
     if _is_asgi_app(value):
@@ -50,18 +46,10 @@ def load(target: str, settings: Mapping[str, Any]) -> ASGIApp:
 
 
 def load_chat(target: str, model: str | None, settings: Mapping[str, Any]) -> ASGIApp:
-    """Import the generator function that the user named and make a `ChatApp` of it.
+    """Import the generator function that the user named and make a `ChatApp` of it, as `load` does.
 
     A function whose one parameter is `prompt` gets the text of the user's last message; any other
-    gets the `Chat`.
-
-    Args:
-        target: `module:attribute`; both may have dots.
-        model: The one model's name, as clients list it; `None`: any name will do.
-        settings: Options for the `ChatApp`.
-
-    Raises:
-        CommandError: There is no such thing, or it cannot be served.
+    gets the `Chat`. A model of `None` means that any name will do.
     """
     value: Any = _find(target)
     if _is_asgi_app(value):

@@ -8,11 +8,7 @@ from itertools import pairwise
 
 
 class Timing:
-    """Note arrivals, in seconds since the start.
-
-    Args:
-        clock: Tells the time, in seconds.
-    """
+    """Note arrivals, in seconds since the start by a clock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -8,15 +8,10 @@ from itertools import pairwise
 from sse_asgi.cli.doctor.examine import Evidence, Examination
 from sse_asgi.cli.doctor.exchange import Exchange, Record, Stop
 
-_BURST = 0.1
-"""Seconds: what arrives within it arrived together."""
-
-_LATE = 0.5
-"""Seconds: a first byte after it may be one that was held back."""
-
-_PAUSE = 0.3
-"""Seconds: a pause inside an event, where no server stops by itself."""
-
+# Seconds.
+_BURST = 0.1  # what arrives within it arrived together
+_LATE = 0.5  # a first byte after it may be one that was held back
+_PAUSE = 0.3  # a pause inside an event, where no server stops by itself
 _CLOCKS_DIFFER = 5.0
 _ISO = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?(?![\d:])")
 _EPOCH = re.compile(r"(?<![\d.])([12]\d{9}(?:\.\d+)?|[12]\d{12})(?![\d.]*\d)")

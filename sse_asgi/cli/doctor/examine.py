@@ -32,35 +32,22 @@ _SAFE_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text
 
 @dataclass(slots=True)
 class Examination:
-    """What is asked, and all that is known of the stream.
-
-    Attributes:
-        wait: Seconds of silence that are too many.
-        origin: The page's origin, None if that is of no interest.
-        done: The end marker.
-        repeat: Whether a request that is neither GET nor HEAD may be sent twice.
-        first: What was watched.
-        again: A reconnection after the stream had ended.
-        resumed: A connection with the first event's id as `Last-Event-ID`.
-        plain: A connection that asked for no compression.
-        preflight: The answer to a CORS preflight.
-        alpn: The protocol that the server chose when it was offered HTTP/2.
-    """
+    """What is asked, and all that is known of the stream."""
 
     url: str = ""
     method: str = "GET"
     headers: Sequence[tuple[str, str]] = ()
     content: bytes | None = field(default=None, repr=False)
-    wait: float = 20.0
-    origin: str | None = None
+    wait: float = 20.0  # seconds of silence that are too many
+    origin: str | None = None  # the page's, for CORS
     done: str = "[DONE]"
-    repeat: bool = False
-    first: Exchange = field(default_factory=Exchange)
-    again: Exchange | None = None
-    resumed: Exchange | None = None
-    plain: Exchange | None = None
+    repeat: bool = False  # whether a request that may have effects may be sent twice
+    first: Exchange = field(default_factory=Exchange)  # what was watched
+    again: Exchange | None = None  # a reconnection after the stream had ended
+    resumed: Exchange | None = None  # with the first event's id as Last-Event-ID
+    plain: Exchange | None = None  # one that asked for no compression
     preflight: Exchange | None = None
-    alpn: str = ""
+    alpn: str = ""  # the protocol that the server chose when it was offered HTTP/2
 
     def watch(self, library: Any) -> None:  # noqa: ANN401 - httpx or httpx2
         """Watch the stream, then look again for what one connection does not tell."""

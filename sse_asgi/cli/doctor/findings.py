@@ -19,15 +19,7 @@ TEXTS: dict[str, dict[str, str]] = tomllib.loads(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong with a stream.
-
-    Attributes:
-        code: Its name, for programs.
-        severity: One of `SEVERITIES`.
-        title: What is wrong, in plain words.
-        evidence: What was seen.
-        remedy: What to do.
-    """
+    """Something that is wrong with a stream: a name for programs, words for people."""
 
     code: str
     severity: str
