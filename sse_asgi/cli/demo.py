@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     address = {"host": options.host, "port": options.port}
     if options.workers == 1:
         return server.run(app, greet=greet, **address)
-    make_app = partial(create_app, source, redis=options.redis)
+    make_app = partial(create_app, source, redis=options.redis, may_be_killed=True)
     return server.run_workers(make_app, options.workers, greet=greet, **address)
 
 

@@ -4,6 +4,10 @@ import asyncio
 import inspect
 import socket
 from collections.abc import Callable
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.synchronize import Semaphore
+from threading import Thread
 from typing import Any, Final, TypeAlias, cast
 
 import uvicorn
@@ -41,11 +45,12 @@ def run_workers(
 ) -> int:
     """Serve an app from several processes, as `run` does; uvicorn replaces one that dies.
 
-    `make_app` makes it in each process, and is pickled on its way there. The line is printed at
-    once: until a worker answers, connections wait.
+    `make_app` makes it in each process, and is pickled on its way there. The line is printed when
+    all have made it.
     """
     end = int(LONGEST_END)
-    app = cast("Any", make_app)
+    started = get_context("spawn").Semaphore(0)
+    app = cast("Any", partial(_make, make_app, started))
     config = uvicorn.Config(app, factory=True, log_level="warning", timeout_graceful_shutdown=end)
     config.workers = workers
     config.timeout_worker_healthcheck = _LONGEST_START
@@ -53,10 +58,23 @@ def run_workers(
     if "target" in inspect.signature(Multiprocess).parameters:  # an older uvicorn
         options["target"] = uvicorn.Server(config).run
     with _listen(host, port) as listener:
-        print(greet(_url_of(listener)), flush=True)
+        greeting = greet(_url_of(listener))
+        Thread(target=_greet, args=(greeting, started, workers), daemon=True).start()
         supervisor = Multiprocess(config, sockets=[listener], **options)
         supervisor.run()
     return int(any(each.process.exitcode == _FAILED_START for each in supervisor.processes))
+
+
+def _make(make_app: Callable[[], ASGIApp], started: Semaphore) -> ASGIApp:
+    app = make_app()
+    started.release()
+    return app
+
+
+def _greet(greeting: str, started: Semaphore, workers: int) -> None:
+    for _ in range(workers):
+        started.acquire()
+    print(greeting, flush=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:
