@@ -54,7 +54,7 @@ def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network, hurr
     before = first.answer.text_content()
     first.page.reload()
     first.wait_for_chunks(60)
-    assert first.answer.text_content().startswith(before)
+    wait_for(lambda: first.answer.text_content().startswith(before), what="the text")
     assert second.chunks() < 60  # it was cut
     assert second.text("plain-state") == "gone"  # nobody can follow a plain response
     network.go_up()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import httpx
@@ -55,8 +56,8 @@ class Demo:
         self.generate = self.page.get_by_role("button", name="Ask")
         self.stop = self.button("Stop")
         self.status = self.page.get_by_role("status")
-        self.answer = self.page.get_by_role("region", name="Answer")
-        self.transcript = self.page.get_by_role("region", name="Transcript")
+        self.answer = self.page.get_by_role("region", name="Answer", exact=True)
+        self.transcript = self.page.get_by_role("region", name="Transcript", exact=True)
 
     def _note(self, message):
         # Chromium tells of every connection that breaks: that is what the buttons are for.
@@ -179,7 +180,8 @@ def test_the_six_lines_are_what_it_takes(demo, open_demo):
         async with connect(app, "/answers/one", headers=headers) as connection:
             return [first.data, *[event.data async for event in connection]]
 
-    assert asyncio.run(ask()) == ["one ", "two", "[DONE]"]
+    with ThreadPoolExecutor() as threads:  # this thread has playwright's loop
+        assert threads.submit(asyncio.run, ask()).result() == ["one ", "two", "[DONE]"]
 
 
 IMPORTS = """
@@ -224,7 +226,7 @@ def test_a_reload_loses_nothing_and_the_plain_answer(demo, open_demo, hurry):
     live, plain = tab.wait_for_row("Reloaded")
     assert live[:2] == [0, 0]
     assert plain[0] >= len(before) > 20
-    assert tab.answer.text_content().startswith(before)
+    wait_for(lambda: tab.answer.text_content().startswith(before), what="the text")
     assert tab.number("elapsed") > elapsed  # since the answer began, not since the reload
     assert tab.text("plain-state") == "gone"
     hurry()
@@ -308,10 +310,10 @@ def test_the_keyboard_is_enough(demo, open_demo):
     tab.wait_for_verdict()
     tab.prompt.blur()
     order = []
-    for _ in range(4):
+    for _ in range(3):
         tab.page.keyboard.press("Tab")
         order.append(tab.page.evaluate("document.activeElement.id"))
-    assert order == ["prompt", "generate", "reload", "second"]  # what is disabled is passed over
+    assert order == ["generate", "reload", "second"]  # what is disabled is passed over
 
 
 def test_two_panels_of_a_lane_scroll_together(demo, open_demo, hurry):
