@@ -14,7 +14,9 @@ class Source:
     name = "a test"
     detail = "It says what it is told."
 
-    async def answer(self, prompt):
+    is_repeatable = True
+
+    async def answer(self, prompt, *, seed=None):
         yield prompt
         if prompt == "fail":
             raise RuntimeError("secret")

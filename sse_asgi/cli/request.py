@@ -2,68 +2,41 @@
 
 import argparse
 import json
-import math
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from sse_asgi.cli.errors import CommandError
+from sse_asgi.cli.options import CommandError, Parser, is_installed
 
 
-def add_request(parser: argparse.ArgumentParser) -> None:
+def add_request(parser: Parser) -> None:
     """Add the URL and what else makes the request."""
     parser.add_argument("url", metavar="URL", type=_url, help="the stream's URL")
     parser.add_argument("-X", "--method", help="method (default: GET, with a body POST)")
-    parser.add_argument(
-        "-H",
-        "--header",
-        action="append",
-        default=[],
-        type=_header,
-        metavar="'NAME: VALUE'",
-        help="a header field; may be repeated",
-    )
-    parser.add_argument(
-        "--json-body",
-        type=_json,
-        metavar="JSON",
-        help="a JSON body, which makes the request a POST; @FILE takes it from a file",
-    )
+    many: dict[str, Any] = {"action": "append", "default": [], "type": _header}
+    field = "a header field; may be repeated"
+    parser.add_argument("-H", "--header", metavar="'NAME: VALUE'", help=field, **many)
+    body = "a JSON body, which makes the request a POST; @FILE takes it from a file"
+    parser.add_argument("--json-body", type=_json, metavar="JSON", help=body)
 
 
 def request_of(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the request as options of `EventSource` and its request."""
+    """Return method, headers and content."""
     body: bytes | None = options.json_body
     headers: list[tuple[str, str]] = list(options.header)
     if body is not None and "content-type" not in {name.lower() for name, _ in headers}:
         headers.append(("Content-Type", "application/json"))
-    method = options.method or ("GET" if body is None else "POST")
+    method: str = options.method or ("GET" if body is None else "POST")
     return {"method": method.upper(), "headers": headers, "content": body}
 
 
-def require_client() -> None:
-    """Check that an HTTP client is installed.
-
-    Raises:
-        CommandError: If none is; the message has the command that installs one.
-    """
-    from sse_asgi.client.request import make_client  # noqa: PLC0415 - the others need none
-
-    try:
-        make_client("Client")
-    except ImportError as error:
-        raise CommandError(str(error)) from error
-
-
-def seconds(text: str) -> float:
-    """Read an option that is a number of seconds."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds greater than 0")
-    return value
+def import_client() -> Any:  # noqa: ANN401 - whichever is there
+    """Import httpx, or httpx2 where only that is installed; a `CommandError` says how to."""
+    for name in ("httpx", "httpx2"):
+        if is_installed(name):
+            return import_module(name)
+    raise CommandError('needs httpx: pip install "sse-asgi[client]"')
 
 
 def _url(text: str) -> str:
@@ -86,13 +59,11 @@ def _header(text: str) -> tuple[str, str]:
 
 
 def _json(text: str) -> bytes:
-    if text.startswith("@"):
-        try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeError) as error:
-            raise argparse.ArgumentTypeError(f"cannot read {text[1:]!r}: {error}") from error
     try:
+        text = Path(text[1:]).read_text(encoding="utf-8") if text.startswith("@") else text
         json.loads(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"cannot read {text[1:]!r}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise argparse.ArgumentTypeError(f"the body is no JSON: {error}") from error
     return text.encode()

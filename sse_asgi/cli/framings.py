@@ -1,4 +1,4 @@
-"""The framings that `listen` reads: those of plain text, and the dialects of known servers."""
+"""The framings that `listen` and `doctor` read: those of plain text, and the known dialects."""
 
 from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.errors import FramingError, IncompleteStreamError
@@ -6,51 +6,39 @@ from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Decode, Framing, Item, JSONFraming, TextFraming
 from sse_asgi.wire.json_text import read_object
 
-_ANY = "any"  # what only encoders use
-_DIALECTS: dict[str, Framing] = {
-    "chat-completions": ChatCompletions(_ANY),
-    "responses": Responses(_ANY),
-    "anthropic": AnthropicMessages(_ANY),
+_DIALECTS: dict[str, Framing] = {  # only encoders use the arguments
+    "chat-completions": ChatCompletions("any"),
+    "responses": Responses("any"),
+    "anthropic": AnthropicMessages("any"),
     "ui-messages": UIMessages(),
-    "ag-ui": AGUI(thread_id=_ANY, run_id=_ANY),
+    "ag-ui": AGUI(thread_id="any", run_id="any"),
 }
-
 NAMES = ("auto", "text", "json", *_DIALECTS)
 """What `--framing` may be."""
 
 
 def make_decoder(name: str, *, done: str | None = "[DONE]") -> Decode:
-    """Return a fresh decoder.
+    """Return a fresh decoder; "auto" decides by the first event that tells, then stays with it.
 
-    Args:
-        name: One of `NAMES`.
-        done: The end marker of the framings `text` and `json`, None for none.
+    `done` is the end marker of the framings `text` and `json`, None for none.
     """
-    if name == "auto":
-        return _Detector(done)
-    if name == "text":
-        return TextFraming(done=done).decoder()
-    if name == "json":
-        return JSONFraming(done=done).decoder()
-    return _DIALECTS[name].decoder()
+    found: Decode | None = None
 
-
-class _Detector:
-    """Decide by the first event that tells, then stay with it."""
-
-    def __init__(self, done: str | None) -> None:
-        self._done = done
-        self._decode: Decode | None = None
-
-    def __call__(self, event: MessageEvent) -> Item | tuple[Item, ...]:
-        if self._decode is None:
-            if event.data == self._done:
+    def decode(event: MessageEvent) -> Item | tuple[Item, ...]:
+        nonlocal found
+        if found is None:
+            if event.data == done:
                 return None
-            name = recognise(event)
-            if name is None:
+            recognised = recognise(event)
+            if recognised is None:
                 return ""
-            self._decode = make_decoder(name, done=self._done)
-        return self._decode(event)
+            found = make_decoder(recognised, done=done)
+        return found(event)
+
+    if name == "auto":
+        return decode
+    plain: dict[str, Framing] = {"text": TextFraming(done=done), "json": JSONFraming(done=done)}
+    return {**_DIALECTS, **plain}[name].decoder()
 
 
 def recognise(event: MessageEvent) -> str | None:
