@@ -29,7 +29,7 @@ def test_a_bar_is_as_long_as_its_ratio() -> None:
 def test_every_contestant_is_in_every_panel() -> None:
     text = chart.CHART.read_text()
     for name in chart.CONTESTANTS:
-        assert len(re.findall(f">{name}<", text)) == len(chart.PANELS)
+        assert len(re.findall(f">{chart.label_of(name)}<", text)) == len(chart.PANELS)
 
 
 def test_a_cell_without_a_ratio_is_an_error() -> None:
