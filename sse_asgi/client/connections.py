@@ -172,13 +172,13 @@ class _Body:
 
     async def read(self) -> bytes | None:
         """Wait for the next bytes and return them, None at the end."""
+        await anyio.lowlevel.checkpoint()  # a chunk may have any number of pieces
         while (piece := next(self._pieces, None)) is None:
             self._reading = True
             chunk = await anext(self._chunks, None)
             if chunk is None:
                 return None
             self._pieces = self._decode(chunk)
-        await anyio.lowlevel.checkpoint()  # a chunk may have any number of pieces
         return piece
 
     async def read_beginning(self) -> bytes:
