@@ -42,6 +42,15 @@ def test_httpx2_will_do():
     assert run_without("httpx").partition(".")[0] == "httpx2"
 
 
+def test_a_library_that_cannot_be_imported_is_no_missing_one(monkeypatch):
+    def fail(_):
+        raise ModuleNotFoundError("no httpcore", name="httpcore")
+
+    monkeypatch.setattr("importlib.import_module", fail)
+    with pytest.raises(ModuleNotFoundError, match="no httpcore"):
+        make_client("Client")
+
+
 @pytest.mark.parametrize("kind", ["AsyncClient", "Client"])
 def test_a_client_of_its_own_waits_for_ever_to_read(kind):
     timeout = make_client(kind).timeout
