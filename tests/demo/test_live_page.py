@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli import commands
-from tests.demo.test_page import Demo
+from tests.demo.tab import Demo
 from tests.live.network import Network
 from tests.live.redis_server import RedisServer, free_port
 from tests.servers import wait_for
+
+pytestmark = pytest.mark.matrix
 
 
 @pytest.fixture(scope="module", params=["memory", "redis"])
@@ -53,6 +55,8 @@ def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network, hurr
     second.context.set_offline(True)
     wire = second.page.locator("#live-wire")
     wait_for(lambda: wire.get_attribute("data-link") == "cut", what="the cut")
+    shown = second.text("elapsed")
+    wait_for(lambda: second.text("elapsed") != shown, what="the figures to be shown anew")
     seen = second.chunks()
     before = first.answer.text_content()
     first.page.reload()
