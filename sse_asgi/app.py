@@ -3,7 +3,9 @@
 from collections.abc import Awaitable
 from contextlib import suppress
 from contextvars import Context
+from typing import TYPE_CHECKING
 
+from sse_asgi.around import check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.source.context import ContextOpener
@@ -20,6 +22,9 @@ from sse_asgi.stream.options import (
 from sse_asgi.stream.other_scopes import answer_other
 from sse_asgi.stream.response import respond
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
 
 
 class EventStream:
@@ -57,6 +62,7 @@ class EventStream:
             Without it the client is told that the stream failed, and no more.
         context: What the source sees as its context variables, in a copy for each response, such
             as `contextvars.copy_context()` in an endpoint; `None` for the server's.
+        limits: How many streams may be open at once; a request above that is answered with 429.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -81,8 +87,11 @@ class EventStream:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
         context: Context | None = None,
+        limits: "Limits | None" = None,
     ) -> None:
         framing = check_framing(framing)
+        check_layer("limits", limits, "Limits")
+        self._layers = tuple(layer for layer in (limits,) if layer is not None)
         self.__name__ = getattr(source, "__name__", type(self).__name__)  # routers ask for it
         self._opener = SourceOpener(source) if context is None else ContextOpener(source, context)
         self.options = Options(
@@ -110,16 +119,19 @@ class EventStream:
                 failure is logged, and given to `on_complete`.
         """
         if scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            answer = enclosed(self._answer, self._layers) if self._layers else self._answer
+            await answer(self.options, scope, receive, send)
         else:
             await answer_other(scope, receive, send)
 
-    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _answer(
+        self, options: Options, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
         if scope["method"] == "HEAD":
             return self._answer_head(send)
         self._opener.claim()
-        request = Request(scope, max_body_size=self.options.max_body_size)
-        return respond(self._opener, self.options, request, receive, send)
+        request = Request(scope, max_body_size=options.max_body_size)
+        return respond(self._opener, options, request, receive, send)
 
     async def _answer_head(self, send: Send) -> None:
         """Send what GET would say, without its body (RFC 9110, 9.3.2)."""

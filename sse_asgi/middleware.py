@@ -1,5 +1,8 @@
 """EventStreamMiddleware: what event streams need, for an app that streams already."""
 
+from typing import TYPE_CHECKING
+
+from sse_asgi.around import check_layer
 from sse_asgi.asgi import ASGIApp, Receive, Scope, Send
 from sse_asgi.retrofit.headers import completing_headers
 from sse_asgi.retrofit.wrapped_response import WrappedResponse
@@ -7,6 +10,9 @@ from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import OnChunk, OnComplete, Options
 from sse_asgi.wire.framing import Framing, TextFraming
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
 
 
 class EventStreamMiddleware:
@@ -39,6 +45,7 @@ class EventStreamMiddleware:
         shutdown: What happens when the server stops; `None` for nothing.
         describe_error: Given what failed the stream, returns what the client may know of it.
             Without it the client is told that the stream failed, and no more.
+        limits: How many streams may be open at once; a request above that is answered with 429.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -58,10 +65,13 @@ class EventStreamMiddleware:
         record: bool = True,
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
+        limits: "Limits | None" = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"app must be an ASGI application, not {app!r}")
+        check_layer("limits", limits, "Limits")
         self.app = app
+        self._guarded = app if limits is None else limits.around(app)
         self._options = Options(
             framing=framing,
             on_chunk=on_chunk,
@@ -86,5 +96,5 @@ class EventStreamMiddleware:
         elif scope["method"] == "HEAD":  # it says what GET would say (RFC 9110, 9.3.2)
             await self.app(scope, receive, completing_headers(send))
         else:
-            response = WrappedResponse(self.app, self._options, scope, receive, send)
+            response = WrappedResponse(self._guarded, self._options, scope, receive, send)
             await response.host.live(response.run)

@@ -10,7 +10,7 @@ from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.dialect import Dialect, MakeWhole, Order
 from sse_asgi.chat.error import ChatError
-from sse_asgi.chat.setup import Chunks, Setup
+from sse_asgi.chat.setup import Chunks, Setup, StreamOptions
 from sse_asgi.chat.unseen import UnseenStream
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import MESSAGES
@@ -45,16 +45,18 @@ class Exchange:
             principal = await self._setup.principal_of(request)
             order = self._dialect.read(Body(body))
             model = await self._setup.models.choose(order.model)
+            chat = self._chat(order, model, principal, request)
+            framing = order.framing(model or _NO_MODEL)
+            options = await self._setup.admit(request)  # last: a place is for who goes on
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's
             await self._refuse(error)
             return
-        chat = self._chat(order, model, principal, request)
-        framing = order.framing(model or _NO_MODEL)
         source = self._source(chat, body)
         if order.whole is None:
-            await self._stream(chat, source, framing)
+            await self._stream(chat, source, framing, options)
         else:
-            await self._answer_whole(UnseenStream(self._setup, chat, source, framing), order.whole)
+            unseen = UnseenStream(self._setup, chat, source, framing, options)
+            await self._answer_whole(unseen, order.whole)
 
     def _chat(self, order: Order, model: str, principal: object | None, request: Request) -> Chat:
         return Chat(
@@ -76,12 +78,14 @@ class Exchange:
 
         return generate
 
-    async def _stream(self, chat: Chat, source: Source, framing: Framing) -> None:
+    async def _stream(
+        self, chat: Chat, source: Source, framing: Framing, options: StreamOptions
+    ) -> None:
         stream = EventStream(
             source,
             framing=framing,
             on_complete=self._setup.for_hook(chat),
-            **self._setup.options,
+            **options,
         )
         try:
             await stream(self._scope, self._receive, self._send_of_stream)

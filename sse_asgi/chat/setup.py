@@ -3,9 +3,10 @@
 import inspect
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from typing import Any, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from sse_asgi.app import EventStream
+from sse_asgi.around import Refusal
 from sse_asgi.callables import check_takes
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError, InvalidRequestError
@@ -19,6 +20,9 @@ from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.events import ServerSentEvent
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
 
 Chunk: TypeAlias = str | Part | ServerSentEvent | None
 Chunks: TypeAlias = AsyncIterable[Chunk] | Iterable[Chunk]
@@ -47,6 +51,7 @@ class StreamOptions(TypedDict, total=False):
     max_body_size: int
     shutdown: Shutdown | None
     describe_error: DescribeError | None
+    limits: "Limits | None"
 
 
 class Setup:
@@ -90,6 +95,7 @@ class Setup:
         self.headers = tuple(
             field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
         )
+        self._limits = options.get("limits")
         self.options = options.copy()
         self.options["describe_error"] = self._describe
         self.options.setdefault("prefetch", checked.heartbeat or True)
@@ -113,6 +119,26 @@ class Setup:
                 code="invalid_api_key",
             )
         return cast("object", principal)
+
+    async def admit(self, request: Request) -> StreamOptions:
+        """Return the options of an answer that has a place.
+
+        Raises:
+            ChatError: There is no place for it.
+        """
+        if self._limits is None:
+            return self.options
+        admitted = await self._limits.admit(request)
+        if isinstance(admitted, Refusal):
+            raise ChatError(
+                429,
+                admitted.message,
+                code="rate_limit_exceeded",
+                retry_after=admitted.retry_after,
+            )
+        options = self.options.copy()
+        options["limits"] = cast("Limits", admitted)  # of one place, which is taken already
+        return options
 
     def as_chat_error(self, error: BaseException, *, is_logged: bool = False) -> ChatError:
         """Return what the client may know of an error. What it may not know is logged."""

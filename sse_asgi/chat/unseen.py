@@ -12,7 +12,7 @@ from sse_asgi.app import EventStream
 from sse_asgi.asgi import Message, Receive, Scope
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError
-from sse_asgi.chat.setup import Chunks, Setup
+from sse_asgi.chat.setup import Chunks, Setup, StreamOptions
 from sse_asgi.source.request import Request
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
@@ -36,8 +36,9 @@ class UnseenStream:
         chat: Chat,
         source: Callable[[Request], Chunks | Awaitable[Chunks]],
         framing: Framing,
+        options: StreamOptions,
     ) -> None:
-        options = setup.options.copy()
+        options = options.copy()
         options["heartbeat"] = None
         options["prefetch"] = options["record"] = True
         self._stream = EventStream(source, framing=framing, on_complete=self._ended, **options)

@@ -67,6 +67,8 @@ class Options:
     max_body_size: int = 1_048_576
     shutdown: Shutdown | None = DEFAULT
     describe_error: DescribeError | None = None
+    # Each is called with the stream, before its last message: none of a user's.
+    listeners: tuple[Callable[[Any], object], ...] = ()
     _takes: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -106,6 +108,12 @@ class Options:
         options = copy(self)
         object.__setattr__(options, "status", status)
         object.__setattr__(options, "headers", headers)
+        return options
+
+    def heard_by(self, listener: Callable[[Any], object]) -> "Options":
+        """Return the same options for a stream that tells of the end of its source."""
+        options = copy(self)
+        object.__setattr__(options, "listeners", (*self.listeners, listener))
         return options
 
     def start_message(self) -> Message:
