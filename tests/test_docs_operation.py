@@ -1,0 +1,63 @@
+"""The pages for those who run streams: their code does what they say, and their figures add up."""
+
+import re
+
+import pytest
+
+from sse_asgi.testing import connect
+from tests import documents
+from tests.documents import DOCS
+
+HOW_TO = DOCS / "how-to"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend():
+    return "asyncio"
+
+
+def number(pattern, text):
+    return float(re.search(pattern, text)[1])
+
+
+def test_each_time_of_a_deployment_holds_what_is_within_it():
+    page = (HOW_TO / "deploy.md").read_text()
+    grace = documents.run(HOW_TO / "deploy.md")["shutdown"].grace
+    limit = number(r'graceful-shutdown", "(\d+)"', page)
+    sleep = number(r"sleep: { seconds: (\d+) }", page)
+    assert grace < limit
+    assert sleep + limit < number(r"terminationGracePeriodSeconds: (\d+)", page)
+    unit = page.partition("[Service]")[2]
+    assert number(r"graceful-shutdown (\d+)", unit) == limit
+    assert limit < number(r"TimeoutStopSec=(\d+)", unit)
+
+
+@pytest.mark.anyio
+async def test_the_app_that_is_deployed_streams_and_says_that_it_is_ready():
+    names = documents.run(HOW_TO / "deploy.md")
+    async with connect(names["app"], "/ready/") as probe:
+        assert (probe.status, await probe.read()) == (200, b"ready\n")
+    async with connect(names["app"], "/answer/") as answer:
+        assert [event.data async for event in answer] == ["Hello", "[DONE]"]
+    names["shutdown"].begin()
+    async with connect(names["app"], "/ready/") as probe:
+        assert probe.status == 503
+
+
+@pytest.mark.anyio
+async def test_streams_are_bounded_as_the_page_says():
+    names = documents.run(HOW_TO / "limit-streams.md")
+    held = [names["limits"]._places.take("ann") for _ in range(2)]
+    for app, asks in (
+        (names["app"], "/"),
+        (names["EventStream"](["a"], limits=names["limits"]), "/"),
+    ):
+        async with connect(app, asks, headers={"authorization": "ann"}) as refused:
+            assert refused.status == 429
+            shown = documents.blocks_of(HOW_TO / "limit-streams.md", "text")[0].text
+            assert (await refused.read()).decode() == shown.splitlines()[-1]
+            assert all(f"{name}: " in shown for name in ("retry-after", "cache-control"))
+    for place in held:
+        place.release()
+    async with connect(names["app"], headers={"authorization": "ann"}) as admitted:
+        assert [event.data async for event in admitted] == ["Hello"]
