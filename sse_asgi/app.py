@@ -20,7 +20,7 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.stream.response import respond
+from sse_asgi.stream.response import Respond, respond
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
 if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
@@ -62,6 +62,8 @@ class EventStream:
             Without it the client is told that the stream failed, and no more.
         context: What the source sees as its context variables, in a copy for each response, such
             as `contextvars.copy_context()` in an endpoint; `None` for the server's.
+        coalesce: Seconds for which text is gathered: what comes within them leaves as one event.
+            The first chunk never waits, nor does anything but text; `None` for no wait at all.
         limits: How many streams may be open at once; a request above that is answered with 429.
 
     Raises:
@@ -87,6 +89,7 @@ class EventStream:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
         context: Context | None = None,
+        coalesce: float | None = None,
         limits: "Limits | None" = None,
     ) -> None:
         framing = check_framing(framing)
@@ -108,7 +111,9 @@ class EventStream:
             max_body_size=max_body_size,
             shutdown=shutdown,
             describe_error=describe_error,
+            coalesce=coalesce,
         )
+        self._respond = respond if coalesce is None else _respond_coalescing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification.
@@ -131,10 +136,16 @@ class EventStream:
             return self._answer_head(send)
         self._opener.claim()
         request = Request(scope, max_body_size=options.max_body_size)
-        return respond(self._opener, options, request, receive, send)
+        return self._respond(self._opener, options, request, receive, send)
 
     async def _answer_head(self, send: Send) -> None:
         """Send what GET would say, without its body (RFC 9110, 9.3.2)."""
         with suppress(OSError):  # the client has left
             await send(self.options.start_message())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _respond_coalescing() -> Respond:
+    from sse_asgi.coalescing import respond_coalescing  # noqa: PLC0415 - only if used
+
+    return respond_coalescing

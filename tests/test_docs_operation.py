@@ -61,3 +61,13 @@ async def test_streams_are_bounded_as_the_page_says():
         place.release()
     async with connect(names["app"], headers={"authorization": "ann"}) as admitted:
         assert [event.data async for event in admitted] == ["Hello"]
+
+
+@pytest.mark.anyio
+async def test_text_is_joined_as_the_page_says():
+    names = documents.run(HOW_TO / "join-text.md")
+    async with connect(names["stream"]) as answer:
+        data = [event.data async for event in answer]
+    assert data[0] == "Hello"
+    assert "".join(data) == "Hello, world![DONE]"
+    assert len(data) <= 5  # on a busy machine a window holds what it can

@@ -51,6 +51,7 @@ class StreamOptions(TypedDict, total=False):
     max_body_size: int
     shutdown: Shutdown | None
     describe_error: DescribeError | None
+    coalesce: float | None
     limits: "Limits | None"
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -67,6 +68,7 @@ class Options:
     max_body_size: int = 1_048_576
     shutdown: Shutdown | None = DEFAULT
     describe_error: DescribeError | None = None
+    coalesce: float | None = None
     # Each is called with the stream, before its last message: none of a user's.
     listeners: tuple[Callable[[Any], object], ...] = ()
     _takes: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -74,9 +76,13 @@ class Options:
     def __post_init__(self) -> None:
         check_framing(self.framing)
         self._check_hooks()
-        for name in ("heartbeat", "send_timeout"):
+        for name in ("heartbeat", "send_timeout", "coalesce"):
             if getattr(self, name) is not None:
                 _check_seconds(name, getattr(self, name), "a number above 0, or None")
+        if self.coalesce == inf:
+            raise ValueError(
+                f"coalesce must be a time that ends, in seconds, not {self.coalesce!r}"
+            )
         _check_seconds("cleanup_timeout", self.cleanup_timeout, "a number above 0")
         if not isinstance(self.prefetch, bool):
             _check_seconds("prefetch", self.prefetch, "True, False, or a number above 0")

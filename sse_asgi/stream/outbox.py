@@ -63,6 +63,11 @@ class Outbox:
         return bool(self.chunks or self._frames)
 
     @property
+    def is_text_alone(self) -> bool:
+        """Whether text waits, and nothing else."""
+        return bool(self.chunks) and self._begun and not self._frames
+
+    @property
     def produced_chunks(self) -> int:
         """How many text chunks have come: those sent, those that wait, and the rest."""
         waiting = len(self.chunks) + self._chunks_in_frames
@@ -167,6 +172,6 @@ class Outbox:
             return b"" + self._encoder.text(chunks)  # a str fails here, where it can be told
         except Exception:
             self.failed = True
-            self.unsent_chunks += len(chunks)
+            self.unsent_chunks += len(self.chunks) or len(chunks)  # joined, all of `self.chunks`
             self.chunks.clear()
             raise
