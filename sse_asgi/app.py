@@ -25,6 +25,7 @@ from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
 if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
     from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 
 class EventStream:
@@ -65,6 +66,7 @@ class EventStream:
         coalesce: Seconds for which text is gathered: what comes within them leaves as one event.
             The first chunk never waits, nor does anything but text; `None` for no wait at all.
         limits: How many streams may be open at once; a request above that is answered with 429.
+        telemetry: What OpenTelemetry is told of each stream; `None` for nothing.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -91,10 +93,12 @@ class EventStream:
         context: Context | None = None,
         coalesce: float | None = None,
         limits: "Limits | None" = None,
+        telemetry: "Telemetry | None" = None,
     ) -> None:
         framing = check_framing(framing)
         check_layer("limits", limits, "Limits")
-        self._layers = tuple(layer for layer in (limits,) if layer is not None)
+        check_layer("telemetry", telemetry, "Telemetry")
+        self._layers = tuple(layer for layer in (telemetry, limits) if layer is not None)
         self.__name__ = getattr(source, "__name__", type(self).__name__)  # routers ask for it
         self._opener = SourceOpener(source) if context is None else ContextOpener(source, context)
         self.options = Options(

@@ -1,8 +1,9 @@
 """EventStreamMiddleware: what event streams need, for an app that streams already."""
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
-from sse_asgi.around import check_layer
+from sse_asgi.around import check_layer, enclosed
 from sse_asgi.asgi import ASGIApp, Receive, Scope, Send
 from sse_asgi.retrofit.headers import completing_headers
 from sse_asgi.retrofit.wrapped_response import WrappedResponse
@@ -13,6 +14,7 @@ from sse_asgi.wire.framing import Framing, TextFraming
 
 if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
     from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 
 class EventStreamMiddleware:
@@ -46,6 +48,7 @@ class EventStreamMiddleware:
         describe_error: Given what failed the stream, returns what the client may know of it.
             Without it the client is told that the stream failed, and no more.
         limits: How many streams may be open at once; a request above that is answered with 429.
+        telemetry: What OpenTelemetry is told of each stream; `None` for nothing.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -66,11 +69,14 @@ class EventStreamMiddleware:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
         limits: "Limits | None" = None,
+        telemetry: "Telemetry | None" = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"app must be an ASGI application, not {app!r}")
         check_layer("limits", limits, "Limits")
+        check_layer("telemetry", telemetry, "Telemetry")
         self.app = app
+        self._layers = tuple(layer for layer in (telemetry,) if layer is not None)
         self._guarded = app if limits is None else limits.around(app)
         self._options = Options(
             framing=framing,
@@ -96,5 +102,11 @@ class EventStreamMiddleware:
         elif scope["method"] == "HEAD":  # it says what GET would say (RFC 9110, 9.3.2)
             await self.app(scope, receive, completing_headers(send))
         else:
-            response = WrappedResponse(self._guarded, self._options, scope, receive, send)
-            await response.host.live(response.run)
+            answer = enclosed(self._answer, self._layers) if self._layers else self._answer
+            await answer(self._options, scope, receive, send)
+
+    def _answer(
+        self, options: Options, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        response = WrappedResponse(self._guarded, options, scope, receive, send)
+        return response.host.live(response.run)

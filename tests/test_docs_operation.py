@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from sse_asgi.telemetry.names import NAMES
 from sse_asgi.testing import connect
 from tests import documents
 from tests.documents import DOCS
@@ -71,3 +72,17 @@ async def test_text_is_joined_as_the_page_says():
     assert data[0] == "Hello"
     assert "".join(data) == "Hello, world![DONE]"
     assert len(data) <= 5  # on a busy machine a window holds what it can
+
+
+def test_the_reference_has_every_name_that_telemetry_tells():
+    rows = documents.tables_in(DOCS / "reference" / "operation.md")[1]
+    assert sorted(row[0].strip("`") for row in rows) == sorted(NAMES.values())
+
+
+def test_the_queries_ask_for_names_that_there_are():
+    page = (HOW_TO / "telemetry.md").read_text()
+    asked = set(re.findall(r"sse_server_\w+", page))
+    units = ("_seconds_bucket", "_seconds_count", "_total", "")
+    known = {name.replace(".", "_") + unit for name in NAMES.values() for unit in units}
+    assert asked
+    assert asked <= known

@@ -26,7 +26,7 @@ OPTIONAL = [
     "fastapi",
     "hypercorn",
 ]
-UNLESS_USED = {"sse_asgi.coalescing", "sse_asgi.limits"}
+UNLESS_USED = {"sse_asgi.coalescing", "sse_asgi.limits", "sse_asgi.telemetry", "opentelemetry"}
 
 
 def members(value):

@@ -47,7 +47,8 @@ class Exchange:
             model = await self._setup.models.choose(order.model)
             chat = self._chat(order, model, principal, request)
             framing = order.framing(model or _NO_MODEL)
-            options = await self._setup.admit(request)  # last: a place is for who goes on
+            streams = order.whole is None
+            options = await self._setup.admit(chat, streams=streams)  # last: it takes a place
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's
             await self._refuse(error)
             return

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from sse_asgi.app import EventStream
-from sse_asgi.around import Refusal
+from sse_asgi.around import Layer, Refusal
 from sse_asgi.callables import check_takes
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError, InvalidRequestError
@@ -23,6 +23,7 @@ from sse_asgi.wire.parts import Part
 
 if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
     from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 Chunk: TypeAlias = str | Part | ServerSentEvent | None
 Chunks: TypeAlias = AsyncIterable[Chunk] | Iterable[Chunk]
@@ -53,6 +54,7 @@ class StreamOptions(TypedDict, total=False):
     describe_error: DescribeError | None
     coalesce: float | None
     limits: "Limits | None"
+    telemetry: "Telemetry | None"
 
 
 class Setup:
@@ -96,7 +98,7 @@ class Setup:
         self.headers = tuple(
             field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
         )
-        self._limits = options.get("limits")
+        self._limits, self._telemetry = options.get("limits"), options.get("telemetry")
         self.options = options.copy()
         self.options["describe_error"] = self._describe
         self.options.setdefault("prefetch", checked.heartbeat or True)
@@ -121,25 +123,35 @@ class Setup:
             )
         return cast("object", principal)
 
-    async def admit(self, request: Request) -> StreamOptions:
+    async def admit(self, chat: Chat, *, streams: bool) -> StreamOptions:
         """Return the options of an answer that has a place.
 
         Raises:
             ChatError: There is no place for it.
         """
-        if self._limits is None:
+        if self._limits is None and self._telemetry is None:
             return self.options
-        admitted = await self._limits.admit(request)
+        options = self.options.copy()
+        if self._telemetry is not None:
+            known = not self.models.takes_any
+            telemetry = self._telemetry.of_chat(chat.model, is_known=known, streams=streams)
+            options["telemetry"] = cast("Telemetry", telemetry)
+        if self._limits is not None:
+            options["limits"] = cast("Limits", await self._place(self._limits, chat.request))
+        return options
+
+    async def _place(self, limits: "Limits", request: Request) -> Layer:
+        admitted = await limits.admit(request)
         if isinstance(admitted, Refusal):
+            if self._telemetry is not None:
+                self._telemetry.count_refusal()
             raise ChatError(
                 429,
                 admitted.message,
                 code="rate_limit_exceeded",
                 retry_after=admitted.retry_after,
             )
-        options = self.options.copy()
-        options["limits"] = cast("Limits", admitted)  # of one place, which is taken already
-        return options
+        return admitted
 
     def as_chat_error(self, error: BaseException, *, is_logged: bool = False) -> ChatError:
         """Return what the client may know of an error. What it may not know is logged."""

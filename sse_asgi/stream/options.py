@@ -116,6 +116,13 @@ class Options:
         object.__setattr__(options, "headers", headers)
         return options
 
+    def with_on_complete(self, hook: Callable[[Transcript, Request], object]) -> "Options":
+        """Return the same options with another hook, which calls this one's."""
+        options = copy(self)
+        object.__setattr__(options, "on_complete", hook)
+        object.__setattr__(options, "_takes", {**self._takes, "on_complete": 2})
+        return options
+
     def heard_by(self, listener: Callable[[Any], object]) -> "Options":
         """Return the same options for a stream that tells of the end of its source."""
         options = copy(self)

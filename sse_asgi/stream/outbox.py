@@ -54,7 +54,9 @@ class Outbox:
         self._encoder = encoder
         # Only a user's encoder may raise, or return what is no bytes. To check that costs.
         is_ours = type(encoder).__module__.startswith("sse_asgi.")
-        self.encode = encoder.text if is_ours else self._encode_checked
+        self.encode: Callable[[list[str]], bytes] = (
+            encoder.text if is_ours else self._encode_checked
+        )
         self.unsent_chunks = 0
         self._frames: list[bytes] = []
         self._chunks_in_frames = 0

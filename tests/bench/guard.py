@@ -28,6 +28,7 @@ from sse_asgi import EventStream
 
 from . import dialects, instructions, operating
 from .apps.raw import END, START
+from .contestants import importable
 from .stub import CHUNKS, SCOPE, App, Connection, Source, burst, cpu_seconds, paced
 
 # A figure per Python version, because the raw loop does not cost the same in each; a version that
@@ -43,6 +44,7 @@ TODAY = {
     "ChatCompletions paced, to JSON": {(3, 11): 1.3},
     "ChatCompletions burst, µs added": {(3, 11): 6},
     "limits, µs a stream": {(3, 11): 20},
+    "telemetry, µs a chunk": {(3, 11): 1},
 }
 MARGIN = 1.3
 NO_MARGIN = 1.0
@@ -181,11 +183,14 @@ CHECKS = (
     Check("ChatCompletions burst, µs added", dialects.burst_added, NO_MARGIN),
     Check("limits, µs a stream", operating.limits_added, NO_MARGIN),
 )
+TELEMETRY = Check("telemetry, µs a chunk", operating.telemetry_added, NO_MARGIN)
 COUNTED = Check("paced, instructions added", paced_instructions, MARGIN_OF_INSTRUCTIONS)
 
 
 def main() -> int:
-    slower = [check.name for check in CHECKS if is_slower(check)]
+    has_telemetry = importable("opentelemetry.sdk")
+    checks = (*CHECKS, TELEMETRY) if has_telemetry else CHECKS
+    slower = [check.name for check in checks if is_slower(check)]
     if lack := instructions.missing():
         print(f"{COUNTED.name:<32} skipped: {lack}")
     elif is_slower(COUNTED):

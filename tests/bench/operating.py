@@ -11,10 +11,12 @@ from contextlib import closing
 from sse_asgi import EventStream
 from sse_asgi.limits import Limits
 
-from .stub import App, Source, cpu_seconds
+from .contestants import importable
+from .stub import PACED_CHUNKS, App, Source, cpu_seconds, paced
 
 RUNS = 25
 STREAMS = 300
+PACED_STREAMS = 50
 
 
 async def short() -> AsyncIterator[str]:
@@ -42,8 +44,22 @@ def limits_added() -> float:
     return added(app_of(short), app_of(short, limits=limits), streams=STREAMS, together=False)
 
 
+def telemetry_added() -> float:
+    """Return the µs that `Telemetry` costs a chunk, what it costs the stream included."""
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    from sse_asgi.telemetry import Telemetry
+
+    telemetry = Telemetry(meter_provider=MeterProvider([InMemoryMetricReader()]))
+    apps = app_of(paced), app_of(paced, telemetry=telemetry)
+    return added(*apps, streams=PACED_STREAMS, together=True) / PACED_CHUNKS
+
+
 def main() -> None:
     print(f"limits, µs a stream             {limits_added():8.2f}")
+    if importable("opentelemetry.sdk"):
+        print(f"telemetry, µs a chunk           {telemetry_added():8.2f}")
 
 
 if __name__ == "__main__":
