@@ -5,7 +5,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from sse_asgi.around import check_layer, enclosed
+from sse_asgi.around import Layer, check_codings, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.source.context import ContextOpener
@@ -17,6 +17,7 @@ from sse_asgi.stream.options import (
     OnChunk,
     OnComplete,
     Options,
+    check_headers,
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
@@ -66,6 +67,8 @@ class EventStream:
         coalesce: Seconds for which text is gathered: what comes within them leaves as one event.
             The first chunk never waits, nor does anything but text; `None` for no wait at all.
         limits: How many streams may be open at once; a request above that is answered with 429.
+        compress: Content codings for clients that take them, "zstd" and "gzip", the preferred one
+            first; every message is flushed. Empty for none.
         telemetry: What OpenTelemetry is told of each stream; `None` for nothing.
 
     Raises:
@@ -93,12 +96,15 @@ class EventStream:
         context: Context | None = None,
         coalesce: float | None = None,
         limits: "Limits | None" = None,
+        compress: tuple[str, ...] = (),
         telemetry: "Telemetry | None" = None,
     ) -> None:
         framing = check_framing(framing)
         check_layer("limits", limits, "Limits")
         check_layer("telemetry", telemetry, "Telemetry")
-        self._layers = tuple(layer for layer in (telemetry, limits) if layer is not None)
+        compression = compression_of(compress, framing, headers) if compress != () else None
+        layers = (telemetry, limits, compression)
+        self._layers = tuple(layer for layer in layers if layer is not None)
         self.__name__ = getattr(source, "__name__", type(self).__name__)  # routers ask for it
         self._opener = SourceOpener(source) if context is None else ContextOpener(source, context)
         self.options = Options(
@@ -147,6 +153,30 @@ class EventStream:
         with suppress(OSError):  # the client has left
             await send(self.options.start_message())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def compression_of(
+    compress: object, framing: Framing, headers: HeadersInput | None = None
+) -> Layer | None:
+    """Return what compresses the streams of an app, `None` where that gains nothing.
+
+    Raises:
+        TypeError: `compress` is no tuple of names.
+        ValueError: `compress` has another name, or `headers` forbid to compress.
+        ImportError: There is no zstd here.
+    """
+    from sse_asgi import compression  # noqa: PLC0415 - only if used
+
+    if isinstance(compress, compression.Compression):
+        return compress
+    codings = check_codings(compress)
+    if compression.forbids_transform(check_headers(headers)):
+        raise ValueError(
+            f"compress={codings!r} contradicts no-transform in your header cache-control: leave "
+            "one of them out"
+        )
+    useful = compression.codings_for(codings, framing)
+    return compression.Compression(useful) if useful else None
 
 
 def _respond_coalescing() -> Respond:

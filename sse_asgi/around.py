@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, Final, TypeAlias, cast
 
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.stream.options import Options
@@ -64,3 +64,25 @@ def enclosed(answer: Answer, layers: Iterable[Layer]) -> Answer:
     for layer in reversed(tuple(layers)):
         answer = partial(layer.answer, answer)
     return answer
+
+
+CODINGS: Final = ("zstd", "gzip")
+
+
+def check_codings(compress: object) -> tuple[str, ...]:
+    """Return the value of the option `compress`, which is one.
+
+    Raises:
+        TypeError: It is no tuple of names.
+        ValueError: A name is none of `CODINGS`, or comes twice.
+    """
+    if not isinstance(compress, tuple):
+        kind = type(compress).__qualname__
+        raise TypeError(f'compress must be a tuple such as ("gzip",), not {compress!r} ({kind})')
+    names = cast("tuple[object, ...]", compress)
+    for name in names:
+        if name not in CODINGS:
+            raise ValueError(f"compress may hold {' and '.join(CODINGS)}, not {name!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"compress must hold each coding once, not {compress!r}")
+    return cast("tuple[str, ...]", compress)

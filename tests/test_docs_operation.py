@@ -4,9 +4,11 @@ import re
 
 import pytest
 
+from sse_asgi.compression import _IN_VAIN
 from sse_asgi.telemetry.names import NAMES
 from sse_asgi.testing import connect
 from tests import documents
+from tests.bench.dialects import FRAMINGS
 from tests.documents import DOCS
 
 HOW_TO = DOCS / "how-to"
@@ -86,3 +88,12 @@ def test_the_queries_ask_for_names_that_there_are():
     known = {name.replace(".", "_") + unit for name in NAMES.values() for unit in units}
     assert asked
     assert asked <= known
+
+
+def test_the_table_of_compression_has_every_framing_and_shows_what_is_in_vain():
+    rows = documents.tables_in(HOW_TO / "compression.md")[0]
+    assert [row[0].strip("`") for row in rows] == [*FRAMINGS]
+    for name, *figures in rows:
+        plain, gzip, _, zstd, _ = map(float, figures)
+        in_vain = _IN_VAIN.get(type(FRAMINGS[name.strip("`")]), ())
+        assert (gzip > plain * 0.8, zstd > plain * 0.8) == ("gzip" in in_vain, "zstd" in in_vain)

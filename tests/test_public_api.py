@@ -26,7 +26,13 @@ OPTIONAL = [
     "fastapi",
     "hypercorn",
 ]
-UNLESS_USED = {"sse_asgi.coalescing", "sse_asgi.limits", "sse_asgi.telemetry", "opentelemetry"}
+UNLESS_USED = {
+    "sse_asgi.coalescing",
+    "sse_asgi.compression",
+    "sse_asgi.limits",
+    "sse_asgi.telemetry",
+    "opentelemetry",
+}
 
 
 def members(value):

@@ -5,12 +5,13 @@ import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
-from sse_asgi.app import EventStream
+from sse_asgi.app import EventStream, compression_of
 from sse_asgi.around import Layer, Refusal
 from sse_asgi.callables import check_takes
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.chat.models import Models, ModelsInput
+from sse_asgi.dialects import ChatCompletions
 from sse_asgi.errors import RequestTooLargeError
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
@@ -35,6 +36,7 @@ OnChatComplete: TypeAlias = (
 )
 
 _logger = logging.getLogger("sse_asgi")
+_ANY_DIALECT = ChatCompletions("any")
 _OF_STREAMS = (b"content-type", b"cache-control", b"x-accel-buffering")
 
 
@@ -54,6 +56,7 @@ class StreamOptions(TypedDict, total=False):
     describe_error: DescribeError | None
     coalesce: float | None
     limits: "Limits | None"
+    compress: tuple[str, ...]
     telemetry: "Telemetry | None"
 
 
@@ -92,14 +95,14 @@ class Setup:
         self.models = Models(models)
         self._authorize = authorize
         self._describe_error = options.get("describe_error")
-        checked = EventStream((), **options).options
+        self.options = _prepared(options)
+        checked = EventStream((), **self.options).options
         self.max_body_size = checked.max_body_size
         self.records = checked.record
         self.headers = tuple(
             field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
         )
         self._limits, self._telemetry = options.get("limits"), options.get("telemetry")
-        self.options = options.copy()
         self.options["describe_error"] = self._describe
         self.options.setdefault("prefetch", checked.heartbeat or True)
 
@@ -184,3 +187,12 @@ def _check_callable(name: str, value: object, *arguments: str) -> int:
     if not callable(value):
         raise TypeError(f"{name} must be a function, not of type {type(value).__qualname__}")
     return check_takes(value, name, *arguments)
+
+
+def _prepared(options: StreamOptions) -> StreamOptions:
+    """Return the options with what compresses made once: every dialect gains by it."""
+    options = options.copy()
+    if compress := options.get("compress", ()):
+        made = compression_of(compress, _ANY_DIALECT, options.get("headers"))
+        options["compress"] = cast("tuple[str, ...]", made)
+    return options

@@ -41,6 +41,7 @@ class UnseenStream:
         options = options.copy()
         options["heartbeat"] = None
         options["prefetch"] = options["record"] = True
+        options["compress"] = ()
         self._stream = EventStream(source, framing=framing, on_complete=self._ended, **options)
         self.framing = framing
         self._setup = setup

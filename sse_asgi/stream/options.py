@@ -164,14 +164,21 @@ def make_headers(
         ValueError: A name or value that HTTP does not allow (RFC 9110, 5.1 and 5.5), or one
             that belongs to the server alone.
     """
-    own = _checked(() if headers is None else headers)
+    own = check_headers(headers)
     names = {name for name, _ in own}
-    own = [*(field for field in _checked(demanded) if field[0] not in names), *own]
+    own = [*(field for field in check_headers(demanded) if field[0] not in names), *own]
     names = {name for name, _ in own}
     return (*(field for field in DEFAULT_HEADERS if field[0] not in names), *own)
 
 
-def _checked(headers: HeadersInput) -> list[tuple[bytes, bytes]]:
+def check_headers(headers: HeadersInput | None) -> list[tuple[bytes, bytes]]:
+    """Return header fields as ASGI has them.
+
+    Raises:
+        TypeError, ValueError: As `make_headers`.
+    """
+    if headers is None:
+        return []
     pairs: Iterable[object] = headers
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
         raise _wrong_headers(headers)

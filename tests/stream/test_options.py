@@ -92,7 +92,7 @@ def test_options_are_keyword_only_and_documented():
         assert f"\n    {name}: " in inspect.getdoc(EventStream)
 
 
-AROUND = ("limits", "telemetry")
+AROUND = ("limits", "compress", "telemetry")
 """What stands around a stream, which knows nothing of it."""
 
 
