@@ -97,3 +97,14 @@ def test_the_table_of_compression_has_every_framing_and_shows_what_is_in_vain():
         plain, gzip, _, zstd, _ = map(float, figures)
         in_vain = _IN_VAIN.get(type(FRAMINGS[name.strip("`")]), ())
         assert (gzip > plain * 0.8, zstd > plain * 0.8) == ("gzip" in in_vain, "zstd" in in_vain)
+
+
+@pytest.mark.anyio
+async def test_the_document_of_the_page_describes_both_streams():
+    app = documents.run(HOW_TO / "openapi.md")["app"]
+    paths = app.openapi()["paths"]
+    for path in ("/answer", "/work"):
+        content = paths[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
+        assert len(content["itemSchema"]["anyOf"]) >= 2
+    async with connect(app, "/work") as work:
+        assert [event.type async for event in work] == ["progress", "message", "message"]

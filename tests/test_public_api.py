@@ -30,6 +30,7 @@ UNLESS_USED = {
     "sse_asgi.coalescing",
     "sse_asgi.compression",
     "sse_asgi.limits",
+    "sse_asgi.openapi",
     "sse_asgi.telemetry",
     "opentelemetry",
 }
