@@ -3,7 +3,9 @@
 from collections.abc import Awaitable
 from contextlib import suppress
 from contextvars import Context
+from typing import TYPE_CHECKING
 
+from sse_asgi.around import Layer, check_codings, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.source.context import ContextOpener
@@ -15,11 +17,16 @@ from sse_asgi.stream.options import (
     OnChunk,
     OnComplete,
     Options,
+    check_headers,
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.stream.response import respond
+from sse_asgi.stream.response import Respond, respond
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 
 class EventStream:
@@ -57,6 +64,12 @@ class EventStream:
             Without it the client is told that the stream failed, and no more.
         context: What the source sees as its context variables, in a copy for each response, such
             as `contextvars.copy_context()` in an endpoint; `None` for the server's.
+        coalesce: Seconds for which text is gathered: what comes within them leaves as one event.
+            The first chunk never waits, nor does anything but text; `None` for no wait at all.
+        limits: How many streams may be open at once; a request above that is answered with 429.
+        compress: Content codings for clients that take them, "zstd" and "gzip", the preferred one
+            first; every message is flushed. Empty for none.
+        telemetry: What OpenTelemetry is told of each stream; `None` for nothing.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -81,8 +94,17 @@ class EventStream:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
         context: Context | None = None,
+        coalesce: float | None = None,
+        limits: "Limits | None" = None,
+        compress: tuple[str, ...] = (),
+        telemetry: "Telemetry | None" = None,
     ) -> None:
         framing = check_framing(framing)
+        check_layer("limits", limits, "Limits")
+        check_layer("telemetry", telemetry, "Telemetry")
+        compression = compression_of(compress, framing, headers) if compress != () else None
+        layers = (telemetry, limits, compression)
+        self._layers = tuple(layer for layer in layers if layer is not None)
         self.__name__ = getattr(source, "__name__", type(self).__name__)  # routers ask for it
         self._opener = SourceOpener(source) if context is None else ContextOpener(source, context)
         self.options = Options(
@@ -99,7 +121,9 @@ class EventStream:
             max_body_size=max_body_size,
             shutdown=shutdown,
             describe_error=describe_error,
+            coalesce=coalesce,
         )
+        self._respond = respond if coalesce is None else _respond_coalescing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification.
@@ -110,19 +134,52 @@ class EventStream:
                 failure is logged, and given to `on_complete`.
         """
         if scope["type"] == "http":
-            await self._answer(scope, receive, send)
+            answer = enclosed(self._answer, self._layers) if self._layers else self._answer
+            await answer(self.options, scope, receive, send)
         else:
             await answer_other(scope, receive, send)
 
-    def _answer(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    def _answer(
+        self, options: Options, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
         if scope["method"] == "HEAD":
             return self._answer_head(send)
         self._opener.claim()
-        request = Request(scope, max_body_size=self.options.max_body_size)
-        return respond(self._opener, self.options, request, receive, send)
+        request = Request(scope, max_body_size=options.max_body_size)
+        return self._respond(self._opener, options, request, receive, send)
 
     async def _answer_head(self, send: Send) -> None:
         """Send what GET would say, without its body (RFC 9110, 9.3.2)."""
         with suppress(OSError):  # the client has left
             await send(self.options.start_message())
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def compression_of(
+    compress: object, framing: Framing, headers: HeadersInput | None = None
+) -> Layer | None:
+    """Return what compresses the streams of an app, `None` where that gains nothing.
+
+    Raises:
+        TypeError: `compress` is no tuple of names.
+        ValueError: `compress` has another name, or `headers` forbid to compress.
+        ImportError: There is no zstd here.
+    """
+    from sse_asgi import compression  # noqa: PLC0415 - only if used
+
+    if isinstance(compress, compression.Compression):
+        return compress
+    codings = check_codings(compress)
+    if compression.forbids_transform(check_headers(headers)):
+        raise ValueError(
+            f"compress={codings!r} contradicts no-transform in your header cache-control: leave "
+            "one of them out"
+        )
+    useful = compression.codings_for(codings, framing)
+    return compression.Compression(useful) if useful else None
+
+
+def _respond_coalescing() -> Respond:
+    from sse_asgi.coalescing import respond_coalescing  # noqa: PLC0415 - only if used
+
+    return respond_coalescing

@@ -1,5 +1,9 @@
 """EventStreamMiddleware: what event streams need, for an app that streams already."""
 
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING
+
+from sse_asgi.around import check_codings, check_layer, enclosed
 from sse_asgi.asgi import ASGIApp, Receive, Scope, Send
 from sse_asgi.retrofit.headers import completing_headers
 from sse_asgi.retrofit.wrapped_response import WrappedResponse
@@ -7,6 +11,11 @@ from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
 from sse_asgi.stream.options import OnChunk, OnComplete, Options
 from sse_asgi.wire.framing import Framing, TextFraming
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.compression import Compression
+    from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 
 class EventStreamMiddleware:
@@ -39,6 +48,10 @@ class EventStreamMiddleware:
         shutdown: What happens when the server stops; `None` for nothing.
         describe_error: Given what failed the stream, returns what the client may know of it.
             Without it the client is told that the stream failed, and no more.
+        limits: How many streams may be open at once; a request above that is answered with 429.
+        compress: Content codings for clients that take them, "zstd" and "gzip", the preferred one
+            first; every message is flushed. Empty for none.
+        telemetry: What OpenTelemetry is told of each stream; `None` for nothing.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -58,10 +71,21 @@ class EventStreamMiddleware:
         record: bool = True,
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
+        limits: "Limits | None" = None,
+        compress: tuple[str, ...] = (),
+        telemetry: "Telemetry | None" = None,
     ) -> None:
         if not callable(app):
             raise TypeError(f"app must be an ASGI application, not {app!r}")
+        check_layer("limits", limits, "Limits")
+        check_layer("telemetry", telemetry, "Telemetry")
         self.app = app
+        self._guarded = app if limits is None else limits.around(app)
+        compression = _compression_of(compress) if compress != () else None
+        if compression is not None:
+            self._guarded = compression.around(self._guarded)
+        layers = (telemetry, compression)
+        self._layers = tuple(layer for layer in layers if layer is not None)
         self._options = Options(
             framing=framing,
             on_chunk=on_chunk,
@@ -84,7 +108,28 @@ class EventStreamMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
         elif scope["method"] == "HEAD":  # it says what GET would say (RFC 9110, 9.3.2)
-            await self.app(scope, receive, completing_headers(send))
+            answer = (
+                enclosed(self._answer_head, self._layers) if self._layers else self._answer_head
+            )
+            await answer(self._options, scope, receive, send)
         else:
-            response = WrappedResponse(self.app, self._options, scope, receive, send)
-            await response.host.live(response.run)
+            answer = enclosed(self._answer, self._layers) if self._layers else self._answer
+            await answer(self._options, scope, receive, send)
+
+    def _answer_head(
+        self, _: Options, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        return self.app(scope, receive, completing_headers(send))
+
+    def _answer(
+        self, options: Options, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        response = WrappedResponse(self._guarded, options, scope, receive, send)
+        return response.host.live(response.run)
+
+
+def _compression_of(compress: tuple[str, ...]) -> "Compression":
+    from sse_asgi.compression import Compression  # noqa: PLC0415 - only if used
+
+    check_codings(compress)
+    return Compression(compress, wraps=True)

@@ -174,7 +174,7 @@ def test_every_dependency_earns_its_place(project):
 
 
 def package_of(requirement):
-    return re.match(r"[\w-]+", requirement)[0]
+    return re.match(r"[\w.-]+", requirement)[0]
 
 
 DECISIONS = sorted((DOCS / "decisions").glob("*.md"))

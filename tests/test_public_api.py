@@ -26,6 +26,14 @@ OPTIONAL = [
     "fastapi",
     "hypercorn",
 ]
+UNLESS_USED = {
+    "sse_asgi.coalescing",
+    "sse_asgi.compression",
+    "sse_asgi.limits",
+    "sse_asgi.openapi",
+    "sse_asgi.telemetry",
+    "opentelemetry",
+}
 
 
 def members(value):
@@ -78,15 +86,40 @@ def test_errors_have_one_root():
     assert issubclass(sse_asgi.SourceSpentError, RuntimeError)
 
 
-@pytest.mark.parametrize("module", ["sse_asgi", "sse_asgi.dialects", "sse_asgi.testing"])
-def test_the_import_loads_nothing_optional(module):
-    code = f"import sys, json, {module}; print(json.dumps([*sys.modules]))"
+def loaded_by(code):
+    """Return the modules that are there once this code has run in a process of its own."""
+    code = f"import sys, json\n{code}\nprint(json.dumps([*sys.modules]))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
-    loaded = {name.partition(".")[0] for name in json.loads(done.stdout)}
+    return set(json.loads(done.stdout))
+
+
+@pytest.mark.parametrize("module", ["sse_asgi", "sse_asgi.dialects", "sse_asgi.testing"])
+def test_the_import_loads_nothing_optional(module):
+    loaded = {name.partition(".")[0] for name in loaded_by(f"import {module}")}
     assert "anyio" in loaded
     assert loaded.isdisjoint(OPTIONAL)
+
+
+@pytest.mark.parametrize("module", ["sse_asgi", "sse_asgi.chat", "sse_asgi.starlette"])
+def test_what_is_not_used_is_not_imported(module):
+    assert loaded_by(f"import {module}").isdisjoint(UNLESS_USED)
+
+
+def test_an_app_that_uses_none_of_it_imports_none_of_it():
+    served = """
+import asyncio
+from sse_asgi import EventStream, EventStreamMiddleware
+from sse_asgi.testing import collect_text, connect
+
+async def main():
+    async with connect(EventStreamMiddleware(EventStream(["a"]))) as connection:
+        assert await collect_text(connection) == "a"
+
+asyncio.run(main())
+"""
+    assert loaded_by(served).isdisjoint(UNLESS_USED)
 
 
 def test_the_package_is_marked_as_typed():

@@ -11,7 +11,7 @@ from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.dialect import Dialect, MakeWhole
 from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.noticing import Noticing
-from sse_asgi.chat.setup import Chunks, Setup
+from sse_asgi.chat.setup import Chunks, Setup, StreamOptions
 from sse_asgi.chat.unseen import UnseenStream
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import MESSAGES
@@ -56,15 +56,18 @@ class Exchange:
                 request=request,
                 dialect=self._dialect.name,
             )
+            framing = order.framing(chat.model or _NO_MODEL)
+            streams = order.whole is None
+            options = await self._setup.admit(chat, streams=streams)  # last: it takes a place
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's
             await self._refuse(error)
             return
-        framing = order.framing(chat.model or _NO_MODEL)
         source = self._source(chat, raw)
         if order.whole is None:
-            await self._stream(chat, source, framing)
+            await self._stream(chat, source, framing, options)
         else:
-            await self._answer_whole(UnseenStream(self._setup, chat, source, framing), order.whole)
+            unseen = UnseenStream(self._setup, chat, source, framing, options)
+            await self._answer_whole(unseen, order.whole)
 
     def _source(self, chat: Chat, body: bytes) -> Source:
         def generate(request: Request) -> Chunks | Awaitable[Chunks]:
@@ -75,13 +78,15 @@ class Exchange:
 
         return generate
 
-    async def _stream(self, chat: Chat, source: Source, framing: Framing) -> None:
+    async def _stream(
+        self, chat: Chat, source: Source, framing: Framing, options: StreamOptions
+    ) -> None:
         noticing = Noticing(framing)
         stream = EventStream(
             source,
             framing=noticing,
             on_complete=self._setup.for_hook(chat),
-            **self._setup.options,
+            **options,
         )
         try:
             await stream(self._scope, self._receive, self._sender_of(noticing))

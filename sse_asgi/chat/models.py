@@ -14,13 +14,16 @@ ModelsInput: TypeAlias = Iterable[str] | Callable[[], Awaitable[Iterable[str]]] 
 class Models:
     """The names of models: fixed ones, those that a function gives, or any.
 
+    Attributes:
+        takes_any: Any name will do.
+
     Raises:
         TypeError: `models` is none of these.
     """
 
     def __init__(self, models: ModelsInput) -> None:
         self._find = models if callable(models) else None
-        self._any = models is None
+        self.takes_any = models is None
         self._names = () if models is None or callable(models) else _names_in(models)
 
     async def choose(self, wanted: str) -> str:
@@ -29,7 +32,7 @@ class Models:
         Raises:
             InvalidRequestError: There is no such model.
         """
-        if self._any:
+        if self.takes_any:
             return wanted
         names = await self.names()
         if not wanted:

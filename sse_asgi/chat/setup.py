@@ -4,13 +4,15 @@ import inspect
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from contextvars import Context
-from typing import Any, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
-from sse_asgi.app import EventStream
+from sse_asgi.app import EventStream, compression_of
+from sse_asgi.around import Layer, Refusal
 from sse_asgi.callables import check_takes
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.chat.models import Models, ModelsInput
+from sse_asgi.dialects import ChatCompletions
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import MESSAGES, DescribeError, describe
@@ -20,6 +22,10 @@ from sse_asgi.wire.events import ServerSentEvent
 from sse_asgi.wire.failure import ErrorMessage
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 Chunk: TypeAlias = str | Part | ServerSentEvent | None
 Chunks: TypeAlias = AsyncIterable[Chunk] | Iterable[Chunk]
@@ -31,6 +37,7 @@ OnChatComplete: TypeAlias = (
 )
 
 _logger = logging.getLogger("sse_asgi")
+_ANY_DIALECT = ChatCompletions("any")
 _OF_STREAMS = (b"content-type", b"cache-control", b"x-accel-buffering")
 
 
@@ -49,6 +56,10 @@ class StreamOptions(TypedDict, total=False):
     shutdown: Shutdown | None
     describe_error: DescribeError | None
     context: Context | None
+    coalesce: float | None
+    limits: "Limits | None"
+    compress: tuple[str, ...]
+    telemetry: "Telemetry | None"
 
 
 class Setup:
@@ -87,12 +98,13 @@ class Setup:
         self.models = Models(models)
         self._authorize = authorize
         self._describe_error = options.get("describe_error")
-        checked = EventStream((), **options).options
+        self.options = _prepared(options)
+        checked = EventStream((), **self.options).options
         self.max_body_size = checked.max_body_size
         self.headers = tuple(
             field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
         )
-        self.options = options.copy()
+        self._limits, self._telemetry = options.get("limits"), options.get("telemetry")
         self.options["describe_error"] = self._describe
         self.options.setdefault("prefetch", checked.heartbeat or True)
 
@@ -115,6 +127,36 @@ class Setup:
                 code="invalid_api_key",
             )
         return cast("object", principal)
+
+    async def admit(self, chat: Chat, *, streams: bool) -> StreamOptions:
+        """Return the options of an answer that has a place.
+
+        Raises:
+            ChatError: There is no place for it.
+        """
+        if self._limits is None and self._telemetry is None:
+            return self.options
+        options = self.options.copy()
+        if self._telemetry is not None:
+            known = not self.models.takes_any
+            telemetry = self._telemetry.of_chat(chat.model, is_known=known, streams=streams)
+            options["telemetry"] = cast("Telemetry", telemetry)
+        if self._limits is not None:
+            options["limits"] = cast("Limits", await self._place(self._limits, chat.request))
+        return options
+
+    async def _place(self, limits: "Limits", request: Request) -> Layer:
+        admitted = await limits.admit(request)
+        if isinstance(admitted, Refusal):
+            if self._telemetry is not None:
+                self._telemetry.count_refusal()
+            raise ChatError(
+                429,
+                admitted.message,
+                code="rate_limit_exceeded",
+                retry_after=admitted.retry_after,
+            )
+        return admitted
 
     def as_chat_error(self, error: BaseException, *, is_logged: bool = False) -> ChatError:
         """Return what the client may know of an error. What it may not know is logged."""
@@ -146,3 +188,12 @@ def _check_callable(name: str, value: object, *arguments: str) -> int:
     if not callable(value):
         raise TypeError(f"{name} must be a function, not of type {type(value).__qualname__}")
     return check_takes(value, name, *arguments)
+
+
+def _prepared(options: StreamOptions) -> StreamOptions:
+    """Return the options with what compresses made once: every dialect gains by it."""
+    options = options.copy()
+    if compress := options.get("compress", ()):
+        made = compression_of(compress, _ANY_DIALECT, options.get("headers"))
+        options["compress"] = cast("tuple[str, ...]", made)
+    return options

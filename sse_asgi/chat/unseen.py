@@ -11,7 +11,7 @@ from sse_asgi.app import EventStream
 from sse_asgi.asgi import Message, Receive, Scope
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError
-from sse_asgi.chat.setup import Chunks, Setup
+from sse_asgi.chat.setup import Chunks, Setup, StreamOptions
 from sse_asgi.chat.whole import Kept
 from sse_asgi.source.request import Request
 from sse_asgi.stream.transcript import Transcript
@@ -36,10 +36,12 @@ class UnseenStream:
         chat: Chat,
         source: Callable[[Request], Chunks | Awaitable[Chunks]],
         framing: Framing,
+        options: StreamOptions,
     ) -> None:
-        options = setup.options.copy()
+        options = options.copy()
         options["heartbeat"] = None
         options["prefetch"] = True
+        options["compress"] = ()
         self.kept = Kept(framing)
         self._stream = EventStream(source, framing=self.kept, on_complete=self._ended, **options)
         self._setup = setup

@@ -1,6 +1,7 @@
 """What asyncio and trio have in common by name, for the few places that must serve both."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -34,6 +35,22 @@ def in_asyncio() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+def running_loop() -> object | None:
+    """Return what stands for the event loop that runs in this thread, `None` for none."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    if "trio" not in sys.modules:
+        return None
+    import trio  # noqa: PLC0415 - it is there already
+
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
 
 
 def thread_safe_caller() -> Callable[..., object]:

@@ -213,7 +213,7 @@ class WrappedResponse(Stream):
         # An app that heard of it would cancel its own send.
         self._inbox.holding = True
         try:
-            self.lifecycle.begin_finishing()
+            self.begin_finishing()
             if self.reports_early:
                 await self._transmit({**message, "more_body": True}, texts)
                 await self.report_early(self._own_end())

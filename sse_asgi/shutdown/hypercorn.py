@@ -66,6 +66,11 @@ class HypercornWatch:
         if worker is not None:
             worker.leave(stream)
 
+    def is_stopping(self, loop: object) -> bool:
+        """Tell whether the worker that runs this very task, or the only one here, stops."""
+        found = _found_here() or self._found_in(loop)
+        return found is not None and found.terminated.is_set()
+
     def _found_in(self, loop: object) -> _Found | None:
         """Return what the only worker of an event loop tells; the search looks at every task."""
         found = self._found.get(loop)

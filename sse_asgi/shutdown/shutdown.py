@@ -17,7 +17,9 @@ from typing import Protocol
 from weakref import WeakSet
 
 from sse_asgi.host.host import Host, current_host
+from sse_asgi.host.loops import running_loop
 from sse_asgi.shutdown.hypercorn import HypercornWatch
+from sse_asgi.shutdown.readiness import Readiness, Stopped
 from sse_asgi.shutdown.signals import chain
 from sse_asgi.wire.events import ServerSentEvent
 
@@ -65,6 +67,16 @@ class Shutdown:
         self._until = -math.inf  # the end of a grace that has begun, on the monotonic clock
         self._stopping: WeakSet[object] | None = None  # in these event loops; `None`: in any
         self._hypercorn = HypercornWatch(self.grace)
+        self._stopped = Stopped()
+
+    @property
+    def ready(self) -> Readiness:
+        """An ASGI application for probes: it answers 200, and 503 from the signal or `begin` on.
+
+        From its first answer on it listens for the signal, whether streams are open or not, until
+        that comes.
+        """
+        return Readiness(self._has_to_stop)
 
     def begin(self) -> None:
         """Let the shutdown begin, from any thread or a signal handler. Returns at once.
@@ -74,6 +86,8 @@ class Shutdown:
         server that starts later has an event loop of its own.
         """
         streams = tuple(self._open.items())
+        loops = [running_loop(), *(loop for _, (loop, _) in streams)]
+        self._stopped.add((loop for loop in loops if loop is not None), self.grace)
         if not streams and self.grace == math.inf:  # it would concern those of every later server
             return
         self._until = time.monotonic() + self.grace
@@ -99,6 +113,23 @@ class Shutdown:
         """Count it out again, if it was in; called in its own thread."""
         if self._open.pop(stream, None) is not None and self._signals:
             self._hypercorn.leave(stream)
+            chain.ignore(self.begin)
+
+    def _has_to_stop(self, loop: object) -> bool:
+        """Tell whether the server of an event loop has been told to stop; listen for it if not."""
+        if loop in self._stopped:
+            return True
+        if self._signals and "hypercorn" in sys.modules and self._hypercorn.is_stopping(loop):
+            return True
+        self._stopped.listen(loop, self._listen, self._ignore)
+        return False
+
+    def _listen(self) -> None:
+        if self._signals:
+            chain.listen(self.begin)
+
+    def _ignore(self) -> None:
+        if self._signals:
             chain.ignore(self.begin)
 
 

@@ -64,10 +64,14 @@ class GatheringStream(Stream):
         if self.lifecycle.phase is Phase.FINISHING or self.sender.task is not None:
             return
         if self.outbox or self.outbox.must_start:
-            asks = self.outbox.must_start and self.request.expects_continue
-            self.sender.start_background(self.request.have_body_asked_for if asks else None)
+            self.send_ready()
         else:
             self.sender.drained()
+
+    def send_ready(self) -> None:
+        """Send in the background what is ready: the source waits."""
+        asks = self.outbox.must_start and self.request.expects_continue
+        self.sender.start_background(self.request.have_body_asked_for if asks else None)
 
     def _start_now(self) -> None:
         """Start the response: the first chunk takes longer than `prefetch`."""

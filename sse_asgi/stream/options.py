@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from math import inf
 from types import MappingProxyType
 from typing import Any, Final, cast
 
@@ -67,14 +68,21 @@ class Options:
     max_body_size: int = 1_048_576
     shutdown: Shutdown | None = DEFAULT
     describe_error: DescribeError | None = None
+    coalesce: float | None = None
+    # Each is called with the stream, before its last message: none of a user's.
+    listeners: tuple[Callable[[Any], object], ...] = ()
     _takes: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_framing(self.framing)
         self._check_hooks()
-        for name in ("heartbeat", "send_timeout"):
+        for name in ("heartbeat", "send_timeout", "coalesce"):
             if getattr(self, name) is not None:
                 _check_seconds(name, getattr(self, name), "a number above 0, or None")
+        if self.coalesce == inf:
+            raise ValueError(
+                f"coalesce must be a time that ends, in seconds, not {self.coalesce!r}"
+            )
         _check_seconds("cleanup_timeout", self.cleanup_timeout, "a number above 0")
         if not isinstance(self.prefetch, bool):
             _check_seconds("prefetch", self.prefetch, "True, False, or a number above 0")
@@ -106,6 +114,19 @@ class Options:
         options = copy(self)
         object.__setattr__(options, "status", status)
         object.__setattr__(options, "headers", headers)
+        return options
+
+    def with_on_complete(self, hook: Callable[[Transcript, Request], object]) -> "Options":
+        """Return the same options with another hook, which calls this one's."""
+        options = copy(self)
+        object.__setattr__(options, "on_complete", hook)
+        object.__setattr__(options, "_takes", {**self._takes, "on_complete": 2})
+        return options
+
+    def heard_by(self, listener: Callable[[Any], object]) -> "Options":
+        """Return the same options for a stream that tells of the end of its source."""
+        options = copy(self)
+        object.__setattr__(options, "listeners", (*self.listeners, listener))
         return options
 
     def start_message(self) -> Message:
@@ -143,14 +164,21 @@ def make_headers(
         ValueError: A name or value that HTTP does not allow (RFC 9110, 5.1 and 5.5), or one
             that belongs to the server alone.
     """
-    own = _checked(() if headers is None else headers)
+    own = check_headers(headers)
     names = {name for name, _ in own}
-    own = [*(field for field in _checked(demanded) if field[0] not in names), *own]
+    own = [*(field for field in check_headers(demanded) if field[0] not in names), *own]
     names = {name for name, _ in own}
     return (*(field for field in DEFAULT_HEADERS if field[0] not in names), *own)
 
 
-def _checked(headers: HeadersInput) -> list[tuple[bytes, bytes]]:
+def check_headers(headers: HeadersInput | None) -> list[tuple[bytes, bytes]]:
+    """Return header fields as ASGI has them.
+
+    Raises:
+        TypeError, ValueError: As `make_headers`.
+    """
+    if headers is None:
+        return []
     pairs: Iterable[object] = headers
     if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
         raise _wrong_headers(headers)

@@ -54,13 +54,20 @@ class Outbox:
         self._encoder = encoder
         # Only a user's encoder may raise, or return what is no bytes. To check that costs.
         is_ours = type(encoder).__module__.startswith("sse_asgi.")
-        self.encode = encoder.text if is_ours else self._encode_checked
+        self.encode: Callable[[list[str]], bytes] = (
+            encoder.text if is_ours else self._encode_checked
+        )
         self.unsent_chunks = 0
         self._frames: list[bytes] = []
         self._chunks_in_frames = 0
 
     def __bool__(self) -> bool:
         return bool(self.chunks or self._frames)
+
+    @property
+    def is_text_alone(self) -> bool:
+        """Whether text waits, and nothing else."""
+        return bool(self.chunks) and self._begun and not self._frames
 
     @property
     def produced_chunks(self) -> int:
@@ -167,6 +174,6 @@ class Outbox:
             return b"" + self._encoder.text(chunks)  # a str fails here, where it can be told
         except Exception:
             self.failed = True
-            self.unsent_chunks += len(chunks)
+            self.unsent_chunks += len(self.chunks) or len(chunks)  # joined, all of `self.chunks`
             self.chunks.clear()
             raise

@@ -26,14 +26,14 @@ from sse_asgi.stream.watch import watch
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
 
-AT_ONCE: Final = 0.000_05
-"""Seconds after a send within which a chunk has come without the source having waited for it."""
-
 PROBE: Final = 32
 """Sends after which the loop looks again whether the source waits between its chunks."""
 
-_Hook = Callable[[str], object]
+Hook = Callable[[str], object]
 _logger = logging.getLogger("sse_asgi")
+
+
+Respond = Callable[[SourceOpener, Options, Request, Receive, Send], Awaitable[None]]
 
 
 def respond(
@@ -48,6 +48,9 @@ class Response(GatheringStream):
     """The response to one request, made by one source."""
 
     __slots__ = ("_cancellation", "_opener", "_receive", "_source")
+
+    AT_ONCE = 0.000_05
+    """Seconds after a send within which a chunk came without the source having waited for it."""
 
     def __init__(
         self,
@@ -99,7 +102,7 @@ class Response(GatheringStream):
         """Step the source from its opening to its close, and send what it gives."""
         lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, Phase.RUNNING
         record, put, encode = self.recorder.keep, outbox.chunks.append, outbox.encode
-        send = sender.send_here
+        send, at_once = sender.send_here, self.AT_ONCE
         on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
         try:
             source = self._source = Stepper(await self._opener.open(self.request))
@@ -120,7 +123,7 @@ class Response(GatheringStream):
                 if on_chunk is not None:
                     await self._call_on_chunk(on_chunk, chunk, source)
                 now = clock()
-                if sender.pending is None and now - sender.last < AT_ONCE:
+                if sender.pending is None and now - sender.last < at_once:
                     self.arm()  # the source has not waited
                 if sender.pending is not None or lifecycle.phase is not running:
                     put(chunk)
@@ -148,7 +151,7 @@ class Response(GatheringStream):
             self._source_raised(error)
         await self._close_source()
 
-    async def _take(self, chunk: object, on_chunk: _Hook | None, source: Stepper) -> None:
+    async def _take(self, chunk: object, on_chunk: Hook | None, source: Stepper) -> None:
         """Take any chunk its way: the first text, a part, an event, or nothing."""
         if isinstance(chunk, str):
             self.recorder.note_first()
@@ -165,12 +168,12 @@ class Response(GatheringStream):
         if self.sender.pending is not None:
             if self.gathered >= MAX_SIZE or self.host.clock() >= self.due:
                 await self.pause(source)
-        elif self.host.clock() - self.sender.last < AT_ONCE:
+        elif self.host.clock() - self.sender.last < self.AT_ONCE:
             self.arm()
         elif self.lifecycle.phase is Phase.RUNNING:
             await self._send_now(source)
 
-    async def _call_on_chunk(self, on_chunk: _Hook, chunk: str, source: Stepper) -> None:
+    async def _call_on_chunk(self, on_chunk: Hook, chunk: str, source: Stepper) -> None:
         try:
             await source.tell(on_chunk, chunk, self.is_for_source)
             if source.told is not None and self.sender.pending is None:

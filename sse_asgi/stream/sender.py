@@ -122,6 +122,11 @@ class Sender:
             self._drained = self._host.event()
         await self._drained.wait()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the server's task waits until all is sent."""
+        return self._drained is not None
+
     def drained(self) -> None:
         """Wake the server's task, if it waits for the background task."""
         if self._drained is not None:

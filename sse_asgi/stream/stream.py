@@ -131,13 +131,19 @@ class Stream(ABC):
             if self.sender.task is not None:
                 self.lifecycle.begin_drain()
                 await self.sender.next_drained()
-            self.lifecycle.begin_finishing()
+            self.begin_finishing()
             if not self.lifecycle.client_lost:
                 await self.send_last_message()
         except BaseException as error:  # noqa: BLE001 - judged there
             self.last_message_failed(error)
         else:
             self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
+
+    def begin_finishing(self) -> None:
+        """Enter the phase of the last message: the source has ended."""
+        self.lifecycle.begin_finishing()
+        for listener in self.options.listeners:
+            listener(self)
 
     def close(self) -> None:
         """Let nothing stop the stream any more, and leave nothing behind; once is enough."""
@@ -280,9 +286,8 @@ class Stream(ABC):
         if self.options.on_complete is None or self._reported:
             return None
         self._reported = True
-        outcome = self.lifecycle.outcome or Outcome.COMPLETED
         transcript = self.recorder.transcript(
-            outcome,
+            self.lifecycle.outcome or Outcome.COMPLETED,
             self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
             sent_chunks=self.outbox.sent_chunks,

@@ -1,8 +1,8 @@
 """A guard against getting slower: `python -m tests.bench.guard` fails at a regression of 1.3 times.
 
 It runs the raw loop and sse_asgi in this process on a stub server without sockets, so what it
-compares is the library's own work, and names but one figure that the machine could move, the
-microseconds of a dialect's burst:
+compares is the library's own work, and names few figures that the machine could move, those
+in microseconds:
 
 - CPU: the least of many short interleaved runs of each, as a ratio to the raw loop. Noise only
   adds time, so the least is steady; and what is over its limit is measured again.
@@ -26,8 +26,9 @@ from functools import partial
 
 from sse_asgi import EventStream
 
-from . import dialects, instructions
+from . import dialects, instructions, operating
 from .apps.raw import END, START
+from .contestants import importable
 from .stub import CHUNKS, SCOPE, App, Connection, Source, burst, cpu_seconds, paced
 
 # A figure per Python version, because the raw loop does not cost the same in each; a version that
@@ -39,9 +40,11 @@ TODAY = {
     "idle stream, memory to raw loop": {(3, 11): 2.72},
     "burst of 50 chunks, messages": {(3, 11): 2},
     "paced, instructions added": {(3, 11): 5_790, (3, 12): 6_100, (3, 13): 6_030},
-    # Promises, not figures of today; so they have no margin. The second is in µs, and far off.
+    # Promises, not figures of today; so they have no margin. Those in µs are far off.
     "ChatCompletions paced, to JSON": {(3, 11): 1.3},
     "ChatCompletions burst, µs added": {(3, 11): 6},
+    "limits, µs a stream": {(3, 11): 20},
+    "telemetry, µs a chunk": {(3, 11): 1},
 }
 MARGIN = 1.3
 NO_MARGIN = 1.0
@@ -178,12 +181,16 @@ CHECKS = (
     Check("burst of 50 chunks, messages", burst_messages),
     Check("ChatCompletions paced, to JSON", dialects.paced_ratio, NO_MARGIN),
     Check("ChatCompletions burst, µs added", dialects.burst_added, NO_MARGIN),
+    Check("limits, µs a stream", operating.limits_added, NO_MARGIN),
 )
+TELEMETRY = Check("telemetry, µs a chunk", operating.telemetry_added, NO_MARGIN)
 COUNTED = Check("paced, instructions added", paced_instructions, MARGIN_OF_INSTRUCTIONS)
 
 
 def main() -> int:
-    slower = [check.name for check in CHECKS if is_slower(check)]
+    has_telemetry = importable("opentelemetry.sdk")
+    checks = (*CHECKS, TELEMETRY) if has_telemetry else CHECKS
+    slower = [check.name for check in checks if is_slower(check)]
     if lack := instructions.missing():
         print(f"{COUNTED.name:<32} skipped: {lack}")
     elif is_slower(COUNTED):

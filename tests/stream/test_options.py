@@ -39,6 +39,9 @@ WRONG = [
     ("send_timeout", "30", TypeError), ("send_timeout", False, TypeError),
     ("send_timeout", 0, ValueError), ("send_timeout", -30, ValueError),
     ("send_timeout", NAN, ValueError),
+    ("coalesce", 0, ValueError), ("coalesce", -0.03, ValueError), ("coalesce", NAN, ValueError),
+    ("coalesce", math.inf, ValueError), ("coalesce", "0.03", TypeError),
+    ("coalesce", True, TypeError),
     ("cleanup_timeout", None, TypeError), ("cleanup_timeout", "5", TypeError),
     ("cleanup_timeout", True, TypeError), ("cleanup_timeout", 0, ValueError),
     ("cleanup_timeout", -5, ValueError), ("cleanup_timeout", NAN, ValueError),
@@ -74,6 +77,7 @@ def test_a_wrong_argument_raises_at_construction_and_is_named(name, value, error
         ("heartbeat", None), ("heartbeat", 1), ("heartbeat", 0.001), ("heartbeat", math.inf),
         ("send_timeout", None), ("send_timeout", math.inf), ("cleanup_timeout", math.inf),
         ("max_body_size", 0), ("status", 201), ("status", 599), ("shutdown", None),
+        ("coalesce", None), ("coalesce", 1), ("coalesce", 0.001),
         ("headers", None), ("headers", {}), ("headers", []), ("headers", ()),
     ],
 )  # fmt: skip
@@ -88,10 +92,14 @@ def test_options_are_keyword_only_and_documented():
         assert f"\n    {name}: " in inspect.getdoc(EventStream)
 
 
+AROUND = ("limits", "compress", "telemetry")
+"""What stands around a stream, which knows nothing of it."""
+
+
 def test_defaults_of_the_app_and_of_the_options_agree():
     defaults = {field.name: field.default for field in dataclasses.fields(Options)}
     for name, parameter in inspect.signature(EventStream).parameters.items():
-        if name not in ("source", "framing", "headers", "context"):
+        if name not in ("source", "framing", "headers", "context", *AROUND):
             assert parameter.default == defaults[name], name
 
 

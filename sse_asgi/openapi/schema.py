@@ -1,0 +1,61 @@
+"""Short ways to write a JSON Schema, and that of an event (OpenAPI 3.2, "Server-Sent Events")."""
+
+from typing import Any, Final, TypeAlias
+
+Schema: TypeAlias = dict[str, Any]
+
+STR: Final[Schema] = {"type": "string"}
+INT: Final[Schema] = {"type": "integer", "minimum": 0}
+NULL: Final[Schema] = {"type": "null"}
+OBJECT: Final[Schema] = {"type": "object"}
+ARRAY: Final[Schema] = {"type": "array"}
+ANY: Final[Schema] = {}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of a value that may be null."""
+    return {"anyOf": [schema, NULL]}
+
+
+def array(items: Schema) -> Schema:
+    """Return the schema of an array of such items."""
+    return {"type": "array", "items": items}
+
+
+def obj(*, optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    """Return the schema of an object that has these properties, but perhaps not the optional."""
+    return _object(properties, optional)
+
+
+def typed(kind: str, properties: Schema, *, optional: tuple[str, ...] = ()) -> Schema:
+    """Return the schema of an object with this `type`, and with these properties."""
+    return _object({"type": {"const": kind}, **properties}, optional)
+
+
+def _object(properties: Schema, optional: tuple[str, ...]) -> Schema:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def event(data: Schema, kind: str | None = None) -> Schema:
+    """Return the schema of an event whose data is such JSON.
+
+    Args:
+        data: The schema of the JSON.
+        kind: The event's type; `None` for one that names none.
+    """
+    text = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    return _event(text, kind)
+
+
+def text_event(data: Schema, kind: str | None = None) -> Schema:
+    """Return the schema of an event whose data is such text."""
+    return _event({"type": "string", **data}, kind)
+
+
+def _event(data: Schema, kind: str | None) -> Schema:
+    fields: Schema = {"data": data, "id": STR, "retry": INT}
+    if kind is None:
+        return {"type": "object", "properties": fields, "required": ["data"]}
+    properties = {"event": {"const": kind}, **fields}
+    return {"type": "object", "properties": properties, "required": ["event", "data"]}

@@ -1,0 +1,10 @@
+"""What OpenTelemetry is told of streams. Extra `otel`: its API alone."""
+
+try:
+    from sse_asgi.telemetry.telemetry import Telemetry
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "opentelemetry":
+        raise
+    raise ImportError("Telemetry needs OpenTelemetry: pip install 'sse-asgi[otel]'") from error
+
+__all__ = ["Telemetry"]
