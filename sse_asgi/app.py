@@ -105,9 +105,9 @@ class EventStream:
         compression = compression_of(compress, framing, headers) if compress != () else None
         layers = (telemetry, limits, compression)
         self._layers = tuple(layer for layer in layers if layer is not None)
-        self.__name__ = getattr(source, "__name__", type(self).__name__)  # routers ask for it
+        self.__name__: str = getattr(source, "__name__", type(self).__name__)  # routers ask for it
         self._opener = SourceOpener(source) if context is None else ContextOpener(source, context)
-        self.options = Options(
+        self.options: Options = Options(
             framing=framing,
             on_chunk=on_chunk,
             on_complete=on_complete,

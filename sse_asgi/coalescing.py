@@ -50,7 +50,7 @@ class CoalescingResponse(Response):
         if not waits or seconds is None or self.lifecycle.phase is not Phase.RUNNING:
             super().send_ready()
             return
-        self.due = self.host.clock() + seconds
+        self.due: float = self.host.clock() + seconds
         self._window = self.sender.pending = self.host.call_later(seconds, self._window_ends)
 
     async def pause(self, source: Stepper) -> None:

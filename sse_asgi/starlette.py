@@ -66,8 +66,8 @@ class EventStreamResponse(Response):
         self._stream = EventStream(source, **options)
         # What Starlette's own constructor sets. Whoever has the response may still change the
         # status and headers, as FastAPI does for its dependencies.
-        self.status_code = self._stream.options.status
-        self.raw_headers = list(self._stream.options.headers)
+        self.status_code: int = self._stream.options.status
+        self.raw_headers: list[tuple[bytes, bytes]] = list(self._stream.options.headers)
         self.background = background
         self.body = b""
 

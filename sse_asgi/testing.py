@@ -106,10 +106,10 @@ class Connection:
     """
 
     def __init__(self, body: bytes) -> None:
-        self.status = 0
-        self.headers = Headers([])
+        self.status: int = 0
+        self.headers: Headers = Headers([])
         self.error: BaseException | None = None
-        self.decoder = EventStreamDecoder()
+        self.decoder: EventStreamDecoder = EventStreamDecoder()
         self._body = body
         self._requests = 0
         self._buffer = bytearray()

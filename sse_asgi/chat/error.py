@@ -51,7 +51,7 @@ class InvalidRequestError(ChatError):
         self, param: str, message: str, *, status: int = 400, code: str | None = None
     ) -> None:
         super().__init__(status, message, code=code)
-        self.param = param
+        self.param: str | None = param
 
 
 def _check_status(status: object) -> None:

@@ -23,7 +23,7 @@ class Models:
 
     def __init__(self, models: ModelsInput) -> None:
         self._find = models if callable(models) else None
-        self.takes_any = models is None
+        self.takes_any: bool = models is None
         self._names = () if models is None or callable(models) else _names_in(models)
 
     async def choose(self, wanted: str) -> str:

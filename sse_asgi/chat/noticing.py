@@ -1,6 +1,8 @@
 """A framing that notices a shutdown which comes before anything was said."""
 
-from sse_asgi.wire.framing import Framing
+from collections.abc import Callable, Mapping
+
+from sse_asgi.wire.framing import Decode, Framing
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
 
@@ -14,13 +16,13 @@ class Noticing:
 
     def __init__(self, framing: Framing) -> None:
         encoder = framing.encoder()
-        self.headers = framing.headers
-        self.decoder = framing.decoder
-        self.begin = encoder.begin
-        self.end = encoder.end
+        self.headers: Mapping[str, str] = framing.headers
+        self.decoder: Callable[[], Decode] = framing.decoder
+        self.begin: Callable[[], bytes] = encoder.begin
+        self.end: Callable[..., bytes] = encoder.end
         self._encoder = encoder
         self._has_said = False
-        self.was_shut_down = False
+        self.was_shut_down: bool = False
 
     def encoder(self) -> "Noticing":
         """Return itself."""

@@ -95,13 +95,13 @@ class Setup:
         self._on_complete = on_complete
         self._hook_takes = _check_callable("on_complete", on_complete, "the Transcript", "the Chat")
         self.generate = generate
-        self.models = Models(models)
+        self.models: Models = Models(models)
         self._authorize = authorize
         self._describe_error = options.get("describe_error")
-        self.options = _prepared(options)
+        self.options: StreamOptions = _prepared(options)
         checked = EventStream((), **self.options).options
-        self.max_body_size = checked.max_body_size
-        self.headers = tuple(
+        self.max_body_size: int = checked.max_body_size
+        self.headers: tuple[tuple[bytes, bytes], ...] = tuple(
             field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
         )
         self._limits, self._telemetry = options.get("limits"), options.get("telemetry")

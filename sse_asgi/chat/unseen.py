@@ -42,7 +42,7 @@ class UnseenStream:
         options["heartbeat"] = None
         options["prefetch"] = True
         options["compress"] = ()
-        self.kept = Kept(framing)
+        self.kept: Kept = Kept(framing)
         self._stream = EventStream(source, framing=self.kept, on_complete=self._ended, **options)
         self._setup = setup
         self._chat = chat

@@ -58,7 +58,7 @@ class StatusLine:
     """
 
     def __init__(self, *, enabled: bool) -> None:
-        self.enabled = enabled and sys.stderr.isatty() and sys.stdout.isatty()
+        self.enabled: bool = enabled and sys.stderr.isatty() and sys.stdout.isatty()
         self._rows = 0
 
     def show(self, text: str) -> None:

@@ -12,7 +12,8 @@ class Timing:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self.connections = self.events = 0
+        self.connections: int = 0
+        self.events: int = 0
         self._response: float | None = None
         self._first: float | None = None
         self._end: float | None = None

@@ -40,7 +40,7 @@ class Connections:
     def __init__(
         self, request: EventStreamRequest, inbox: Inbox, reconnection: Reconnection
     ) -> None:
-        self.opened = False  # ever
+        self.opened: bool = False  # ever
         self.reconnection = reconnection
         self._request = request
         self._inbox = inbox

@@ -132,12 +132,12 @@ class EventStreamRequest:
         if json is not None:
             content = _encode_json(json)
             self._headers.setdefault("content-type", "application/json")
-        self.url = str(url)  # each library refuses the other's class
-        self.method = method or ("GET" if content is None else "POST")
-        self.has_cookie = "cookie" in self._headers or "cookie" in client.headers
+        self.url: str = str(url)  # each library refuses the other's class
+        self.method: str = method or ("GET" if content is None else "POST")
+        self.has_cookie: bool = "cookie" in self._headers or "cookie" in client.headers
         # The id belongs to the connection: what is given here is only where to begin.
         in_headers: str = self._headers.pop("last-event-id", "")
-        self.last_event_id = in_headers if last_event_id == "" else last_event_id
+        self.last_event_id: str = in_headers if last_event_id == "" else last_event_id
         self._content = content
         limits = client.timeout
         # A stream may be silent for long: the client's own limit is meant for responses.

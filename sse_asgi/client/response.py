@@ -166,8 +166,8 @@ class Reconnection:
             raise ValueError(f"reconnection_time must not be negative, as {shown(time)} is")
         if not isinstance(enabled, bool):
             raise TypeError(f"reconnect must be True or False, not {shown(enabled)}")
-        self.time = time
-        self.outage = 0.0
+        self.time: int = time
+        self.outage: float = 0.0
         self._enabled = enabled
         self._max_wait = check_seconds("max_wait", max_wait)
         self._ends = 0  # of connections, since one that gave a byte

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import anyio
 import anyio.lowlevel
@@ -22,7 +22,7 @@ class _Release:
     __slots__ = ("_cancelled", "_over", "task")
 
     def __init__(self, task: "asyncio.Task[Any]") -> None:
-        self.task = task
+        self.task: asyncio.Task[object] = task
         self._cancelled = self._over = False
 
     def cancel(self) -> None:
@@ -60,10 +60,10 @@ class AsyncioHost:
                  "call_threadsafe", "loop")  # fmt: skip
 
     cancelled: type[BaseException] = asyncio.CancelledError
-    clock = staticmethod(time.monotonic)
+    clock: ClassVar["staticmethod[[], float]"] = staticmethod(time.monotonic)
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
+        self.loop: asyncio.AbstractEventLoop = loop
         self.call_soon: Callable[..., Handle] = loop.call_soon
         self.call_later: Callable[..., Handle] = loop.call_later
         self.call_threadsafe: Callable[..., object] = loop.call_soon_threadsafe

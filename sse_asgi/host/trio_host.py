@@ -4,7 +4,7 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import cast
+from typing import ClassVar, cast
 
 import trio
 
@@ -18,11 +18,11 @@ class TrioHost:
     __slots__ = ("_inner", "_nursery", "_scope", "call_threadsafe", "loop")
 
     cancelled: type[BaseException] = trio.Cancelled
-    clock = staticmethod(trio.current_time)
+    clock: ClassVar["staticmethod[[], float]"] = staticmethod(trio.current_time)
 
     def __init__(self) -> None:
-        self.loop = trio.lowlevel.current_trio_token()
-        self.call_threadsafe = self.loop.run_sync_soon
+        self.loop: trio.lowlevel.TrioToken = trio.lowlevel.current_trio_token()
+        self.call_threadsafe: Callable[..., None] = self.loop.run_sync_soon
         self._scope = self._inner = trio.CancelScope()
         self._nursery: trio.Nursery
 

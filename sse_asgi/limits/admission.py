@@ -30,7 +30,7 @@ class Admitted(Layer):
     kind = "Limits"
 
     def __init__(self, place: Held) -> None:
-        self.release = place.release
+        self.release: Callable[[], None] = place.release
 
     async def answer(
         self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send

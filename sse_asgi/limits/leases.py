@@ -70,9 +70,9 @@ class Lease:
 
     def __init__(self, leases: "Leases", id_: str, sets: tuple[str, ...]) -> None:
         self._leases = leases
-        self.id = id_
-        self.sets = sets
-        self.released = False
+        self.id: str = id_
+        self.sets: tuple[str, ...] = sets
+        self.released: bool = False
 
     def release(self) -> None:
         """Give the place back; once is enough."""

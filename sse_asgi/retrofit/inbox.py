@@ -25,10 +25,10 @@ class Inbox:
     """
 
     def __init__(self, receive: Receive) -> None:
-        self.client_left = False
-        self.listeners = 0
-        self.heard = False
-        self.holding = False
+        self.client_left: bool = False
+        self.listeners: int = 0
+        self.heard: bool = False
+        self.holding: bool = False
         self._receive = receive
         self._messages: deque[Message] = deque()
         self._reading: anyio.CancelScope | None = None

@@ -22,7 +22,7 @@ class Position:
     """
 
     def __init__(self) -> None:
-        self.between_events = True
+        self.between_events: bool = True
         self._tail = b""
 
     def move(self, body: bytes) -> None:
@@ -49,8 +49,8 @@ class TextReader:
         self._decoder = EventStreamDecoder()
         self._decode = framing.decoder()
         self._broken = False
-        self.ended = False
-        self.failed = False
+        self.ended: bool = False
+        self.failed: bool = False
 
     def read(self, body: bytes) -> list[str | Part]:
         """Return what the events say that these bytes complete."""

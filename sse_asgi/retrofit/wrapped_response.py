@@ -183,7 +183,7 @@ class WrappedResponse(Stream):
     async def _begin(self, message: Message) -> None:
         fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
         self._readable = not any(name == b"content-encoding" for name, _ in fields)
-        self.outbox = Outbox(self.options.framing.encoder())
+        self.outbox: Outbox = Outbox(self.options.framing.encoder())
         hooks = (self.options.on_chunk, self.options.on_complete)
         if self._readable and hooks != (None, None):
             self._reader = TextReader(self.options.framing)

@@ -60,7 +60,7 @@ class Shutdown:
         signals: bool = True,
     ) -> None:
         _check(grace, farewell, signals)
-        self.grace = float(grace)
+        self.grace: float = float(grace)
         self.farewell = farewell
         self._signals = signals
         self._open: dict[OpenStream, tuple[object, Callable[..., object]]] = {}

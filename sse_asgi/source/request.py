@@ -64,12 +64,12 @@ class Request:
                  "max_body_size", "scope")  # fmt: skip
 
     def __init__(self, scope: Scope, *, max_body_size: int = 1_048_576) -> None:
-        self.scope = scope
-        self.max_body_size = max_body_size
+        self.scope: Scope = scope
+        self.max_body_size: int = max_body_size
         self._parts: list[bytes] = []
         self._position = 0  # what `receive` has handed out
         self._size = 0
-        self.complete = False
+        self.complete: bool = False
         self._gone = False
         self._changed: anyio.Event | None = None
 

@@ -89,7 +89,7 @@ class Stepper:
 
     def __init__(self, source: AsyncIterator[Chunk]) -> None:
         self._source = source
-        self.next_chunk = source.__anext__
+        self.next_chunk: Callable[[], Awaitable[Chunk]] = source.__anext__
         self.told: BaseException | None = None
 
     @property

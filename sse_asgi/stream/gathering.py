@@ -36,8 +36,8 @@ class GatheringStream(Stream):
 
     def __init__(self, options: Options, request: Request, send: Send) -> None:
         super().__init__(options, request, send)
-        self.gathered = 0
-        self.due = -math.inf
+        self.gathered: int = 0
+        self.due: float = -math.inf
         self._patience: Handle | None = None
 
     def begin_to_gather(self) -> None:

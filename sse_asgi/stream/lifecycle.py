@@ -91,16 +91,16 @@ class Lifecycle:
         cancel: Callable[[], object],
         on_stuck: Callable[[], object],
     ) -> None:
-        self.phase = Phase.RUNNING
+        self.phase: Phase = Phase.RUNNING
         self.outcome: Outcome | None = None
         self.by: Cause | None = None
         self.error: BaseException | None = None
-        self.client_lost = self.end_sent = False
+        self.client_lost: bool = False
+        self.end_sent: bool = False
         self.sending_since: float | None = None
-        self.abandoned = self.shutting_down = False
-        self._cancelled = False  # by `_cancel_work`
-        self._shutdown_due = False
-        self._held = False
+        self.abandoned: bool = False
+        self.shutting_down: bool = False
+        self._cancelled = self._shutdown_due = self._held = False
         self._last_seconds = STOP_GRACE
         self._grace_ends = math.inf
         self._last_stop: tuple[Outcome, Cause] | None = None

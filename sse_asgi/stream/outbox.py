@@ -45,10 +45,11 @@ class Outbox:
         self, encoder: Encoder, *, start_message: Callable[[], Message] | None = None
     ) -> None:
         self.chunks: list[str] = []
-        self.failed = False
-        self.sent_chunks = 0
-        self.must_start = False
-        self.has_started = self._body_begun = start_message is None
+        self.failed: bool = False
+        self.sent_chunks: int = 0
+        self.must_start: bool = False
+        self.has_started: bool = start_message is None
+        self._body_begun = self.has_started
         self._begun = False
         self._start_message = start_message
         self._encoder = encoder
@@ -57,7 +58,7 @@ class Outbox:
         self.encode: Callable[[list[str]], bytes] = (
             encoder.text if is_ours else self._encode_checked
         )
-        self.unsent_chunks = 0
+        self.unsent_chunks: int = 0
         self._frames: list[bytes] = []
         self._chunks_in_frames = 0
 

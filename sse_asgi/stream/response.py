@@ -61,7 +61,7 @@ class Response(GatheringStream):
         send: Send,
     ) -> None:
         super().__init__(options, request, send)
-        self.outbox = Outbox(options.framing.encoder(), start_message=options.start_message)
+        self.outbox: Outbox = Outbox(options.framing.encoder(), start_message=options.start_message)
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
         self._source: Stepper | None = None
         # One that was raised at the source's `yield`, or by it, and what it is if not the server's.

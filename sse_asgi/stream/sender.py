@@ -72,16 +72,16 @@ class Sender:
     ) -> None:
         self.task: Handle | None = None
         self.pending: Handle | None = None
-        self.open = False
+        self.open: bool = False
         self.interrupted: BaseException | None = None
         self._since: float | None = None
-        self.last = math.inf
+        self.last: float = math.inf
         self._drained: Event | None = None
         self._timer: Handle | None = None
         self._host = host
         self._clock = host.clock
         self._send = send
-        self.send_here = host.sending(send)
+        self.send_here: Send = host.sending(send)
         self._lifecycle = lifecycle
         self._next_message = next_message
         self._heartbeat = math.inf if heartbeat is None else heartbeat

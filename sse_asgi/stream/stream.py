@@ -43,21 +43,21 @@ class Stream(ABC):
     def __init__(self, options: Options, request: Request, send: Send) -> None:
         self.host = current_host()
         self.outbox: Outbox
-        self.ends_elsewhere = False  # in a task of its own
-        self.has_returned = False  # the source or the app has let the server's task go
+        self.ends_elsewhere: bool = False  # in a task of its own
+        self.has_returned: bool = False  # the source or the app has let the server's task go
         self._ended: Event
         self._watcher: Handle | None = None
         self._reported = False
-        self.options = options
-        self.request = request
-        self.recorder = Recorder(record=options.record)
-        self.lifecycle = Lifecycle(
+        self.options: Options = options
+        self.request: Request = request
+        self.recorder: Recorder = Recorder(record=options.record)
+        self.lifecycle: Lifecycle = Lifecycle(
             self.host,
             cleanup_timeout=options.cleanup_timeout,
             cancel=self.cancel,
             on_stuck=self._end_alone,
         )
-        self.sender = Sender(
+        self.sender: Sender = Sender(
             self.host,
             send,
             self.lifecycle,

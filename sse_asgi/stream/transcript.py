@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -58,7 +59,9 @@ class Recorder:
         self._text: list[str] = []
         self._newest: list[str] = []
         # Each chunk passes through here: so it is a function of C's that forgets, or keeps.
-        self.keep = self._newest.append if record else deque[str](maxlen=0).append
+        self.keep: Callable[[str], object] = (
+            self._newest.append if record else deque[str](maxlen=0).append
+        )
         self._parts: list[Part] = []
         self._first: float | None = None
         self._started_at = time.time()

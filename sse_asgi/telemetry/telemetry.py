@@ -42,7 +42,7 @@ class Telemetry(Layer):
         _check("meter_provider", meter_provider, metrics.MeterProvider)
         _check("model", model, str)
         _check("operation", operation, str)
-        self.metrics = Instruments(meter_provider)
+        self.metrics: Instruments = Instruments(meter_provider)
         self.model = model
         self.operation = operation
 

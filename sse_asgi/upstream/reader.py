@@ -49,7 +49,7 @@ class ToolCalls:
 
     def __init__(self) -> None:
         self._broken: ValueError | None = None
-        self.count = 0
+        self.count: int = 0
 
     def whole(self, name: str, arguments: str, id_: str | None) -> Iterable[ToolCall]:
         """Return the call, if it can be one."""

@@ -28,8 +28,8 @@ class TextCollector:
         self._id = ""
         self._confirmed = 0  # items that the id covers
         self._decode_from_id: Decode | None = None  # as it was then; None: as it is now
-        self.has_end_marker = has_end(framing)
-        self.started = False
+        self.has_end_marker: bool = has_end(framing)
+        self.started: bool = False
 
     @property
     def text(self) -> str:
