@@ -168,13 +168,11 @@ class _Body:
         )
         self._decode = make_decode(coding_of(response) if is_raw else "")
         self._pieces: Iterator[bytes] = iter(())
-        self._reading = False
 
     async def read(self) -> bytes | None:
         """Wait for the next bytes and return them, None at the end."""
         await anyio.lowlevel.checkpoint()  # a chunk may have any number of pieces
         while (piece := next(self._pieces, None)) is None:
-            self._reading = True
             chunk = await anext(self._chunks, None)
             if chunk is None:
                 return None
@@ -192,8 +190,7 @@ class _Body:
     async def aclose(self) -> None:
         """Close the response, whether or not the task is being cancelled."""
         with anyio.CancelScope(shield=True):
-            if self._reading:
-                await self._unwind()
+            await self._unwind()
             with suppress(Exception):  # a connection that is broken already
                 await self._response.aclose()
 

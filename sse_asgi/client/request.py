@@ -132,7 +132,7 @@ class EventStreamRequest:
         if json is not None:
             content = _encode_json(json)
             self._headers.setdefault("content-type", "application/json")
-        self.url = url
+        self.url = str(url)  # each library refuses the other's class
         self.method = method or ("GET" if content is None else "POST")
         self.has_cookie = "cookie" in self._headers or "cookie" in client.headers
         # The id belongs to the connection: what is given here is only where to begin.

@@ -70,8 +70,8 @@ def follow(
     `reconnect=False` also when the stream ends. To leave the loop over it, or to call its
     `close()`, closes the connection. Its waits block the thread.
 
-    The options are those of `EventSource`, but the `client` is an `httpx.Client` or an
-    `httpx2.Client`, which stays the caller's, and the hooks are sync.
+    The options are those of `EventSource`, but the hooks are sync, and the `client` is an
+    `httpx.Client` or `httpx2.Client`, which stays the caller's.
 
     Raises:
         TypeError: An argument has a wrong type.

@@ -29,13 +29,11 @@ from sse_asgi.demo.source import Source
 from sse_asgi.live import Live, Log, LogUnavailableError, MemoryLog, UnknownGenerationError
 
 _KILLED = 137
+_MODULES = ("page", "run", "plain", "lane", "story", "stream", "viewer")
 _ASSETS = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
-    "/page.mjs": ("page.mjs", "text/javascript"),
-    "/lane.mjs": ("lane.mjs", "text/javascript"),
-    "/story.mjs": ("story.mjs", "text/javascript"),
-    "/stream.mjs": ("stream.mjs", "text/javascript"),
+    **{f"/{name}.mjs": (f"{name}.mjs", "text/javascript") for name in _MODULES},
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _ASSET_HEADERS = {
@@ -118,8 +116,10 @@ class _Demo:
 
     async def fail(self, request: Request) -> Response:
         check_json(request)
-        check_worker(request)
-        return Response(status_code=204 if self._lanes.fail(request.path_params["key"]) else 404)
+        if self._lanes.fail(request.path_params["key"]):
+            return Response(status_code=204)
+        elsewhere = 421 if self._may_be_killed else 404
+        raise RefusedError(elsewhere, "this process does not make that answer")
 
     async def kill(self, request: Request) -> Response:
         check_json(request)

@@ -1,8 +1,12 @@
 """`sse-asgi demo --redis`: what is said at the start where there is no Redis."""
 
+import pytest
+
 from tests.cli import commands
 from tests.live.redis_server import RedisServer
 from tests.servers import free_port
+
+pytestmark = pytest.mark.matrix
 
 MODEL = {"OPENAI_BASE_URL": ""}
 

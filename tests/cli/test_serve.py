@@ -10,6 +10,8 @@ from tests.cli import commands
 from tests.servers import wait_for
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 APP = """
 import asyncio
 import time

@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli import commands
 
+pytestmark = pytest.mark.matrix
+
 APP = """
 from sse_asgi import EventStream, Usage
 

@@ -5,6 +5,8 @@ import pytest
 from tests.cli import commands
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 APP = """
 from sse_asgi import EventStream
 

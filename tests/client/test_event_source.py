@@ -605,6 +605,12 @@ async def test_silence_is_a_lost_connection(serve, each_client):
     await in_thread(server.wait_until_left, 0)
 
 
+async def test_silence_may_last(serve, client):
+    server = serve(stream(0.3, b"data: a\n\n"))
+    options = {"client": client, "reconnect": False, "read_timeout": None}
+    assert await data_of(server.url, **options) == ["a"]
+
+
 async def test_any_byte_is_no_silence(serve, client):
     server = serve(stream(*[b":", 0.1] * 6, b"\ndata: a\n\n"))
     assert await data_of(server.url, client=client, read_timeout=0.4, reconnect=False) == ["a"]
@@ -733,6 +739,18 @@ async def test_leaving_the_iteration_closes_the_connection(serve, each_client):
         async for _ in source:
             break
     await in_thread(server.wait_until_left, 0)
+
+
+@pytest.mark.parametrize("chunks", [1, 200])
+async def test_what_had_come_is_left_unread_at_the_end(serve, each_client, chunks):
+    server = serve(stream(*[b"data: a\n\n"] * chunks, end="open"))
+    async with EventSource(server.url, client=each_client) as source:
+        await anext(source)
+    await in_thread(server.wait_until_left, 0)
+    async with EventSource(server.url, client=each_client) as source:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await anext(source)
 
 
 async def test_cancellation_closes_the_connection(serve, each_client):

@@ -7,7 +7,8 @@ import pytest
 
 from sse_asgi.client import EventSource, follow
 from sse_asgi.client.request import make_client
-from tests.client.conftest import import_library
+from tests.client.conftest import LIBRARIES, import_library
+from tests.client.scripted import status
 from tests.documents import ROOT
 
 URL = "http://localhost/"
@@ -42,6 +43,15 @@ def test_httpx2_will_do():
     assert run_without("httpx").partition(".")[0] == "httpx2"
 
 
+def test_a_library_that_cannot_be_imported_is_no_missing_one(monkeypatch):
+    def fail(_):
+        raise ModuleNotFoundError("no httpcore", name="httpcore")
+
+    monkeypatch.setattr("importlib.import_module", fail)
+    with pytest.raises(ModuleNotFoundError, match="no httpcore"):
+        make_client("Client")
+
+
 @pytest.mark.parametrize("kind", ["AsyncClient", "Client"])
 def test_a_client_of_its_own_waits_for_ever_to_read(kind):
     timeout = make_client(kind).timeout
@@ -67,9 +77,14 @@ def test_a_url_that_is_none(receive, url):
         receive(url)
 
 
-def test_a_url_of_the_library_s_own_class(each_library):
-    client = each_library.AsyncClient()
-    EventSource(each_library.URL(URL), client=client)
+@pytest.mark.anyio
+async def test_a_url_of_either_library_s_class(each_library, serve):
+    server = serve(status(204))
+    for library in LIBRARIES:
+        url = import_library(library).URL(f"{server.url}/path?a=1")
+        async with each_library.AsyncClient() as client:
+            assert [event async for event in EventSource(url, client=client)] == []
+    assert [request.path for request in server.requests] == ["/path?a=1"] * 2
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sse_asgi.errors import (
 from tests.client.conftest import in_thread
 from tests.client.scripted import PATIENCE, status, stream
 from tests.dialects.streams import FRAMINGS
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quick_waits")]
 
@@ -227,6 +228,13 @@ async def test_a_source_that_never_begins_raises_what_it_met(serve, client):
         await text_of(serve(status(404)).url, client=client)
     with pytest.raises(StreamLostError):
         await text_of("http://127.0.0.1:1/", client=client, reconnect=False)
+
+
+async def test_a_first_connection_that_cannot_be_made_is_not_tried_again(client):
+    errors = []
+    with pytest.raises(StreamLostError, match="cannot connect: Connection refused"):
+        await text_of(f"http://127.0.0.1:{free_port()}/", client=client, on_error=errors.append)
+    assert [type(error) for error in errors] == [StreamLostError]
 
 
 @pytest.mark.parametrize("number", [429, 500])

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli import commands
+from tests.demo.tab import Demo
 from tests.servers import ROOT
 
 HURRIED = os.pathsep.join([str(ROOT), str(Path(__file__).parent / "hurried")])
@@ -30,3 +32,26 @@ def hurry(hurried):
 def without_redis():
     """Give the environment of a demo that gives up a Redis which is away after a second."""
     return {"OPENAI_BASE_URL": "", "PYTHONPATH": HURRIED, "SSE_TEST_REDIS_TIMEOUT": "1"}
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, hurried):
+    environment, _ = hurried
+    directory = tmp_path_factory.mktemp("demo")
+    with commands.serving("demo", directory=directory, environment=environment) as running:
+        yield running
+
+
+@pytest.fixture
+def open_demo(chromium):
+    opened = []
+
+    def open_(running, **options):
+        opened.append(Demo(chromium, running.url, **options))
+        return opened[-1]
+
+    yield open_
+    complaints = [complaint for each in opened for complaint in each.complaints]
+    for each in opened:
+        each.context.close()
+    assert complaints == []

@@ -205,6 +205,9 @@ async def test_another_sites_page_cannot_send_a_prompt_unasked(app, content_type
         ("/page.css", "text/css; charset=utf-8"),
         ("/page.mjs", "text/javascript; charset=utf-8"),
         ("/lane.mjs", "text/javascript; charset=utf-8"),
+        ("/run.mjs", "text/javascript; charset=utf-8"),
+        ("/viewer.mjs", "text/javascript; charset=utf-8"),
+        ("/plain.mjs", "text/javascript; charset=utf-8"),
         ("/story.mjs", "text/javascript; charset=utf-8"),
         ("/stream.mjs", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
@@ -295,7 +298,7 @@ async def test_another_sites_page_cannot_disturb_a_stream(app, path):
 
 
 async def test_what_is_meant_for_another_worker_is_refused(app):
-    for path in (f"/failures/{ID}?worker=1", f"/plain/{ID}p0?worker=1"):
+    for path in (f"/plain/{ID}p0?worker=1", f"/plain/{ID}p1?worker=x"):
         async with connect(app, path, method="POST", json={"prompt": "x"}) as connection:
             assert connection.status == 421
             assert connection.headers["connection"] == "close"

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli import commands
-from tests.demo.test_page import Demo
+from tests.demo.tab import Demo
 from tests.live.network import Network
 from tests.live.redis_server import RedisServer, free_port
 from tests.servers import wait_for
+
+pytestmark = pytest.mark.matrix
 
 
 @pytest.fixture(scope="module", params=["memory", "redis"])
@@ -51,15 +53,20 @@ def test_a_reload_and_a_lost_network_lose_nothing(demo, open_page, network, hurr
 
     network.go_down()
     second.context.set_offline(True)
+    wire = second.page.locator("#live-wire")
+    wait_for(lambda: wire.get_attribute("data-link") == "cut", what="the cut")
+    shown = second.text("elapsed")
+    wait_for(lambda: second.text("elapsed") != shown, what="the figures to be shown anew")
+    seen = second.chunks()
     before = first.answer.text_content()
     first.page.reload()
-    first.wait_for_chunks(60)
+    first.wait_for_chunks(seen + 20)
     wait_for(lambda: first.answer.text_content().startswith(before), what="the text")
-    assert second.chunks() < 60  # it was cut
+    assert second.chunks() == seen
     assert second.text("plain-state") == "gone"  # nobody can follow a plain response
     network.go_up()
     second.context.set_offline(False)
-    second.wait_for_chunks(61)  # it goes on, and with what is made from now on
+    second.wait_for_chunks(seen + 21)  # it goes on, and with what is made from now on
     hurry()
 
     for page in (first, second):

@@ -5,7 +5,6 @@ import json
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 
 import httpx
 import pytest
@@ -15,17 +14,10 @@ from sse_asgi.testing import connect
 from tests.cli import commands
 from tests.demo.endpoints import fake_endpoint
 from tests.demo.fake_openai import AWKWARD
+from tests.demo.tab import Demo
 from tests.servers import wait_for
 
-VERDICT = re.compile("^(identical|prefix|differs|failed)$")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, hurried):
-    environment, _ = hurried
-    directory = tmp_path_factory.mktemp("demo")
-    with commands.serving("demo", directory=directory, environment=environment) as running:
-        yield running
+pytestmark = pytest.mark.matrix
 
 
 @pytest.fixture(scope="module")
@@ -40,128 +32,6 @@ def demo_of_endpoint(tmp_path_factory, endpoint):
     directory = tmp_path_factory.mktemp("demo")
     with commands.serving("demo", directory=directory, environment=environment) as running:
         yield running
-
-
-class Demo:
-    """The page in a tab of its own, as a user handles it."""
-
-    def __init__(self, browser, url, **options):
-        self.context = browser.new_context(**options)
-        self.page = self.context.new_page()
-        self.complaints = []
-        self.page.on("console", self._note)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.goto(url)
-        self.prompt = self.page.get_by_label("Prompt")
-        self.generate = self.page.get_by_role("button", name="Ask")
-        self.stop = self.button("Stop")
-        self.status = self.page.get_by_role("status")
-        self.answer = self.page.get_by_role("region", name="Answer", exact=True)
-        self.transcript = self.page.get_by_role("region", name="Transcript", exact=True)
-
-    def _note(self, message):
-        # Chromium tells of every connection that breaks: that is what the buttons are for.
-        if "net::ERR_" not in message.text:
-            self.complaints.append(message.text)
-
-    def button(self, name):
-        return self.page.get_by_role("button", name=name)
-
-    def score(self, lane):
-        """Return how many characters a lane has lost, and how many it has twice."""
-        return tuple(self.number(f"{lane}-{what}") for what in ("lost", "doubled"))
-
-    def rows(self):
-        """Return what was done, and of each lane: lost, doubled, and what it says of it."""
-        return self.page.evaluate(ROWS)
-
-    def wait_for_row(self, what):
-        """Wait for a verdict on what was done, and return what it says of both lanes."""
-        wait_for(lambda: any(row[0].startswith(what) for row in self.rows()), within=40, what=what)
-        return next(row[1:] for row in self.rows() if row[0].startswith(what))
-
-    def wait_for_end(self):
-        """Wait until both lanes have ended, and return what is said of them."""
-        return self.wait_for_row("The end")
-
-    def text(self, id_):
-        return self.page.locator(f"#{id_}").text_content()
-
-    def number(self, id_):
-        return float(self.text(id_).removesuffix(" s").replace(",", ""))
-
-    def chunks(self):
-        shown = self.text("chunks").replace(",", "")
-        return int(shown) if shown.isdigit() else 0
-
-    def wait_for_chunks(self, number):
-        wait_for(lambda: self.chunks() >= number, within=30, what=f"{number} chunks")
-
-    def wait_for_verdict(self):
-        """Wait until the first lane has ended, and return the verdict on it."""
-        ended = re.compile("completed|stopped|failed|unknown")
-        wait_for(lambda: ended.match(self.text("server-state")), within=40, what="the end")
-        wait_for(lambda: VERDICT.match(self.verdict), within=30, what="a verdict")
-        return self.verdict
-
-    @property
-    def verdict(self):
-        return self.status.get_attribute("data-verdict")
-
-
-@pytest.fixture
-def open_demo(chromium):
-    opened = []
-
-    def open_(running, **options):
-        opened.append(Demo(chromium, running.url, **options))
-        return opened[-1]
-
-    yield open_
-    complaints = [complaint for each in opened for complaint in each.complaints]
-    for each in opened:
-        each.context.close()
-    assert complaints == []
-
-
-ROWS = """() => Array.from(document.querySelectorAll("#story tr"), (row) => {
-  const [what, ...lanes] = row.children;
-  const number = (chip) => parseInt(chip.textContent.replaceAll(",", ""));
-  return [what.textContent, ...lanes.map((cell) =>
-    [...Array.from(cell.children, number), cell.lastChild.textContent])];
-})"""
-
-
-# Notes the text of the answer at every change of it, and when in milliseconds.
-WATCH_ANSWER = """() => {
-  const answer = document.getElementById("answer");
-  window.seen = [];
-  new MutationObserver(() => window.seen.push([answer.textContent, performance.now()]))
-    .observe(answer, { childList: true, characterData: true, subtree: true });
-}"""
-
-
-def test_it_begins_by_itself_and_both_ends_of_both_lanes_fill_at_once(demo, open_demo, hurry):
-    tab = open_demo(demo)
-    tab.page.evaluate(WATCH_ANSWER)
-    tab.wait_for_chunks(30)
-    for id_ in ("transcript", "answer", "plain-transcript", "plain-answer"):
-        assert len(tab.text(id_)) > 30, id_
-    assert tab.page.locator("#live-wire i").count() > 0  # chunks on their way
-    hurry()
-    live, plain = tab.wait_for_end()
-    assert (live[:2], plain[:2]) == ([0, 0], [0, 0])  # nobody has disturbed it
-
-    text = tab.answer.text_content()
-    seen = [each for each, _ in tab.page.evaluate("window.seen") if each]
-    assert len(seen) > 20
-    assert all(after.startswith(before) for before, after in pairwise(seen))
-    assert text == tab.transcript.text_content() == tab.text("plain-answer")
-    assert f"Identical: both sides hold the same {len(text):,} characters." in tab.text("verdict")
-    assert (tab.text("browser-state"), tab.text("server-state")) == ("completed", "completed")
-    assert tab.chunks() >= 400
-    assert 0.2 < tab.number("first") < tab.number("elapsed")
-    assert demo.noise() == []
 
 
 def test_the_six_lines_are_what_it_takes(demo, open_demo):

@@ -66,3 +66,17 @@ export function sentence(what, live, plain) {
   const said = ({ lost, doubled }) => `${amount(lost, "character")} lost, ${count(doubled)} doubled`;
   return `${what}: ${said(live)}. Plain: ${said(plain)}.`;
 }
+
+/** The verdict on the whole: how the text here relates to the text there. */
+export function relation(here, there, { state, failure }) {
+  const failed = `Failed: ${failure}. `;
+  const start = { completed: "", stopped: "Stopped half-way. ", failed }[state];
+  const kind = (usual) => (state === "failed" ? "failed" : usual);
+  const length = amount(here.length, "character");
+  if (here === there) return [kind("identical"), `${start}Identical: both sides hold the same ${length}.`];
+  if (there.startsWith(here) && state !== "completed") {
+    return [kind("prefix"), `${start}The ${length} here are the beginning of the ${count(there.length)} on the server.`];
+  }
+  const { lost, doubled } = compare(there, here);
+  return [kind("differs"), `Differs: ${count(lost)} lost, ${count(doubled)} doubled of ${count(there.length)} characters.`];
+}
