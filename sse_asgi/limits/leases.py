@@ -91,7 +91,7 @@ class Leases:
         total: Places in all; `None` for any number.
         each: Places for each key; `None` for any number.
         closes: Close the client's connections when no place is held any more.
-        on_failure: Told of a Redis that cannot be reached.
+        on_answer: Told of each answer of Redis: `None`, or why there is none.
     """
 
     def __init__(
@@ -103,14 +103,14 @@ class Leases:
         total: int | None,
         each: int | None,
         closes: bool,
-        on_failure: Callable[[BaseException], None],
+        on_answer: Callable[[BaseException | None], None],
     ) -> None:
         self._client = cast("Any", client)  # redis-py types it by halves
         self._prefix = f"{{{prefix}}}:"  # one slot of a cluster
         self._seconds = seconds
         self._bounds = [-1 if bound is None else bound for bound in (total, each)]
         self._closes = closes
-        self._on_failure = on_failure
+        self._on_answer = on_answer
         self._name = secrets.token_hex(8)
         self._numbers = itertools.count()
         self._held: dict[str, Lease] = {}
@@ -176,7 +176,7 @@ class Leases:
                             return
                         await self._renew()
                 except FAILURES as error:
-                    self._on_failure(error)
+                    self._on_answer(error)
         finally:
             self._task = None
             if self._closes:
@@ -208,7 +208,9 @@ class Leases:
 
     async def _ask(self, answer: Awaitable[Any]) -> Any:  # noqa: ANN401 - from redis-py
         async with asyncio.timeout(TIMEOUT):
-            return await answer
+            given = await answer
+        self._on_answer(None)
+        return given
 
 
 def _batches(leases: list[Lease]) -> list[list[Lease]]:

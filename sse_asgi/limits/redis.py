@@ -75,6 +75,7 @@ class RedisLimits(Limits):
         self._lease = float(lease)
         self._leases: WeakKeyDictionary[asyncio.AbstractEventLoop, Leases] = WeakKeyDictionary()
         self._asks_again = 0.0
+        self._is_out = False
 
     async def admit(self, request: Request) -> Admitted | Refusal:
         """Take a place for a request, or say why there is none.
@@ -110,7 +111,7 @@ class RedisLimits(Limits):
             asking.add_done_callback(partial(_give_back, lease))
             raise
         except FAILURES as error:
-            self._note_outage(error)
+            self._note_answer(error)
             return leases.hold(lease)
         return full or lease
 
@@ -126,15 +127,18 @@ class RedisLimits(Limits):
                 total=self._places.total,
                 each=self._places.each,
                 closes=is_url,
-                on_failure=self._note_outage,
+                on_answer=self._note_answer,
             )
         return self._leases[loop]
 
-    def _note_outage(self, error: BaseException) -> None:
-        now = time.monotonic()
-        if now >= self._asks_again:
+    def _note_answer(self, error: BaseException | None) -> None:
+        if error is None:
+            self._is_out = False
+            return
+        self._asks_again = time.monotonic() + OUTAGE
+        if not self._is_out:
+            self._is_out = True
             _logger.error("RedisLimits counts in this process alone: %s", type(error).__name__)
-        self._asks_again = now + OUTAGE
 
 
 class _Both:

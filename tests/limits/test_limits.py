@@ -1,6 +1,7 @@
 """Admission in one process: exact however streams end, and fair to every key."""
 
 import asyncio
+import contextlib
 import json
 import threading
 
@@ -341,3 +342,30 @@ def test_a_key_that_must_be_awaited_is_refused_at_once():
 def test_another_value_for_the_option_raises_at_once(kind, value):
     with pytest.raises(TypeError, match="limits must be a Limits or None, not "):
         kind(EventStream(["a"]) if kind is EventStreamMiddleware else ["a"], limits=value)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_source_that_does_not_end_keeps_its_place_until_it_does(caplog):
+    limits, goes = Limits(1), asyncio.Event()
+
+    async def stuck(request):
+        yield "a"
+        while not goes.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await goes.wait()
+
+    ended = []
+    app = EventStream(stuck, limits=limits, cleanup_timeout=0.01, on_complete=ended.append)
+    visit = Visit(app).start()
+    assert await visit.begun() == 200
+    async with asyncio.timeout(10):
+        while b"data: a" not in visit.body:
+            await asyncio.sleep(0)
+        visit.leaves.set()
+        while not ended:  # the stream has, in a task of its own
+            await asyncio.sleep(0.01)
+    assert held(limits) == (1, {})
+    goes.set()
+    await visit.ended()
+    assert held(limits) == (0, {})
