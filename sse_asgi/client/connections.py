@@ -25,7 +25,7 @@ PIECE = 16_384
 """Bytes of the body that are read at a time: other tasks run in between."""
 
 _BODY_TIMEOUT = 1.0
-_BUFFERED = 64
+_BUFFERED = 16_384  # chunks: of one byte each, fewer fit into the 64 KiB that are read at a time
 
 
 class Connections:

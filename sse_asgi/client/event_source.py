@@ -14,7 +14,6 @@ Where this differs from it, deliberately:
 
 import inspect
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import anyio
@@ -147,12 +146,7 @@ class EventSource:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         await self.aclose()
 
     def __aiter__(self) -> Self:

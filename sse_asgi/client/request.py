@@ -127,7 +127,7 @@ class EventStreamRequest:
             raise TypeError(f"method must be a str or None, not {shown(method)}")
         if read_timeout is not None:
             read_timeout = check_seconds("read_timeout", read_timeout)
-        self._client = client
+        self.client = client
         self._headers = _make_headers(client, headers)
         if json is not None:
             content = _encode_json(json)
@@ -151,7 +151,7 @@ class EventStreamRequest:
         if last_event_id.strip(" \t") and not _UNFIT.search(last_event_id):
             headers["last-event-id"] = last_event_id.strip(" \t")
         with _told(self.url):
-            request = self._client.build_request(
+            request = self.client.build_request(
                 self.method,
                 self.url,
                 headers=headers,
@@ -160,7 +160,7 @@ class EventStreamRequest:
             )
         return _checked(request)
 
-    async def send(self, last_event_id: str = "") -> Response:
+    async def send(self, last_event_id: str) -> Response:
         """Send the request, follow redirects, and return the response, its body unread.
 
         Raises:
@@ -168,21 +168,21 @@ class EventStreamRequest:
             ValueError: The client refuses the URL, a redirect's, or a header field.
             Exception: What else the client raises.
         """
-        hops = _Hops(self, self._client, last_event_id)
+        hops = _Hops(self, last_event_id)
         with _told(self.url):
             while True:
-                response = await self._client.send(hops.request, **hops.options)
+                response = await self.client.send(hops.request, **hops.options)
                 if response.next_request is None:
                     return response
                 await response.aclose()
                 hops.follow(response)
 
-    def send_sync(self, last_event_id: str = "") -> Response:
+    def send_sync(self, last_event_id: str) -> Response:
         """Do as `send` does, with a client that needs no event loop."""
-        hops = _Hops(self, self._client, last_event_id)
+        hops = _Hops(self, last_event_id)
         with _told(self.url):
             while True:
-                response = self._client.send(hops.request, **hops.options)
+                response = self.client.send(hops.request, **hops.options)
                 if response.next_request is None:
                     return response
                 response.close()
@@ -197,11 +197,11 @@ class _Hops:
     so each `next_request` is sent from here.
     """
 
-    def __init__(self, request: EventStreamRequest, client: AnyClient, last_event_id: str) -> None:
+    def __init__(self, request: EventStreamRequest, last_event_id: str) -> None:
         self.request = request.build(last_event_id)
         self.options: dict[str, Any] = {"stream": True, "follow_redirects": False}
-        self._client = client
-        self._left = client.max_redirects
+        self._client = request.client
+        self._left = self._client.max_redirects
         self._cookie = self.request.headers.get("cookie") if request.has_cookie else None
 
     def follow(self, response: Response) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from sse_asgi.client.connections import PIECE
@@ -102,32 +102,28 @@ def follow(
         comments=on_comment is not None,
     )
     reconnection = Reconnection(reconnection_time, enabled=reconnect, max_wait=max_wait)
-    events = _follow(request, inbox, reconnection, on_comment, on_error)
-    return events if client is not None else _close_after(events, used)
-
-
-def _close_after(events: _Events, client: Client) -> _Events:
-    try:
-        yield from events
-    finally:
-        client.close()
+    own_client = closing(used) if client is None else nullcontext()
+    return _follow(own_client, request, inbox, reconnection, on_comment, on_error=on_error)
 
 
 def _follow(
+    own_client: AbstractContextManager[object],
     request: EventStreamRequest,
     inbox: Inbox,
     reconnection: Reconnection,
     on_comment: Callable[[str], object] | None,
+    *,
     on_error: Callable[[Exception], object] | None,
 ) -> _Events:
-    while True:
-        end = yield from _connection(request, inbox, reconnection, on_comment)
-        wait = reconnection.after(end)
-        if wait is None:
-            return
-        if on_error and end.error:
-            on_error(end.error)
-        time.sleep(wait)
+    with own_client:
+        while True:
+            end = yield from _connection(request, inbox, reconnection, on_comment)
+            wait = reconnection.after(end)
+            if wait is None:
+                return
+            if on_error and end.error:
+                on_error(end.error)
+            time.sleep(wait)
 
 
 def _connection(

@@ -71,6 +71,48 @@ async def test_what_was_coded_comes_back(source_of, coding, data, size):
     assert await read(source) == [MessageEvent("Hello")] * 50
 
 
+async def test_a_body_that_is_there_is_decoded_already(library):
+    fields = {"content-type": "text/event-stream", "content-encoding": "gzip"}
+    transport = library.MockTransport(
+        lambda _: library.Response(200, headers=fields, content=GZIPPED)
+    )
+    source = EventSource(URL, client=library.AsyncClient(transport=transport), reconnect=False)
+    assert await read(source) == [MessageEvent("Hello")] * 50
+
+
+@pytest.mark.parametrize("how", ["the end", "restart", "aclose"])
+async def test_a_response_is_closed_when_it_is_done_with(library, how):
+    class Body(library.AsyncByteStream):
+        closed = False
+
+        async def __aiter__(self):
+            yield b"data: a\n\n"
+            if how != "the end":
+                await anyio.sleep_forever()
+
+        async def aclose(self):
+            self.closed = True
+
+    bodies = []
+
+    def answer(request):
+        bodies.append(Body())
+        return library.Response(
+            200, headers={"content-type": "text/event-stream"}, stream=bodies[-1]
+        )
+
+    client = library.AsyncClient(transport=library.MockTransport(answer))
+    source = EventSource(URL, client=client, reconnection_time=60_000)
+    assert await anext(source) == MessageEvent("a")
+    if how == "the end":
+        with anyio.move_on_after(0.05):
+            await anext(source)
+    else:
+        await getattr(source, how)()
+    assert bodies[0].closed
+    await source.aclose()
+
+
 @pytest.mark.parametrize("length", [*range(PIECE - 20, PIECE + 20), 5 * PIECE, 5 * PIECE + 1])
 async def test_what_is_flushed_comes_at_once(source_of, length):
     compress = zlib.compressobj(wbits=31)

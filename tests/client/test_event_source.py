@@ -741,12 +741,12 @@ async def test_leaving_the_iteration_closes_the_connection(serve, each_client):
     await in_thread(server.wait_until_left, 0)
 
 
-@pytest.mark.parametrize("chunks", [1, 200])
+@pytest.mark.parametrize("chunks", [1, 2000])
 async def test_what_had_come_is_left_unread_at_the_end(serve, each_client, chunks):
     server = serve(stream(*[b"data: a\n\n"] * chunks, end="open"))
-    async with EventSource(server.url, client=each_client) as source:
-        await anext(source)
-    await in_thread(server.wait_until_left, 0)
+    for _ in range(5):  # more or less of it has come
+        async with EventSource(server.url, client=each_client) as source:
+            assert (await anext(source)).data == "a"
     async with EventSource(server.url, client=each_client) as source:
         with anyio.CancelScope() as scope:
             scope.cancel()

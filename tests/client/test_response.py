@@ -251,6 +251,7 @@ def caused(error, cause):
         (caused(OSError("all"), ExceptionGroup("g", [OSError(113, "a")])), "No route to host"),
         (caused(RuntimeError("x"), socket.gaierror(-2, "Name not known")), "Name not known"),
         (caused(RuntimeError("x"), ssl.SSLError(1, "bad certificate")), "bad certificate"),
+        (caused(RuntimeError("x"), ssl.SSLError("no number")), "('no number',)"),
     ],
 )
 def test_the_reason_is_the_operating_system_s(error, text):

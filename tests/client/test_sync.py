@@ -239,6 +239,13 @@ def test_follow_sends_what_it_is_given(followed):
     assert request.get("accept") == b"text/event-stream"
 
 
+def test_follow_sends_by_the_client_that_it_is_given(serve, each_library):
+    server = serve(status(204))
+    with each_library.Client(headers={"X-Token": "t"}) as client:
+        assert list(follow(server.url, client=client)) == []
+    assert server.requests[0].get("x-token") == b"t"
+
+
 def test_follow_gives_every_case_of_the_wire_table(serve, each_library):
     server = serve(lambda request: stream(CASES[int(request.path[1:])].stream))
     with each_library.Client(verify=False) as client:
