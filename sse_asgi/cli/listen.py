@@ -2,9 +2,7 @@
 
 import argparse
 import json
-import os
 import signal
-import sys
 from typing import Any
 
 import anyio
@@ -27,7 +25,7 @@ The summary goes to stderr. Exit status:
   3  it was cut: it ended, broke off or failed before its end marker
   4  it was refused: no connection, another status than 200, or no event stream
 """
-_STATUS = {"complete": 0, "unread": 0, "interrupted": 0, "cut": 3, "refused": 4}
+_STATUS = {"complete": 0, "interrupted": 0, "cut": 3, "refused": 4}
 _REFRESH = 0.25
 _WITHOUT_TEXT = 3
 _HINT = "hint: these events carry no text that listen knows; --events or --json shows them"
@@ -65,10 +63,9 @@ def run(options: argparse.Namespace) -> int:
         pass
     finally:
         listener.status.close()
-    if listener.ending == "unread":  # so that Python does not complain at its exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    else:
-        listener.summarise()
+    if listener.ending == "unread":
+        raise BrokenPipeError
+    listener.summarise()
     return _STATUS[listener.ending]
 
 
@@ -109,7 +106,7 @@ class _Listener:
                 async for event in source:
                     if self._take(event):
                         return "complete"
-        except BrokenPipeError:  # whoever read the output has read enough
+        except BrokenPipeError:
             return "unread"
         except (SSEError, ValueError) as error:  # a ValueError: the URL or a header
             return self._end_by(error)

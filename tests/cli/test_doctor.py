@@ -573,6 +573,26 @@ def test_a_server_out_of_reach_has_a_status_of_its_own(capsys):
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("host", ["exa mple.com", "xn--a.com", "\u00fc..com", "127.0.0.1:1"])
+def test_a_url_that_leads_nowhere_is_out_of_reach(host, capsys):
+    assert main(["doctor", f"http://{host}/", "--json"]) == 4
+    report = json.loads(capsys.readouterr().out)
+    assert codes(report) == ["unreachable"]
+
+
+def test_output_that_nobody_reads():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with (
+        ScriptedServer(status(500)) as server,
+        subprocess.Popen(
+            [*commands.SSE_ASGI, "doctor", server.url], cwd=commands.ROOT, **pipes
+        ) as process,
+    ):
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(20) == 0
+
+
 SSE_STARLETTE = """
 import anyio
 from sse_starlette import EventSourceResponse

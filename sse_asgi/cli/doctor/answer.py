@@ -12,14 +12,13 @@ def look(case: Examination) -> Evidence:
     gives_up = "a browser's EventSource gives up at once"
     meaning = "to a browser that means: stop for good" if first.status == 204 else gives_up
     refused = first.status not in (0, 200)
+    other = first.status == 200 and not first.is_stream
     redirects = ", ".join(first.redirects)
     return {
         "unreachable": first.stop is Stop.NO_CONNECTION and (first.error or "no answer"),
         "no-response": first.stop is Stop.NO_RESPONSE and f"no status within {case.wait:.2f} s",
         "status": refused and f"{answered}; {meaning}",
-        "content-type": first.status == 200
-        and not first.is_stream
-        and _shown(first, "content-type"),
+        "content-type": other and _shown(first, "content-type"),
         "charset": _charset(first),
         "redirect": redirects and f"{redirects}; the answer came to {first.method} {first.url}",
         "cors": _cors(case),
@@ -32,22 +31,23 @@ def _fields(case: Examination, first: Exchange) -> Evidence:
     may_transform = "no-transform" not in first.headers.get("cache-control", "").lower()
     is_ours = not first.is_from_nginx and first.http_version != "HTTP/1.0"
     connection = first.headers.get("connection", "").lower()  # a lone "close" is the server's
-    hidden = "x-accel-buffering" not in first.headers
     held = bool(delivery.look(case)["buffered"])
+    missing = "x-accel-buffering" not in first.headers
+    behind_nginx = missing and first.is_from_nginx  # which keeps the field for itself
     server = f"server: {first.headers.get('server')}"
-    unseen = first.is_from_nginx and not held and not delivery.came_in_time(first)
+    unbuffered = (
+        "there is no x-accel-buffering"
+        if not behind_nginx
+        else held and f"{server}, and events are held back"
+    )
+    unseen = behind_nginx and not held and not delivery.came_in_time(first)
     http_1 = first.http_version != "HTTP/2"
     coded = "content-encoding" in first.headers and case.plain is None
     return {
         "connection-header": is_ours and connection not in ("", "close") and connection,
         "no-transform": may_transform and _shown(first, "cache-control"),
-        "x-accel-buffering": hidden
-        and (
-            (held and f"{server}, and events are held back")
-            if first.is_from_nginx
-            else "there is no x-accel-buffering"
-        ),
-        "nginx-in-front": hidden and unseen and f"{server}; too little came to see more",
+        "x-accel-buffering": missing and unbuffered,
+        "nginx-in-front": unseen and f"{server}; too little came to see more",
         "six-connections": _six_connections(case),
         "local-http-1": case.is_local and http_1 and f"the answer came by {first.http_version}",
         "sent-once": coded and f"{case.method} was sent once",

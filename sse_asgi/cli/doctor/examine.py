@@ -52,7 +52,7 @@ class Examination:
     def watch(self, library: Any) -> None:  # noqa: ANN401 - httpx or httpx2
         """Watch the stream, then look again for what one connection does not tell."""
         with library.Client() as client:
-            ask = partial(self._ask, partial(observe, library, client), client.build_request)
+            ask = partial(self._ask, partial(observe, library, client))
             first = self.first = ask(self.wait, one_event=False)
             ids = [event.id for event in first.events if event.id]
             follow_up = min(self.wait, _FOLLOW_UP)
@@ -74,7 +74,6 @@ class Examination:
     def _ask(
         self,
         send: Callable[..., Exchange],
-        build: Callable[..., Any],
         wait: float,
         more: Mapping[str, str] = MappingProxyType({}),
         *,
@@ -86,10 +85,14 @@ class Examination:
         names = {name.lower() for name, _ in given}
         ours = [each for each in fields.items() if each[0].lower() not in names]
         headers = [(name.encode(), value.encode()) for name, value in (*given, *ours) if value]
-        method, url = ("OPTIONS", self.first.url) if preflight else (self.method, self.url)
-        content = None if preflight else self.content
-        request = build(method, url, headers=headers, content=content, timeout=wait)
-        return send(request, watch=wait, one_event=one_event)
+        request = {
+            "method": "OPTIONS" if preflight else self.method,
+            "url": self.first.url if preflight else self.url,
+            "headers": headers,
+            "content": None if preflight else self.content,
+            "timeout": wait,
+        }
+        return send(request, one_event=one_event)
 
     @property
     def unsafe_headers(self) -> list[str]:

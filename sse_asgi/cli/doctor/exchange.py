@@ -88,19 +88,15 @@ class Exchange:
 def observe(
     library: Any,  # noqa: ANN401 - httpx or httpx2
     client: Any,  # noqa: ANN401 - of that library
-    request: Any,  # noqa: ANN401 - of that library
+    request: Mapping[str, Any],
     *,
-    watch: float,
-    one_event: bool = False,
+    one_event: bool,
 ) -> Exchange:
-    """Send a request, watch what comes for some seconds, or until an event, and return it.
-
-    The read timeout of the request is the silence that ends it before.
-    """
-    seen = Exchange(request.method, str(request.url), began=time.time())
-    start = time.monotonic()
+    """Send a request, watch what comes, until its timeout or an event, and return it."""
+    seen = Exchange(request["method"], request["url"], began=time.time())
+    start, watch = time.monotonic(), request["timeout"]
     try:
-        response = _send(library, client, request, seen)
+        response = _send(library, client, client.build_request(**request), seen)
         try:
             _note_response(seen, response, time.monotonic() - start)
             _read(seen, response, start, watch, one_event=one_event)
@@ -108,7 +104,7 @@ def observe(
             response.close()
     except library.ReadTimeout:
         seen.stop = Stop.NO_RESPONSE if seen.response_at is None else Stop.SILENT
-    except (library.TransportError, library.TooManyRedirects, library.InvalidURL) as error:
+    except (library.HTTPError, library.InvalidURL, ValueError) as error:  # a URL that is none
         seen.stop = Stop.NO_CONNECTION if seen.response_at is None else Stop.BROKEN
         seen.error = str(error)
     seen.ended_at = time.monotonic() - start
