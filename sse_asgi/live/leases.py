@@ -2,20 +2,18 @@
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from typing import Final
 
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.defects import defect
-from sse_asgi.live.log import Lease, Log
+from sse_asgi.live.log import BEAT, Lease, Log
 from sse_asgi.live.producer import Producer
 from sse_asgi.wire.outcome import Outcome
 
 BEATS: Final = 6
-"""Beats in the time of one lease; no two of them more than 5 s apart."""
+"""Beats in the time of one lease, at least."""
 
 _PAUSE = 0.5
 
@@ -40,9 +38,7 @@ class Leases:
         """Begin to beat, unless that goes on already."""
         if any(not task.done() for task in self._tasks):
             return
-        self._tasks = [asyncio.create_task(self._wake_up(), name="sse_asgi live wakes")]
-        if self._log.lease < math.inf:
-            self._tasks.append(asyncio.create_task(self._beat_on(), name="sse_asgi live beats"))
+        self._tasks = [asyncio.create_task(self._beat_on(), name="sse_asgi live beats")]
 
     def stop(self) -> None:
         """Beat no more."""
@@ -75,7 +71,7 @@ class Leases:
                 return
 
     async def _beat_on(self) -> None:
-        interval = min(5.0, self._log.lease / BEATS)
+        interval = min(BEAT, self._log.lease / BEATS)
         heard = time.monotonic()
         while True:
             await asyncio.sleep(interval)
@@ -103,20 +99,3 @@ class Leases:
             return
         for producer in list(self._producers.values()):
             producer.writer.lose(error)
-
-    async def _wake_up(self) -> None:
-        while True:
-            try:
-                await self._heed_wakes()
-            except LogUnavailableError:
-                pass
-            except Exception:
-                _logger.exception("a log's wakes raised; trying again")
-            await asyncio.sleep(_PAUSE)
-
-    async def _heed_wakes(self) -> None:
-        async with aclosing(self._log.wakes()) as keys:
-            async for key in keys:
-                producer = self._producers.get(key)
-                if producer is not None:
-                    await self._ask(key, producer.heed_wake)

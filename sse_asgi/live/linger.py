@@ -40,6 +40,7 @@ class Linger:
         self._heed = heed
         self._end = end
         self._timer: asyncio.TimerHandle | None = None
+        self._awaited = True  # nobody has watched yet
 
     def start(self) -> None:
         """Wait for the first viewer."""
@@ -57,8 +58,11 @@ class Linger:
         if self._seconds is None or not lease.held:
             return
         if self._is_watched(lease):
+            self._awaited = False
             self.stop()
-        elif self._timer is None:
+        elif self._timer is None or (self._awaited and lease.visited):
+            self._awaited = False
+            self.stop()
             self._wait(self._seconds)
 
     def heed_wake(self, lease: Lease) -> None:

@@ -9,9 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError
 from sse_asgi.live.checks import check_int
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
-
-_BATCH = 512
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, bounded
 
 
 class _Generation:
@@ -19,7 +17,7 @@ class _Generation:
 
     __slots__ = (
         "ending", "events", "expires", "followers", "keep", "meta", "size", "stop", "token",
-        "waiting",
+        "visited", "waiting",
     )  # fmt: skip
 
     def __init__(self, token: str, meta: str, keep: float) -> None:
@@ -32,6 +30,7 @@ class _Generation:
         self.expires = math.inf
         self.stop = False
         self.followers = 0
+        self.visited = False
         self.waiting: list[asyncio.Future[None]] = []
 
     def extend(self, prev: int, events: Sequence[bytes]) -> int:
@@ -61,7 +60,7 @@ class _Generation:
         return future
 
     def batch(self, after: int) -> Batch:
-        events = self.events[after : after + _BATCH]
+        events = bounded(self.events, after, len(self.events))
         reached = after + len(events) >= len(self.events)
         return Batch(after, events, self.ending if reached else None)
 
@@ -94,7 +93,6 @@ class MemoryLog:
         self._expiry: list[tuple[float, str]] = []
         self._events = 0
         self._bytes = 0
-        self._wakes: set[asyncio.Queue[str]] = set()
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
         """Begin a generation, unless the key exists."""
@@ -149,7 +147,6 @@ class MemoryLog:
         if generation is None or generation.ending is not None:
             return False
         generation.stop = True
-        self._wake(key)
         return True
 
     async def look(self, key: str) -> Head | None:
@@ -176,6 +173,7 @@ class MemoryLog:
             yield Batch(after, (), Ending(LOST))
             return
         generation.followers += 1
+        generation.visited = True
         change: asyncio.Future[None] | None = None
         try:
             while True:
@@ -192,18 +190,6 @@ class MemoryLog:
             if change in generation.waiting:
                 generation.waiting.remove(change)
             generation.followers -= 1
-            if not generation.followers:
-                self._wake(key)
-
-    async def wakes(self) -> AsyncGenerator[str, None]:
-        """Wait for keys of generations that deserve a `beat` now."""
-        queue: asyncio.Queue[str] = asyncio.Queue()
-        self._wakes.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._wakes.discard(queue)
 
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
@@ -217,6 +203,7 @@ class MemoryLog:
             tail=len(generation.events),
             stop=generation.stop,
             followers=generation.followers,
+            visited=generation.visited,
         )
 
     def _end(self, key: str, generation: _Generation, ending: Ending) -> None:
@@ -244,7 +231,3 @@ class MemoryLog:
         del self._generations[key]
         self._events -= len(generation.events)
         self._bytes -= generation.size
-
-    def _wake(self, key: str) -> None:
-        for queue in self._wakes:
-            queue.put_nowait(key)

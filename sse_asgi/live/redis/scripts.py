@@ -150,7 +150,7 @@ return tonumber(last)
 BEAT = Script("""
 local now = redis.call('TIME')[1]
 local function beat(log, owner, followers, token)
-  local own = redis.call('HMGET', owner, 'o', 'n', 'c', 't')
+  local own = redis.call('HMGET', owner, 'o', 'n', 'c', 't', 'v')
   if own[1] ~= token then return {} end
   if redis.call('PEXPIRE', log, own[4]) == 0 then
     redis.call('DEL', owner)
@@ -158,7 +158,7 @@ local function beat(log, owner, followers, token)
   end
   redis.call('PEXPIRE', owner, ARGV[1])
   redis.call('ZREMRANGEBYSCORE', followers, '-inf', now)
-  return {tonumber(own[2]), own[3] and 1 or 0, redis.call('ZCARD', followers)}
+  return {tonumber(own[2]), own[3] and 1 or 0, redis.call('ZCARD', followers), own[5] and 1 or 0}
 end
 local replies = {}
 for i = 1, #KEYS, 3 do
@@ -177,7 +177,6 @@ if ending or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local process = redis.call('HGET', KEYS[2], 'p')
 if not process then return 2 end
 redis.call('HSET', KEYS[2], 'c', '1')
-redis.call('PUBLISH', process, ARGV[1])
 return 1
 """
 )
@@ -199,6 +198,7 @@ if not ending and ARGV[5] ~= '0' then
   local now = tonumber(redis.call('TIME')[1])
   redis.call('ZADD', KEYS[3], now + tonumber(ARGV[5]), ARGV[4])
   redis.call('EXPIRE', KEYS[3], ARGV[5])
+  if owned == 1 then redis.call('HSET', KEYS[2], 'v', '1') end
 end
 local entries = {}
 if ARGV[2] ~= '0' then
@@ -213,8 +213,5 @@ return {first[2][2], first[2][4], tonumber(last), owned, ending and ending[2] or
 LEAVE = Script("""
 redis.call('ZREM', KEYS[2], ARGV[2])
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', redis.call('TIME')[1])
-if redis.call('ZCARD', KEYS[2]) > 0 then return 0 end
-local process = redis.call('HGET', KEYS[1], 'p')
-if process then redis.call('PUBLISH', process, ARGV[1]) end
 return 1
 """)

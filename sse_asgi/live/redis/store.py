@@ -164,19 +164,6 @@ class RedisLog:
         """Read the events after a position, and wait for more, up to the ending."""
         return Follower(self._session(), key, token).batches(after)
 
-    async def wakes(self) -> AsyncGenerator[str, None]:
-        """Wait for keys of this process's generations that deserve a `beat` now."""
-        pushes = self._session().pushes
-        channel = pushes.listen(self._settings.process)
-        try:
-            while True:
-                await channel.wait(self._settings.silence)
-                channel.dirty = False
-                while channel.messages:
-                    yield channel.messages.popleft().decode()
-        finally:
-            pushes.leave(channel)
-
     async def aclose(self) -> None:
         """Close both connections. The next call opens them again, also in another loop."""
         session, self._opened = self._opened, None
@@ -237,5 +224,5 @@ def _answer(key: str, reply: int | bytes) -> Ack | LogError:
 def _lease(reply: Sequence[int]) -> Lease:
     if not reply:
         return Lease(held=False)
-    tail, stop, followers = reply
-    return Lease(held=True, tail=tail, stop=bool(stop), followers=followers)
+    tail, stop, followers, visited = reply
+    return Lease(held=True, tail=tail, stop=bool(stop), followers=followers, visited=bool(visited))
