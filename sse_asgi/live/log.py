@@ -254,10 +254,10 @@ class Log(Protocol):
     def follow(self, key: str, token: str, after: int) -> AsyncGenerator[Batch, None]:
         """Read the events after a position, and wait for more, up to the ending.
 
-        The batches are bounded as those of `read`, and join without holes. The last one carries the ending, and only that one.
-        A producer that dies gives `INTERRUPTED` within `lease` and a few seconds: whoever
-        follows writes that down. A generation that is gone for that long, or has another
-        token, gives `LOST`. While it is open the generator counts among
+        The batches are bounded as those of `read`, and join without holes. The last one carries
+        the ending, and only that one. A producer that dies gives `INTERRUPTED` within `lease`
+        and a few seconds: whoever follows writes that down. A generation that is gone for that
+        long, or has another token, gives `LOST`. While it is open this process counts among
         `Lease.followers`; close it, or the log will count it for a while.
         """
         ...

@@ -97,7 +97,7 @@ async def test_stop_reaches_the_process_that_runs_it(redis_server, silent):
 
 
 async def test_a_lost_stop_arrives_with_the_next_beat(redis_server, monkeypatch):
-    from sse_asgi.live.redis.push import Channel
+    from sse_asgi.live.redis.pubsub import Channel
 
     monkeypatch.setattr(Channel, "deliver", lambda channel, message: None)
 
