@@ -1,7 +1,7 @@
 """`MemoryLog`: generations in the memory of one process."""
 
 import asyncio
-import heapq
+import bisect
 import math
 import time
 from collections import OrderedDict
@@ -47,6 +47,11 @@ class _Generation:
                 self.wake()
         return tail
 
+    @property
+    def cost(self) -> int:
+        """Bytes that it takes, about."""
+        return self.size + 50 * len(self.events) + 1_000
+
     def wake(self) -> None:
         waiting, self.waiting = self.waiting, []
         for future in waiting:
@@ -73,8 +78,8 @@ class MemoryLog:
 
     Args:
         max_events: Events kept of all finished generations together.
-        max_bytes: Bytes kept of all finished generations together. An event costs about 50
-            bytes more than its length.
+        max_bytes: Bytes kept of all finished generations together: those of their events, 50
+            more for each event, and 1,000 more for each generation.
 
     Raises:
         TypeError: An argument is no int.
@@ -90,7 +95,8 @@ class MemoryLog:
         self._max_bytes = max_bytes
         self._generations: dict[str, _Generation] = {}
         self._finished: OrderedDict[str, _Generation] = OrderedDict()
-        self._expiry: list[tuple[float, str]] = []
+        self._expiry: list[tuple[float, str]] = []  # sorted
+        self._timer_at = math.inf
         self._events = 0
         self._bytes = 0
 
@@ -210,9 +216,9 @@ class MemoryLog:
         generation.ending = ending
         generation.expires = time.monotonic() + generation.keep
         self._finished[key] = generation
-        heapq.heappush(self._expiry, (generation.expires, key))
+        bisect.insort(self._expiry, (generation.expires, key))
         self._events += len(generation.events)
-        self._bytes += generation.size
+        self._bytes += generation.cost
         generation.wake()
         self._expire()
 
@@ -222,12 +228,21 @@ class MemoryLog:
             self._drop(next(iter(self._finished)))
         now = time.monotonic()
         while self._expiry and self._expiry[0][0] <= now:
-            expires, key = heapq.heappop(self._expiry)
-            if key in self._finished and self._finished[key].expires == expires:
-                self._drop(key)
+            self._drop(self._expiry[0][1])
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Look again when the next generation's time is over, though nobody calls."""
+        now = time.monotonic()
+        if self._timer_at < now:  # it has rung, or its event loop was closed before
+            self._timer_at = math.inf
+        if self._expiry and self._expiry[0][0] < self._timer_at:
+            self._timer_at = self._expiry[0][0]
+            asyncio.get_running_loop().call_later(self._timer_at - now, self._expire)
 
     def _drop(self, key: str) -> None:
         generation = self._finished.pop(key)
         del self._generations[key]
+        del self._expiry[bisect.bisect_left(self._expiry, (generation.expires, key))]
         self._events -= len(generation.events)
-        self._bytes -= generation.size
+        self._bytes -= generation.cost

@@ -1297,7 +1297,7 @@ async def test_memory_is_capped_and_the_oldest_goes_first():
         await (await live.start(["x" * 10] * 9, id=f"g{number}")).transcript()
     found = [(await watch(live, f"/g{number}")).statuses[0] for number in range(10)]
     assert found == [404] * 5 + [200] * 5
-    await (await live.start(["x" * 9900], id="large")).transcript()
+    await (await live.start(["x" * 8500], id="large")).transcript()
     found = [(await watch(live, path)).statuses[0] for path in ("/g9", "/large")]
     assert found == [404, 200]
     await live.aclose()

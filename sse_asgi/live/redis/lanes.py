@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from sse_asgi.live.redis.client import FAILURES, REDIRECTIONS, Client, log_error, root
+from sse_asgi.live.redis.client import FAILURES, REDIRECTIONS, Client, log_error, packed, root
 from sse_asgi.live.redis.scripts import Script
 
 WRITES: Final = 256
@@ -80,45 +80,77 @@ class Lane:
         self._width = width
         self._most = most
         self._waiting: deque[Call] = deque()
+        self._idle: list[asyncio.Future[None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
 
     def add(self, call: Call) -> None:
         """Send a call with the next exchange."""
         self._waiting.append(call)
-        self._start()
+        self._wake()
 
-    def _start(self) -> None:
-        if self._waiting and len(self._tasks) < self._width:
+    async def aclose(self) -> None:
+        """Finish what waits, or give it up if the server does not answer in time."""
+        self._closing = True
+        while self._idle:
+            self._rouse()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _wake(self) -> None:
+        while self._idle:
+            if self._rouse():
+                return
+        if len(self._tasks) < self._width:
             task = asyncio.create_task(self._run(), name="sse_asgi redis exchanges")
             self._tasks.add(task)
             task.add_done_callback(self._end)
 
-    async def aclose(self) -> None:
-        """Finish what waits, or give it up if the server does not answer in time."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    def _rouse(self) -> bool:
+        """Let a task go on that waits for calls; False if it was cancelled."""
+        idle = self._idle.pop()
+        if idle.done():
+            return False
+        idle.set_result(None)
+        return True
 
     def _end(self, task: "asyncio.Task[None]") -> None:
+        """Go on in another task, if whoever closes the event loop has cancelled this one."""
         self._tasks.discard(task)
-        if task.cancelled():  # whoever closes the event loop cancels every task
-            fail(self._waiting, asyncio.CancelledError("the event loop is being closed"))
-            self._waiting.clear()
-        self._start()  # a call may have come after the task's last look
+        if self._waiting:
+            self._wake()
+
+    async def _next(self) -> list[Call] | None:
+        """Wait for calls; None if no more will come."""
+        while not self._waiting:
+            if self._closing:
+                return None
+            idle = asyncio.get_running_loop().create_future()
+            self._idle.append(idle)
+            await idle
+        return self._take()
 
     async def _run(self) -> None:
-        while self._waiting:
-            calls = self._take()
-            try:
-                await self._exchange(calls)
-            except asyncio.CancelledError as error:
-                fail(calls, error)
-                raise
-            except TimeoutError as error:
-                late = TimeoutError(f"no answer within {self._client.timeout:g} s")
-                found = root(error)
-                fail(calls, late if found is error else found)
-            except Exception as error:  # noqa: BLE001 - each caller is told
-                fail(calls, error)
+        connection = None
+        try:
+            while (calls := await self._next()) is not None:
+                try:
+                    async with asyncio.timeout(self._client.timeout):
+                        if connection is None:
+                            connection = await self._client.take(self._node)
+                        await self._exchange(connection, calls)
+                except asyncio.CancelledError as error:
+                    fail(calls, error)
+                    raise
+                except TimeoutError as error:
+                    late = TimeoutError(f"no answer within {self._client.timeout:g} s")
+                    found = root(error)
+                    fail(calls, late if found is error else found)
+                except Exception as error:  # noqa: BLE001 - each caller is told
+                    fail(calls, error)
+        finally:
+            if connection is not None:
+                await self._client.give_back(self._node, connection)
 
     def _take(self) -> list[Call]:
         calls = [self._waiting.popleft()]
@@ -130,57 +162,56 @@ class Lane:
             calls.append(self._waiting.popleft())
         return calls
 
-    async def _exchange(self, calls: list[Call]) -> None:
+    async def _exchange(self, connection: Any, calls: list[Call]) -> None:  # noqa: ANN401 - redis-py's
         """Send calls, and settle each of them.
 
         Raises:
             Exception: What redis-py raised; some of them may be settled.
         """
-        async with asyncio.timeout(self._client.timeout):
-            try:
-                async with self._client.connection(self._node) as connection:
-                    await connection.retry.call_with_retry(
-                        lambda: self._pipeline(connection, calls),
-                        lambda _: connection.disconnect(),
-                    )
-            except FAILURES:
-                if not self._client.clustered:
-                    raise
-                for call in calls:  # redis-py asks the cluster anew, where each belongs
-                    if not call.reply.done():
-                        await self._execute(call)
+        try:
+            await self._pipeline(connection, calls)
+        except FAILURES:
+            # The server may have closed the connection, long ago or just now: redis-py connects
+            # again, as often as it is told to. In a cluster it asks who has the keys now.
+            await connection.disconnect(nowait=True)
+            if self._client.clustered:
+                await self._execute_each(calls)
+                return
+            await connection.retry.call_with_retry(
+                lambda: self._pipeline(connection, calls),
+                lambda _: connection.disconnect(nowait=True),
+            )
 
     async def _pipeline(self, connection: Any, calls: list[Call]) -> None:  # noqa: ANN401 - redis-py's
         todo = [call for call in calls if not call.reply.done()]
-        await connection.send_packed_command(
-            connection.pack_commands([call.command() for call in todo])
-        )
-        unsettled: list[Call] = []
+        await connection.send_packed_command(packed(connection, [call.command() for call in todo]))
+        elsewhere: list[Call] = []
         for call in todo:
             try:
                 reply = await connection.read_response(disable_decoding=True)
             except ResponseError as error:
                 if self._goes_elsewhere(error):
-                    unsettled.append(call)
+                    elsewhere.append(call)
                 else:
                     call.settle(error)
             else:
                 call.settle(reply)
-        for call in unsettled:
-            await self._execute(call)
+        await self._execute_each(elsewhere)
 
     def _goes_elsewhere(self, error: ResponseError) -> bool:
         return isinstance(error, NoScriptError) or (
             self._client.clustered and isinstance(error, REDIRECTIONS)
         )
 
-    async def _execute(self, call: Call) -> None:
-        """Send one call as redis-py does."""
-        call.by_text = True
-        try:
-            call.settle(await self._client.execute(*call.command()))
-        except ResponseError as error:
-            call.settle(error)
+    async def _execute_each(self, calls: list[Call]) -> None:
+        """Send calls one by one, as redis-py does."""
+        for call in calls:
+            if not call.reply.done():
+                call.by_text = True
+                try:
+                    call.settle(await self._client.execute(*call.command()))
+                except ResponseError as error:
+                    call.settle(error)
 
 
 def fail(calls: Iterable[Call], error: BaseException) -> None:

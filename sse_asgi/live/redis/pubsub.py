@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from redis.exceptions import ResponseError
 
-from sse_asgi.live.redis.client import FAILURES, Client
+from sse_asgi.live.redis.client import FAILURES, Client, packed
 
 _logger = logging.getLogger("sse_asgi")
 _QUEUE: Final = 512
@@ -216,14 +216,17 @@ class _Node:
         Raises:
             OSError, RedisError: It has.
         """
-        async with self._client.connection(self._name, kept=True) as connection:
+        connection = await self._client.take(self._name)
+        try:
+            await connection.connect()
             self._held.clear()
             self._connection = connection
-            try:
-                self._change()
-                await self._read(connection)
-            finally:
-                self._connection = None
+            self._change()
+            await self._read(connection)
+        finally:
+            self._connection = None
+            await connection.disconnect(nowait=True)
+            await self._client.give_back(self._name, connection)
 
     def _change(self) -> None:
         """Subscribe as is wanted; changes that come meanwhile go together."""
@@ -248,8 +251,7 @@ class _Node:
             (verb, name) for verb, names in zip(self._verbs, changes, strict=True) for name in names
         ]
         if commands:
-            packed = connection.pack_commands(commands)
-            await connection.send_packed_command(packed, check_health=False)
+            await connection.send_packed_command(packed(connection, commands), check_health=False)
 
     async def _read(self, connection: Any) -> None:  # noqa: ANN401 - redis-py's
         """Hand out what comes.
@@ -268,9 +270,8 @@ class _Node:
             if message is None:
                 if asked:
                     raise TimeoutError("no answer to a ping")
-                await connection.send_packed_command(
-                    connection.pack_command("PING"), check_health=False
-                )
+                ping = packed(connection, [("PING",)])
+                await connection.send_packed_command(ping, check_health=False)
             asked = message is None
             if isinstance(message, list):
                 self._hand_out(*message)
