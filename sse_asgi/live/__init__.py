@@ -11,8 +11,8 @@ from sse_asgi.errors import (
     RemoteSourceError,
     UnknownGenerationError,
 )
-from sse_asgi.live.app import Live
 from sse_asgi.live.generation import Generation
+from sse_asgi.live.live import Live
 from sse_asgi.live.log import (
     INTERRUPTED,
     LOST,

@@ -3,10 +3,10 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sse_asgi.errors import GenerationInterruptedError, IncompleteStreamError, RemoteSourceError
-from sse_asgi.live.log import Ending
+from sse_asgi.live.log import Ending, Head
 from sse_asgi.stream.transcript import Recorder, Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.framing import Framing, items_of
@@ -27,6 +27,37 @@ def ending_of(transcript: Transcript) -> Ending:
         "error": None if transcript.error is None else type(transcript.error).__qualname__,
     }
     return Ending(transcript.outcome.value, json.dumps(detail))
+
+
+class Meta(NamedTuple):
+    """What the log keeps of a generation's start.
+
+    Attributes:
+        owner: Whose it is.
+        chosen: Whether the application chose the id, so that others may be able to guess it.
+        framing: The name of the framing's class.
+        started_at: When it began.
+    """
+
+    owner: str | None
+    chosen: bool
+    framing: str
+    started_at: datetime
+
+    def text(self) -> str:
+        """Return it as text for `Log.create`."""
+        return json.dumps({**self._asdict(), "started_at": self.started_at.isoformat()})
+
+
+def meta_of(head: Head) -> Meta:
+    """Return what a log has of a generation's start."""
+    fields: dict[str, Any] = json.loads(head.meta)
+    return Meta(
+        fields["owner"],
+        fields.get("chosen", True),
+        fields.get("framing", ""),
+        datetime.fromisoformat(fields["started_at"]),
+    )
 
 
 class Reader:
