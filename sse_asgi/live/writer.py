@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from sse_asgi.errors import LeaseLostError, LogError, LogUnavailableError
+from sse_asgi.errors import FencedError, LeaseLostError, LogError, LogUnavailableError
 from sse_asgi.live.bounds import Bounds
 from sse_asgi.live.exchange import Exchange
 from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, bounded
@@ -97,7 +97,7 @@ class Writer:
     @property
     def is_full(self) -> bool:
         """Whether so much waits for the log that the source has to wait, too."""
-        return len(self._events) - self.feed.last > BACKLOG and self._error is None
+        return self.feed.ending is None and len(self._events) - self.feed.last > BACKLOG
 
     def write(self, events: Sequence[bytes]) -> None:
         """Add events.
@@ -139,6 +139,8 @@ class Writer:
             lease: The answer.
             last: What the log had acknowledged when it was asked.
         """
+        if self.feed.ending is not None:  # it has no lease any more, and needs none
+            return
         if not lease.held:
             self._attached = False
             self._go_on()
@@ -150,7 +152,7 @@ class Writer:
 
     def lose(self, error: LogError) -> None:
         """Give up writing."""
-        if self._error is not None or self.feed.ending is not None:
+        if self.feed.ending is not None:
             return
         self._error = error
         self.feed.end(Ending(LOST))
@@ -189,7 +191,7 @@ class Writer:
 
     @property
     def _is_free(self) -> bool:
-        return not self._busy and self._attached and self._error is None
+        return not self._busy and self._attached and self.feed.ending is None
 
     @property
     def _appendable(self) -> int:
@@ -209,7 +211,7 @@ class Writer:
 
     def _go_on(self) -> None:
         """Have done what is due next, unless something is under way."""
-        if self._busy or self._error is not None:
+        if self._busy or self.feed.ending is not None:
             return
         if self._due() is not None:
             self._busy = True
@@ -225,12 +227,12 @@ class Writer:
             return self._attach
         if self.feed.last < self._appendable:
             return None if self._failing_since is None else self._append
-        if self._ending is not None and self.feed.ending is None:
+        if self._ending is not None:
             return partial(self._finish, self._ending)
         return None
 
     async def _work(self) -> None:
-        while self._error is None and (call := self._due()) is not None:
+        while self.feed.ending is None and (call := self._due()) is not None:
             try:
                 ack = await call()
             except (LeaseLostError, LogUnavailableError) as error:
@@ -302,4 +304,6 @@ class Writer:
             self.feed.last = ack.tail
             self.feed.end(ending)
             self._ended.set_result(None)
+        elif ack.tail >= prev:  # else the log has lost events, which come first
+            raise FencedError("the readers of the generation have ended it")
         return ack
