@@ -6,10 +6,11 @@ import itertools
 import pytest
 import redis
 
-from sse_asgi.live import LogRefusedError, conformance
-from sse_asgi.live.conformance import living, storing
+from sse_asgi.live import LogRefusedError
 from sse_asgi.live.memory import MemoryLog
 from sse_asgi.live.redis import RedisLog
+from tests.live import conformance
+from tests.live.conformance import living, storing
 
 checks = pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
 prefixes = (f"test-{number}" for number in itertools.count())

@@ -185,7 +185,7 @@ async def test_a_slow_viewer_reads_the_log_and_holds_up_nobody(redis_server):
         assert (await generation.transcript()).sent_chunks == 4000
 
 
-async def test_a_thousand_viewers_need_two_connections(redis_server):
+async def test_a_thousand_viewers_need_a_handful_of_connections(redis_server):
     client = redis_server.client()
     chunks = words(60)
     async with hubs(redis_server.url, lease=30.0) as (here, there):
@@ -198,7 +198,7 @@ async def test_a_thousand_viewers_need_two_connections(redis_server):
         ]
         await until(lambda: len(there._generations.tails) == 20)
         names = [each["name"] for each in await client.client_list()]
-        assert names.count("sse_asgi") <= 4  # of two processes
+        assert 0 < names.count("sse_asgi") <= 2 * 12  # of two processes
         for seen in await asyncio.gather(*watching):
             assert seen.text == "".join(chunks)
         await until(lambda: len(there._generations.tails) == 0)

@@ -184,6 +184,8 @@ class Lane:
 
     async def _pipeline(self, connection: Any, calls: list[Call]) -> None:  # noqa: ANN401 - redis-py's
         todo = [call for call in calls if not call.reply.done()]
+        if not connection.is_connected:  # Sentinel is only asked by this who the master is
+            await connection.connect()
         await connection.send_packed_command(packed(connection, [call.command() for call in todo]))
         elsewhere: list[Call] = []
         for call in todo:

@@ -4,7 +4,8 @@ import asyncio
 import math
 
 from sse_asgi.errors import FencedError, LeaseLostError
-from sse_asgi.live.conformance.expect import (
+from sse_asgi.live.log import INTERRUPTED, Ending, Log
+from tests.live.conformance.expect import (
     DONE,
     KEEP,
     OpenLog,
@@ -17,7 +18,6 @@ from sse_asgi.live.conformance.expect import (
     until,
     with_logs,
 )
-from sse_asgi.live.log import INTERRUPTED, Ending, Log
 
 
 async def wakes_followers(open_log: OpenLog) -> None:
