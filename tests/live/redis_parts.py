@@ -2,12 +2,11 @@
 
 import asyncio
 import contextlib
-import datetime
 import importlib
 import ipaddress
-import os
 import pathlib
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis.asyncio import Redis, RedisCluster
@@ -210,8 +209,7 @@ def write_certificates(directory):
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
     def certificate(subject, key, issuer, signer, extension):
-        now = datetime.datetime.now(datetime.UTC)
-        day = datetime.timedelta(days=1)
+        now, day = datetime.now(UTC), timedelta(days=1)
         builder = x509.CertificateBuilder(
             name(issuer), name(subject), key.public_key(), x509.random_serial_number(),
             now - day, now + day,
@@ -224,7 +222,7 @@ def write_certificates(directory):
         "authority", keys[0], "authority", keys[0], x509.BasicConstraints(ca=True, path_length=0)
     )
     server = certificate("server", keys[1], "authority", keys[0], localhost)
-    paths = {each: os.path.join(directory, f"{each}.pem") for each in ("ca", "cert", "key")}
+    paths = {each: str(directory / f"{each}.pem") for each in ("ca", "cert", "key")}
     pem = serialization.Encoding.PEM
     contents = {
         "ca": authority.public_bytes(pem),
