@@ -47,7 +47,13 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
         source: What answers.
         redis: The URL where generations are kept; by default they are in this process.
     """
-    live = Live(_open_log(redis), shutdown=Shutdown(grace=1.0), describe_error=describe_error)
+    live = Live(
+        _open_log(redis),
+        authorize=lambda _scope, _id, _owner: True,  # the page's ids are random: who has one may
+        drain=1.0,
+        shutdown=Shutdown(grace=1.0),
+        describe_error=describe_error,
+    )
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:

@@ -140,7 +140,9 @@ async def test_an_answer_without_events_is_one_start_and_one_end(method):
 
 
 @pytest.mark.parametrize(
-    ("kind", "later"), [(LogUnavailableError, "5"), (LogRefusedError, None)], ids=["away", "refuses"]
+    ("kind", "later"),
+    [(LogUnavailableError, "5"), (LogRefusedError, None)],
+    ids=["away", "refuses"],
 )
 async def test_a_503_is_logged_once_for_each_cause(kind, later, caplog):
     class Away(MemoryLog):

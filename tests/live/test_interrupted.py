@@ -9,7 +9,7 @@ from sse_asgi import JSONFraming, Outcome, Reasoning
 from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.live import INTERRUPTED, Ending, GenerationInterruptedError, Live, MemoryLog
 from sse_asgi.wire.text_framing import TextFraming
-from tests.live.viewers import until
+from tests.live.viewers import TEXT, until
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +31,7 @@ async def source():
     await asyncio.Event().wait()
 
 
-async def interrupted(log, framing=TextFraming(), **options):
+async def interrupted(log, framing=TEXT, **options):
     """Start a generation in one process, and find it dead in another."""
     here, elsewhere = Live(log), Live(log, **options)
     await here.start(source, id="g", framing=framing)
@@ -99,9 +99,7 @@ async def test_a_hook_that_takes_two_is_given_the_generation(is_async):
         await asyncio.sleep(0)
         hook(transcript, generation)
 
-    here, elsewhere = await interrupted(
-        Mortal(), on_interrupted=hook_later if is_async else hook
-    )
+    here, elsewhere = await interrupted(Mortal(), on_interrupted=hook_later if is_async else hook)
     await elsewhere.aclose()  # waits for the hook
     assert told == [("one two", "g", False)]
     await here.aclose(drain=0)
