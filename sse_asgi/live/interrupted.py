@@ -60,7 +60,7 @@ class Interrupted:
         self._hook = cast("Callable[..., object]", hook)
         self._generations = generations
         self._found = found
-        self._framings = {type(each).__qualname__: each for each in _BUILT_IN}
+        self._framings: dict[str, Framing] = {type(each).__qualname__: each for each in _BUILT_IN}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def know(self, framing: Framing) -> None:

@@ -46,6 +46,7 @@ class Tail(Feed):
         self._log = log
         self._outage = outage
         self._size = 0
+        self._has_heard = False
         self._tails = tails
         self.task = asyncio.create_task(self._follow(), name="sse_asgi live tail")
 
@@ -56,10 +57,17 @@ class Tail(Feed):
             self._tails.close(self)
 
     def close(self) -> None:
-        """Stop following, and let its viewers go."""
+        """Stop following, and let its viewers go.
+
+        If nothing has come yet, a little later: the log may not know yet that somebody follows, and
+        a generation that lingers must learn of a viewer who came and left at once.
+        """
         self.closed = True
-        self.task.cancel()
         self.wake()
+        if self._has_heard:
+            self.task.cancel()
+        else:
+            asyncio.get_running_loop().call_later(_PAUSE, self.task.cancel)
 
     async def fetch(self, after: int, first_line: bytes) -> Block:
         """Read what has left the tail; the viewer waits if the log is out of reach."""
@@ -69,6 +77,9 @@ class Tail(Feed):
             if known is not None:
                 return known
             batch = await self._read(after)
+            known = self.known_behind(after, first_line)
+            if known is not None and known.last == batch.last:
+                return known  # another viewer, who waited for the same, was first
             if batch.events or not (batch.ending is None or batch.ending.outcome == LOST):
                 return self.encode_behind(after, batch.events, batch.ending, first_line)
             # The log is out of reach or has lost events; its producer may bring them back.
@@ -100,6 +111,7 @@ class Tail(Feed):
                 self._take(batch)
 
     def _take(self, batch: Batch) -> None:
+        self._has_heard = True
         self.events += batch.events
         self._size += sum(map(len, batch.events))
         if len(self.events) >= 2 * KEPT_EVENTS or self._size >= 2 * KEPT_BYTES:
@@ -164,5 +176,7 @@ class Tails:
         """Let all viewers go, without an ending: they can resume elsewhere."""
         for tail in list(self._tails.values()):
             self.close(tail)
+        for task in self._closing:
+            task.cancel()
         if self._closing:
             await asyncio.wait(self._closing, timeout=1.0)

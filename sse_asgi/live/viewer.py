@@ -38,7 +38,8 @@ class Feed:
         self.token = token
         self.tag = tag_of(token).encode()
         self.events: list[bytes] = []
-        self.first = self.last = first
+        self.first: int = first
+        self.last: int = first
         self.ending: Ending | None = None
         self.closed = False
         self.viewers = 0
