@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sse_asgi.errors import GenerationTooLargeError
+from sse_asgi.live.checks import check_int
 
 
 class Bounds:
@@ -12,9 +13,16 @@ class Bounds:
         max_events: Events of one generation.
         max_bytes: Bytes of one generation's events.
         max_total_bytes: Bytes of the events of all generations that run here.
+
+    Raises:
+        TypeError: One of them is no int.
+        ValueError: One of them is less than 1.
     """
 
     def __init__(self, *, max_events: int, max_bytes: int, max_total_bytes: int) -> None:
+        check_int("max_events", max_events, lowest=1)
+        check_int("max_bytes", max_bytes, lowest=1)
+        check_int("max_total_bytes", max_total_bytes, lowest=1)
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._max_total_bytes = max_total_bytes

@@ -28,6 +28,22 @@ class Appender(Protocol):
         ...
 
 
+class Told(Protocol):
+    """Who has to know what the log says."""
+
+    def stop_asked(self) -> None:
+        """Note that somebody asked for the end."""
+        ...
+
+    def has_room(self) -> None:
+        """Note that the log has caught up."""
+        ...
+
+    def lost(self, error: LogError) -> None:
+        """Note, once, that the generation cannot be written any more."""
+        ...
+
+
 class Exchange:
     """Appends for whoever asks to, in one task that lives while there is something to do.
 

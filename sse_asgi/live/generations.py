@@ -2,21 +2,20 @@
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any, Final
 
 from sse_asgi.errors import UnknownGenerationError, shown
 from sse_asgi.live.bounds import Bounds
+from sse_asgi.live.checks import is_id
 from sse_asgi.live.events import Block, has_seen_all
 from sse_asgi.live.exchange import Exchange
 from sse_asgi.live.heartbeat import Heartbeat
-from sse_asgi.live.log import LOST, Ending, Head, Log
+from sse_asgi.live.log import Head, Log
 from sse_asgi.live.outage import Outage
 from sse_asgi.live.producer import Producer
-from sse_asgi.live.stored import Meta, Reader, meta_of
+from sse_asgi.live.stored import Meta, meta_of, read_back
 from sse_asgi.live.tail import Tails
 from sse_asgi.live.viewer import Feed, view
 from sse_asgi.live.writer import Writer
@@ -30,25 +29,7 @@ from sse_asgi.wire.outcome import Outcome
 LAST_WORDS: Final = LAST_CHANCE + 1.0
 """Seconds in which the last generations are stored and reported once their sources have ended."""
 
-_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@-]{0,199}")
 _logger = logging.getLogger("sse_asgi")
-
-
-def check_id(id: str) -> str:  # noqa: A002 - the option's name
-    """Return an id that a user chose, if it fits into a path and a key.
-
-    Raises:
-        TypeError: It is no string.
-        ValueError: It has other characters, or too many.
-    """
-    if not isinstance(id, str):
-        raise TypeError(f"id must be a str or None, not {shown(id)} ({type(id).__qualname__})")
-    if not _ID.fullmatch(id):
-        raise ValueError(
-            f"id {shown(id)}: use 1 to 200 letters, digits and the signs . _ ~ : @ - of which the "
-            "first is a letter, a digit, _ or -"
-        )
-    return id
 
 
 class Generations:
@@ -200,7 +181,7 @@ class Generations:
         Raises:
             LogUnavailableError: The log is out of reach, and the generation does not run here.
         """
-        if not _ID.fullmatch(key):
+        if not is_id(key):
             return None
         producer = self.producers.get(key)
         if producer is not None and producer.writer.feed.ending is None:
@@ -225,6 +206,22 @@ class Generations:
                 f"there is no generation {shown(key)}: it is over, mistyped, or another owner's"
             )
         return head
+
+    async def join(self, key: str, *, owner: str | None) -> None:
+        """Check that somebody who starts a generation of an id that exists may follow that one.
+
+        Raises:
+            UnknownGenerationError: It has another owner, or has gone meanwhile.
+            LogUnavailableError: As for `look`.
+        """
+        head = await self.look(key)
+        if head is None:
+            raise UnknownGenerationError(f"generation {shown(key)} ended just now; start it again")
+        if meta_of(head).owner not in (None, owner):
+            raise UnknownGenerationError(
+                f"the id {shown(key)} is taken by a generation of another owner; start with an id "
+                "of its own, or with the owner that it has"
+            )
 
     def runs_here(self, key: str, head: Head) -> bool:
         """Tell whether a generation runs in this process."""
@@ -265,14 +262,7 @@ class Generations:
         head = await self.look(key)
         if head is None:
             raise UnknownGenerationError(f"there is no generation {shown(key)}: it is over")
-        reader, ending = Reader(framing), Ending(LOST)
-        async with aclosing(self.view(key, head, 0)) as blocks:
-            async for block in blocks:
-                reader.read(block.data)
-                if block.ending is not None:
-                    ending = block.ending
-                    break
-        return reader.transcript(ending, meta_of(head).started_at)
+        return await read_back(self.view(key, head, 0), head, framing)
 
 
 async def _nothing() -> AsyncGenerator[Block, None]:

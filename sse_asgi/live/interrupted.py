@@ -40,7 +40,7 @@ class Interrupted:
     """Calls `on_interrupted` for each generation that this process's log found dead first.
 
     Args:
-        hook: The user's.
+        hook: The user's, if there is one.
         generations: Reads back what the log has.
         found: Returns the `Generation` of a key.
 
@@ -50,13 +50,15 @@ class Interrupted:
 
     def __init__(
         self,
-        hook: OnInterrupted,
+        hook: OnInterrupted | None,
         generations: Generations,
         found: Callable[[str, Framing], Generation],
     ) -> None:
-        if not callable(hook):
-            raise TypeError(f"on_interrupted must be a callable or None, not {hook!r}")
-        self._takes = check_takes(hook, "on_interrupted", "the Transcript", "the Generation")
+        self._takes = 0
+        if hook is not None:
+            if not callable(hook):
+                raise TypeError(f"on_interrupted must be a callable or None, not {hook!r}")
+            self._takes = check_takes(hook, "on_interrupted", "the Transcript", "the Generation")
         self._hook = cast("Callable[..., object]", hook)
         self._generations = generations
         self._found = found

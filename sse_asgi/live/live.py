@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from sse_asgi.asgi import Receive, Scope, Send
-from sse_asgi.errors import UnknownGenerationError, shown
+from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.bounds import Bounds
 from sse_asgi.live.checks import (
     check_authorize,
+    check_id,
     check_int,
     check_log,
     check_loop,
@@ -20,22 +21,16 @@ from sse_asgi.live.checks import (
 from sse_asgi.live.drain import while_draining
 from sse_asgi.live.events import position_of
 from sse_asgi.live.generation import Generation
-from sse_asgi.live.generations import Generations, check_id
+from sse_asgi.live.generations import Generations
 from sse_asgi.live.http import Answers, Authorize
 from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
 from sse_asgi.live.source import LiveSource, open_live
-from sse_asgi.live.stored import EVENT_BYTES, Meta, meta_of
+from sse_asgi.live.stored import EVENT_BYTES, Meta
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
-from sse_asgi.stream.options import (
-    HeadersInput,
-    OnChunk,
-    OnComplete,
-    Options,
-    make_headers,
-)
+from sse_asgi.stream.options import HeadersInput, OnChunk, OnComplete, Options, make_headers
 from sse_asgi.stream.other_scopes import complete_lifespan
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
@@ -76,7 +71,7 @@ class Live:
         describe_error: As for `EventStream`, for what fails a generation.
         on_interrupted: Called with the `Transcript` of a generation whose process died, as far as
             the log has it; with a second parameter, with the `Generation`, too. Once, in the
-            process that noticed, which is one where somebody follows it or asks for it.
+            process that noticed, which is one where somebody follows it or asks for its text.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -107,12 +102,6 @@ class Live:
         check_authorize(authorize)
         check_seconds("keep", keep)
         check_seconds("drain", drain, or_zero=True)
-        for name, value in (
-            ("max_events", max_events),
-            ("max_bytes", max_bytes),
-            ("max_total_bytes", max_total_bytes),
-        ):
-            check_int(name, value, lowest=1)
         if retry is not None:
             check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
         elsewhere = Options(
@@ -143,9 +132,8 @@ class Live:
             authorize=authorize,
             retry=retry,
         )
-        self._interrupted: Interrupted | None = None
+        self._interrupted = Interrupted(on_interrupted, self._generations, self._found)
         if on_interrupted is not None:
-            self._interrupted = Interrupted(on_interrupted, self._generations, self._found)
             self._log.on_buried = self._interrupted.note
 
     async def start(
@@ -195,10 +183,10 @@ class Live:
         )
         meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
         opener = open_live(source)
-        self._know(framing)
+        self._interrupted.know(framing)
         started = await self._generations.begin(key, opener, options, meta, linger=linger)
         if not started:
-            await self._check_shared(key, owner)
+            await self._generations.join(key, owner=owner)
         return self._found(key, framing, started=started)
 
     async def get(
@@ -220,7 +208,7 @@ class Live:
             LogUnavailableError: The log is out of reach.
             TypeError: The id is no string, or `framing` is none.
         """
-        self._know(check_framing(framing))
+        self._interrupted.know(check_framing(framing))
         await self._generations.find(id, owner=owner)
         return self._found(id, framing)
 
@@ -285,8 +273,7 @@ class Live:
             ValueError: `drain` is less than 0.
         """
         check_seconds("drain", drain, or_zero=True)
-        if self._interrupted is not None:
-            await self._interrupted.aclose()
+        await self._interrupted.aclose()
         await self._generations.aclose(drain, cleanup=self._cleanup_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -295,10 +282,6 @@ class Live:
             await complete_lifespan(receive, send, at_shutdown=self.aclose)
         else:
             await self._answers.route(scope, receive, send)
-
-    def _know(self, framing: Framing) -> None:
-        if self._interrupted is not None:
-            self._interrupted.know(framing)
 
     def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
         producer = self._generations.producers.get(key)
@@ -309,14 +292,3 @@ class Live:
             read=lambda: self._generations.read(key, framing),
             answers=self._answers,
         )
-
-    async def _check_shared(self, key: str, owner: str | None) -> None:
-        """Check that somebody who starts a generation of an id that exists may follow that one."""
-        head = await self._generations.look(key)
-        if head is None:
-            raise UnknownGenerationError(f"generation {shown(key)} ended just now; start it again")
-        if meta_of(head).owner not in (None, owner):
-            raise UnknownGenerationError(
-                f"the id {shown(key)} is taken by a generation of another owner; start with an id "
-                "of its own, or with the owner that it has"
-            )

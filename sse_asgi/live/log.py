@@ -14,7 +14,7 @@ the number is the event's *position*, and everything else follows from it:
 `MemoryLog` and `RedisLog` implement `Log`; `sse_asgi.live.conformance` proves others.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -28,6 +28,8 @@ BATCH_BYTES: Final = 65_536
 
 BATCH_EVENTS: Final = 512
 """Events in one batch."""
+
+OnBuried = Callable[[str, str], None]
 
 INTERRUPTED: Final = "interrupted"
 """The outcome of a generation whose producer died, as its readers wrote it into the log."""
@@ -156,6 +158,9 @@ class Log(Protocol):
     unchanged: a call whose answer was lost has the same effect as one whose answer arrived. It
     may raise `LogRefusedError` where repeating it does not help.
     """
+
+    on_buried: "OnBuried | None"
+    """Called with the key and the token when a call of this object has written `INTERRUPTED`."""
 
     @property
     def lease(self) -> float:

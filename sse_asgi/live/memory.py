@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError
 from sse_asgi.live.checks import check_int
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, bounded
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, OnBuried, bounded
 
 
 class _Generation:
@@ -91,6 +91,7 @@ class MemoryLog:
     def __init__(self, *, max_events: int = 1_000_000, max_bytes: int = 128 * 1024 * 1024) -> None:
         check_int("max_events", max_events, lowest=0)
         check_int("max_bytes", max_bytes, lowest=0)
+        self.on_buried: OnBuried | None = None  # never called: producers die with this process
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._generations: dict[str, _Generation] = {}

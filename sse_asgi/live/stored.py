@@ -1,12 +1,15 @@
 """Transcripts that outlive their process: what an ending says, and what is read back from it."""
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 from sse_asgi.errors import GenerationInterruptedError, IncompleteStreamError, RemoteSourceError
-from sse_asgi.live.log import Ending, Head
+from sse_asgi.live.events import Block
+from sse_asgi.live.log import LOST, Ending, Head
 from sse_asgi.stream.transcript import Recorder, Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.framing import Framing, items_of
@@ -123,3 +126,23 @@ def _error(ending: Ending, detail: dict[str, Any]) -> BaseException | None:
     if detail.get("error") is not None:
         return RemoteSourceError(f"the source raised {detail['error']}")
     return None
+
+
+async def read_back(
+    blocks: AsyncGenerator[Block, None], head: Head, framing: Framing
+) -> Transcript:
+    """Follow a generation from its start to its end, and return what it produced.
+
+    Args:
+        blocks: What a viewer of it gets.
+        head: What the log knows of it.
+        framing: The one that it was started with.
+    """
+    reader, ending = Reader(framing), Ending(LOST)
+    async with aclosing(blocks):
+        async for block in blocks:
+            reader.read(block.data)
+            if block.ending is not None:
+                ending = block.ending
+                break
+    return reader.transcript(ending, meta_of(head).started_at)

@@ -9,11 +9,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError, LogUnavailableError
 from sse_asgi.live.bounds import Bounds
-from sse_asgi.live.exchange import Exchange
+from sse_asgi.live.exchange import Exchange, Told
 from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, bounded
 from sse_asgi.live.outage import defect
 from sse_asgi.live.viewer import Feed
@@ -24,22 +24,6 @@ BACKLOG: Final = 4096
 _PAUSE: Final = 0.1
 
 AppendNow = Callable[[Append], Ack | LogError]
-
-
-class Told(Protocol):
-    """Who has to know what the log says."""
-
-    def stop_asked(self) -> None:
-        """Note that somebody asked for the end."""
-        ...
-
-    def has_room(self) -> None:
-        """Note that the log has caught up."""
-        ...
-
-    def lost(self, error: LogError) -> None:
-        """Note, once, that the generation cannot be written any more."""
-        ...
 
 
 class Writer:

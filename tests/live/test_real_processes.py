@@ -192,6 +192,40 @@ async def test_a_killed_producer_ends_as_an_error_within_its_lease(
     assert again.status_code == 204
 
 
+async def test_one_of_those_who_watch_a_killed_producer_is_told(workers, client, redis_server):
+    (here,) = await workers(1)
+    key, told = next(keys), []
+
+    def watcher():
+        log = RedisLog(redis_server.url, prefix="worker", lease=LEASE)
+        return Live(log, on_interrupted=lambda transcript, its: told.append((transcript, its.id)))
+
+    async def follow(live, view):
+        async for event in live.follow(key):
+            view.positions.append(event)
+        return view.positions
+
+    await client.post(f"{here.url}/start/{key}", params={"count": 100_000, "pause": 0.01})
+    lives, views = [watcher() for _ in "abc"], [Seen() for _ in "abc"]
+    watching = [
+        asyncio.create_task(follow(live, view)) for live, view in zip(lives, views, strict=True)
+    ]
+    await until_watched(*views)
+    here.process.kill()
+    seen = await asyncio.gather(*watching)
+    assert [events[-1].type for events in seen] == ["error"] * 3
+    await until(lambda: told)
+    late = watcher()
+    assert (await (await late.get(key)).transcript()).outcome is Outcome.FAILED
+    for live in (*lives, late):
+        await live.aclose()
+    ((transcript, its),) = told
+    assert its == key
+    assert isinstance(transcript.error, GenerationInterruptedError)
+    decode = TextFraming().decoder()
+    assert transcript.text == "".join(decode(event) for event in seen[0][:-1])
+
+
 async def test_a_paused_producer_is_buried_and_fenced(workers, client, tmp_path):
     here, there = await workers(2)
     key = next(keys)
@@ -231,7 +265,9 @@ async def test_told_to_stop_it_finishes_what_ends_in_time(workers, client, tmp_p
     assert (report["text"], report["outcome"]) == (seen.text, "completed")
 
 
-async def test_told_to_stop_a_real_server_waits_for_what_is_watched_there(workers, client, tmp_path):
+async def test_told_to_stop_a_real_server_waits_for_what_is_watched_there(
+    workers, client, tmp_path
+):
     """Nothing but `aclose` in the lifespan: no handler of a signal in the application."""
     (here,) = await workers(1, drain=5, grace=0.2, patience=60)
     key = next(keys)

@@ -88,6 +88,6 @@ def parse_reading(reply: Sequence[Any]) -> Reading | None:
     """Read the reply of the script `READ`; None if there is no such generation."""
     if len(reply) < 2:
         return None
-    token, meta, last, owned, outcome, detail, entries = reply
+    token, meta, last, owned, outcome, detail, entries, _ = reply
     ending = Ending(outcome.decode(), detail.decode()) if outcome else None
     return Reading(token.decode(), meta.decode(), int(last), bool(owned), ending, entries)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError, shown
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, OnBuried
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.client import Client, check_client, is_seconds, milliseconds
 from sse_asgi.live.redis.entries import pack
@@ -67,6 +67,7 @@ class RedisLog:
             )
         if not (is_seconds(lease) and is_seconds(timeout)):
             raise ValueError(f"lease {lease!r} and timeout {timeout!r} must be positive seconds")
+        self.on_buried: OnBuried | None = None
         self._target = url_or_client
         self._prefix = prefix
         self._lease = lease
@@ -197,9 +198,15 @@ class RedisLog:
         if self._opened is None or self._loop is not loop:
             self._loop = loop
             client = Client(self._target, timeout=self._timeout)
-            self._opened = Session(client, prefix=self._prefix, lease=self._lease)
+            self._opened = Session(
+                client, prefix=self._prefix, lease=self._lease, on_buried=self._tell_buried
+            )
             self._shared = Shared()
         return self._opened
+
+    def _tell_buried(self, key: str, token: str) -> None:
+        if self.on_buried is not None:
+            self.on_buried(key, token)
 
     def _times(self, keep: float) -> tuple[int, int, int]:
         lease = milliseconds(self._lease)

@@ -169,7 +169,8 @@ return 1
 
 # KEYS log own; ARGV after bytes bury presence
 # Without a log nothing, or 1 if somebody holds its lease. Else token, meta, last, owned, ending
-# or '', its detail, entries. That somebody follows is not worth an error of a full server.
+# or '', its detail, entries, and 1 if this call has ended it. That somebody follows is not worth
+# an error of a full server.
 READ = Script(
     _TAIL
     + """
@@ -177,7 +178,9 @@ local owned = redis.call('EXISTS', KEYS[2])
 local first = redis.call('XRANGE', KEYS[1], '0-1', '0-1')[1]
 if not first then return owned == 1 and {1} or {} end
 local last, ending = tail(KEYS[1])
+local buried = 0
 if not ending and owned == 0 and ARGV[3] == '1' then
+  buried = 1
   finish(KEYS[1], last, 'interrupted', '', '', first[2][6], first[2][2])
   last, ending = tail(KEYS[1])
 end
@@ -200,7 +203,7 @@ while left > 0 do
   step = math.max(1, math.min(128, math.floor(left * #entries / (ARGV[2] - left + 1))))
 end
 return {first[2][2], first[2][4], tonumber(last), owned, ending and ending[2] or '',
-  ending and ending[6] or '', entries}
+  ending and ending[6] or '', entries, buried}
 """
 )
 

@@ -1,6 +1,6 @@
 """A session: what a process has with its Redis at one event loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.exceptions import RedisClusterException
@@ -29,8 +29,11 @@ class Session:
             producer that lives beats before that, and takes its lease back.
     """
 
-    def __init__(self, client: Client, *, prefix: str, lease: float) -> None:
+    def __init__(
+        self, client: Client, *, prefix: str, lease: float, on_buried: Callable[[str, str], None]
+    ) -> None:
         self.lease = lease
+        self._on_buried = on_buried
         self.silence = min(5.0, lease / 6)
         self.grace = self.silence * 1.2 + 0.1
         self.pushes = Pushes(client, silence=self.silence)
@@ -125,6 +128,8 @@ class Session:
         reply: Sequence[Any] = await self.call(
             scripts.READ, self.keys(key), *values, reads=True
         ).reply
+        if len(reply) > 2 and reply[-1]:
+            self._on_buried(key, reply[0].decode())
         return reply
 
     async def aclose(self) -> None:
