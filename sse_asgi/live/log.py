@@ -11,7 +11,7 @@ the number is the event's *position*, and everything else follows from it:
 4. A push is a hint; the log decides.
 5. A lease is liveness, and every ending is in the log.
 
-`MemoryLog` and `RedisLog` implement `Log`; `sse_asgi.live.conformance` proves others.
+`MemoryLog` and `RedisLog` implement `Log`; `tests/live/conformance` proves that, and others.
 """
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
