@@ -75,6 +75,10 @@ def log_error(cause: BaseException) -> LogError:
     return error
 
 
+def _may_pass(cause: BaseException) -> bool:
+    return not _is_refusal(cause)
+
+
 def _is_refusal(cause: BaseException) -> bool:
     # Over a socket in the file system redis-py wraps what the server says to a new connection.
     if isinstance(cause.__cause__ or cause, AuthenticationError | AuthorizationError):
@@ -122,14 +126,14 @@ class _Retry(Retry):
 
     async def call_with_retry(self, do: Any, fail: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py's
         """Call, and call again if that may help."""
-        options.setdefault("is_retryable", lambda error: not _is_refusal(error))
+        options.setdefault("is_retryable", _may_pass)
         return await super().call_with_retry(do, fail, *args, **options)
 
 
 def _open(url: str, timeout: float) -> Redis:
     """Return a client for a URL. It repeats what fails, for no longer than `timeout`."""
-    make: Any = Redis.from_url  # redis-py types it by halves
-    client: Redis = make(
+    kind: Any = Redis  # redis-py types it by halves
+    client: Redis = kind.from_url(
         url,
         protocol=2,
         socket_timeout=None,  # each exchange has a deadline, which costs less than one a reply

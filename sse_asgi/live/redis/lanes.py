@@ -177,9 +177,12 @@ class Lane:
             if self._client.clustered:
                 await self._execute_each(calls)
                 return
+
+            async def disconnect(_: Exception) -> None:
+                await connection.disconnect(nowait=True)
+
             await connection.retry.call_with_retry(
-                lambda: self._pipeline(connection, calls),
-                lambda _: connection.disconnect(nowait=True),
+                lambda: self._pipeline(connection, calls), disconnect
             )
 
     async def _pipeline(self, connection: Any, calls: list[Call]) -> None:  # noqa: ANN401 - redis-py's

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.exceptions import ResponseError
 
@@ -273,12 +273,14 @@ class _Node:
                 ping = packed(connection, [("PING",)])
                 await connection.send_packed_command(ping, check_health=False)
             asked = message is None
-            if isinstance(message, list):
-                self._hand_out(*message)
+            self._hand_out(message)
 
-    def _hand_out(self, kind: bytes, name: bytes, *rest: bytes) -> None:
+    def _hand_out(self, message: Any) -> None:  # noqa: ANN401 - whatever a reply may be
+        if not isinstance(message, list) or len(cast("list[bytes]", message)) < 3:
+            return  # a pong
+        kind, name, payload = cast("list[bytes]", message)
         if kind in {b"message", b"smessage"}:
-            self._pushes.deliver(name.decode(), rest[0])
+            self._pushes.deliver(name.decode(), payload)
         elif kind in {b"subscribe", b"ssubscribe"}:
             self._pushes.lose(name.decode())
         elif kind == b"sunsubscribe" and name.decode() in self._wanted:
