@@ -42,10 +42,14 @@ class Bounds:
             The events that fit, their bytes, and the error if those are not all.
         """
         added = len(events[0]) if len(events) == 1 else sum(map(len, events))
-        free = min(self._max_bytes - size, self._max_total_bytes - self._total)
         error = None
-        if added > free or count + len(events) > self._max_events:
+        if (
+            size + added > self._max_bytes
+            or count + len(events) > self._max_events
+            or self._total + added > self._max_total_bytes
+        ):
             error = self._error(size + added, count + len(events))
+            free = min(self._max_bytes - size, self._max_total_bytes - self._total)
             events = events[: max(0, self._max_events - count)]
             while (added := sum(map(len, events))) > free:
                 events = events[:-1]

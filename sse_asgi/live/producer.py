@@ -144,6 +144,7 @@ class Producer(Response):
                 self._store(self.outbox.take())
             except Exception as error:  # noqa: BLE001 - the generation's failure
                 self.lifecycle.stop(Outcome.FAILED, error, by=self._blamed())
+            self.sender.last = self.host.clock()
             self.sender.drained()
 
     def _store(self, body: bytes) -> None:

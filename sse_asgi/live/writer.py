@@ -93,9 +93,13 @@ class Writer:
         events, size, error = self._bounds.admit(events, prev, self._size)
         self._size += size
         self._events += events
-        append_now = self._append_now
-        if append_now is not None and prev == self.feed.last and self._is_free and events:
-            self._append_here(append_now, Append(self.key, self.feed.token, prev, events))
+        feed, append_now = self.feed, self._append_now
+        if append_now is not None and prev == feed.last and events and self._is_free:
+            answer = self._ask(append_now, Append(self.key, feed.token, prev, events))
+            if answer == (prev + len(events), False):  # as nearly always
+                feed.advance(prev + len(events))
+            else:
+                self.settle(answer)
         else:
             self._go_on()
         if error is not None:
@@ -182,16 +186,13 @@ class Writer:
         """The position of the last event that is appended, not stored with the ending."""
         return len(self._events) if self._ending is None else self._before_ending
 
-    def _append_here(self, append_now: AppendNow, append: Append) -> None:
-        self._busy = True
-        answer: Ack | LogError
+    def _ask(self, append_now: AppendNow, append: Append) -> Ack | LogError:
         try:
-            answer = append_now(append)
+            return append_now(append)
         except LogError as error:
-            answer = error
+            return error
         except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-            answer = defect(error, "append_now")
-        self.settle(answer)
+            return defect(error, "append_now")
 
     def _go_on(self) -> None:
         """Have done what is due next, unless something is under way."""
