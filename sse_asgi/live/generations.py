@@ -10,7 +10,6 @@ from sse_asgi.errors import UnknownGenerationError, shown
 from sse_asgi.live.bounds import Bounds
 from sse_asgi.live.checks import is_id
 from sse_asgi.live.events import Block, has_seen_all
-from sse_asgi.live.exchange import Exchange
 from sse_asgi.live.heartbeat import Heartbeat
 from sse_asgi.live.log import Head, Log
 from sse_asgi.live.outage import Outage
@@ -53,8 +52,7 @@ class Generations:
         self._log = log
         self._bounds = bounds
         self._keep = keep
-        self._exchange = Exchange(log, self.outage)
-        self._heartbeat = Heartbeat(self._exchange, self.producers)
+        self._heartbeat = Heartbeat(log, self.outage, self.producers)
         self._beginning: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -81,10 +79,10 @@ class Generations:
             RuntimeError: All are being ended. If it had begun it is ended, too.
         """
         begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        token = secrets.token_urlsafe(12)
         writer = Writer(
-            self._exchange, self._bounds, key, secrets.token_urlsafe(12), meta.text(),
-            keep=self._keep,
-        )  # fmt: skip
+            self._log, self._bounds, key, token, meta.text(), keep=self._keep, outage=self.outage
+        )
         task = asyncio.create_task(
             self._run(begun, writer, opener, options, linger), name="sse_asgi live generation"
         )
@@ -160,7 +158,6 @@ class Generations:
             if left := len(self.producers):
                 _logger.error("%d live generations did not end, and are left alone", left)
             await self._heartbeat.aclose()
-            await self._exchange.aclose()
             await self.tails.aclose()
             await self._log.aclose()
         finally:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from sse_asgi.errors import LogError, LogUnavailableError
-from sse_asgi.live.exchange import Exchange
-from sse_asgi.live.log import BEAT
-from sse_asgi.live.outage import defect
+from sse_asgi.live.log import BEAT, Log
+from sse_asgi.live.outage import Outage, defect
 from sse_asgi.live.producer import Producer
 from sse_asgi.wire.outcome import Outcome
 
@@ -20,13 +19,14 @@ class Heartbeat:
     """Beats for all producers of a process, in one call, while there are any.
 
     Args:
-        exchange: What knows the log.
+        log: Where to.
+        outage: Told of a log that does not answer.
         producers: The running ones, by key; read at each beat.
     """
 
-    def __init__(self, exchange: Exchange, producers: Mapping[str, Producer]) -> None:
-        self._log = exchange.log
-        self._outage = exchange.outage
+    def __init__(self, log: Log, outage: Outage, producers: Mapping[str, Producer]) -> None:
+        self._log = log
+        self._outage = outage
         self._producers = producers
         self._task: asyncio.Task[None] | None = None
 

@@ -4,7 +4,7 @@ import logging
 import time
 from typing import Final
 
-from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.errors import LogError, LogRefusedError, LogUnavailableError
 
 QUIET: Final = 30.0
 """Seconds without a trouble after which it counts as another outage when it comes again."""
@@ -19,7 +19,9 @@ class Outage:
         self._last: dict[tuple[type, str], float] = {}
 
     def note(self, error: LogError) -> None:
-        """Note what a call of the log has raised."""
+        """Note what a call of the log has raised, if that concerns more than one generation."""
+        if not isinstance(error, (LogUnavailableError, LogRefusedError)):
+            return
         cause = error.__cause__ or error
         now = time.monotonic()
         kind = type(error), f"{type(cause).__name__}: {cause}"

@@ -9,13 +9,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError, LogUnavailableError
 from sse_asgi.live.bounds import Bounds
-from sse_asgi.live.exchange import Exchange, Told
-from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, bounded
-from sse_asgi.live.outage import defect
+from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, Log, bounded
+from sse_asgi.live.outage import Outage, defect
 from sse_asgi.live.viewer import Feed
 
 BACKLOG: Final = 4096
@@ -23,19 +22,34 @@ BACKLOG: Final = 4096
 
 _PAUSE: Final = 0.1
 
-AppendNow = Callable[[Append], Ack | LogError]
+
+class Told(Protocol):
+    """Who has to know what the log says."""
+
+    def stop_asked(self) -> None:
+        """Note that somebody asked for the end."""
+        ...
+
+    def has_room(self) -> None:
+        """Note that the log has caught up."""
+        ...
+
+    def lost(self, error: LogError) -> None:
+        """Note, once, that the generation cannot be written any more."""
+        ...
 
 
 class Writer:
     """Appends one generation's events, in order.
 
     Args:
-        exchange: What brings them into the log, together with those of other generations.
+        log: Where to.
         bounds: How much it may store.
         key: The generation.
         token: Its producer's token.
         meta: As in `Log.create`.
         keep: As in `Log.create`.
+        outage: Told of a log that does not answer.
 
     Attributes:
         key: The generation.
@@ -45,28 +59,29 @@ class Writer:
     """
 
     def __init__(
-        self, exchange: Exchange, bounds: Bounds, key: str, token: str, meta: str, *, keep: float
-    ) -> None:
+        self, log: Log, bounds: Bounds, key: str, token: str, meta: str, *, keep: float,
+        outage: Outage,
+    ) -> None:  # fmt: skip
         self.key = key
         self.meta = meta
         self.feed = Feed(token)
         self.told: Told | None = None
-        self._log = exchange.log
-        self._append_now = exchange.log.append_now if isinstance(exchange.log, LocalLog) else None
-        self._exchange = exchange
+        self._log = log
+        self._outage = outage
+        self._append_now = log.append_now if isinstance(log, LocalLog) else None
         self._bounds = bounds
         self._keep = keep
         self._events = self.feed.events
         self._size = 0
         self._shown = 0  # kept only where the log has lost what viewers may have seen
-        self._busy = False  # an exchange has its events, or `_work` runs
         self._attached = True  # as far as is known, the log takes appends
         self._failing_since: float | None = None
         self._error: LogError | None = None  # why it is lost
         self._ending: Ending | None = None
         self._ended: asyncio.Future[None]
         self._before_ending = 0  # how many events come before those of the ending
-        self._task: asyncio.Task[None]
+        self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None  # what the task waits for
 
     @property
     def last(self) -> int:
@@ -95,12 +110,14 @@ class Writer:
         self._events += events
         feed, append_now = self.feed, self._append_now
         if append_now is not None and prev == feed.last and events and self._is_free:
-            answer = self._ask(append_now, Append(self.key, feed.token, prev, events))
+            answer = _ask(append_now, Append(self.key, feed.token, prev, events))
             if answer == (prev + len(events), False):  # as nearly always
                 feed.advance(prev + len(events))
+            elif isinstance(answer, Ack):
+                self._acknowledge(answer)
             else:
-                self.settle(answer)
-        else:
+                self._note_failure(answer)
+        if events:
             self._go_on()
         if error is not None:
             raise error
@@ -144,93 +161,74 @@ class Writer:
             return
         self._error = error
         self.feed.end(Ending(LOST))
+        self._go_on()  # the task ends
         if self._ending is not None and not self._ended.done():
             self._ended.set_exception(error)
         if self.told is not None:
             self.told.lost(error)
 
     def close(self) -> None:
-        """Let the memory of the process be counted without this generation."""
+        """Tell nobody any more, and let others have the memory."""
         self._bounds.release(self._size)
-        self._size = 0
-        self.told = None
-
-    # What an exchange asks and says
-
-    def next(self) -> Append:
-        """Return the events to append now, bounded in number and bytes."""
-        prev = self.feed.last
-        events = bounded(self._events, prev, self._appendable)
-        return Append(self.key, self.feed.token, prev, events)
-
-    def settle(self, answer: Ack | LogError) -> None:
-        """Note what the log says to an append, and go on."""
-        self._busy = False
-        if isinstance(answer, Ack):
-            self._failing_since = None
-            self._acknowledge(answer)
-        elif isinstance(answer, (LeaseLostError, LogUnavailableError)):
-            self._note_failure(answer)
-        else:
-            self.lose(answer)
-        self._go_on()
+        self._size, self.told = 0, None
+        if self._task is not None:
+            self._task.cancel()
 
     # Doing what is due
 
     @property
     def _is_free(self) -> bool:
-        return not self._busy and self._attached and self.feed.ending is None
+        at_work = self._task is not None and self._idle is None
+        return self._attached and not at_work and self.feed.ending is None
 
     @property
     def _appendable(self) -> int:
         """The position of the last event that is appended, not stored with the ending."""
         return len(self._events) if self._ending is None else self._before_ending
 
-    def _ask(self, append_now: AppendNow, append: Append) -> Ack | LogError:
-        try:
-            return append_now(append)
-        except LogError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-            return defect(error, "append_now")
-
     def _go_on(self) -> None:
-        """Have done what is due next, unless something is under way."""
-        if self._busy or self.feed.ending is not None:
-            return
-        if self._due() is not None:
-            self._busy = True
+        """Have done what is due, in a task that lives until the ending."""
+        if self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)
+        elif self._task is None and self.feed.ending is None:
             self._task = asyncio.create_task(self._work(), name="sse_asgi live writer")
             self._task.add_done_callback(self._worked)
-        elif self.feed.last < self._appendable:
-            self._busy = True
-            self._exchange.add(self)
 
-    def _due(self) -> Callable[[], Awaitable[Ack]] | None:
-        """Return the call that is this writer's own to make; other appends are the exchange's."""
-        if not self._attached:
-            return self._attach
-        if self.feed.last < self._appendable:
-            return None if self._failing_since is None else self._append
-        if self._ending is not None:
-            return partial(self._finish, self._ending)
-        return None
+    def _worked(self, _: "asyncio.Task[None]") -> None:
+        """Go on, if whoever closes the event loop has cancelled the task."""
+        self._task = self._idle = None
+        self._go_on()
 
     async def _work(self) -> None:
-        while self.feed.ending is None and (call := self._due()) is not None:
+        while self.feed.ending is None:
+            name, call = self._due()
+            if call is None:
+                self._failing_since = None
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+                self._idle = None
+                continue
             try:
                 ack = await call()
             except (LeaseLostError, LogUnavailableError) as error:
                 await self._pause(error)
             except LogError as error:
-                self.lose(error)
+                self._note_failure(error)
             except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-                self.lose(defect(error, "append, attach or finish"))
+                self.lose(defect(error, name))
             else:
+                self._failing_since = self._failing_since if name == "attach" else None
                 self._acknowledge(ack)
-                if call != self._attach:
-                    self._failing_since = None
-        self._failing_since = None
+
+    def _due(self) -> tuple[str, Callable[[], Awaitable[Ack]] | None]:
+        if not self._attached:
+            return "attach", self._attach
+        if self.feed.last < self._appendable:
+            return "append", self._append
+        if self._ending is not None:
+            return "finish", partial(self._finish, self._ending)
+        return "", None
 
     async def _pause(self, error: LogError) -> None:
         """Let a log that has failed come back. A lost lease is first taken back without a wait."""
@@ -241,10 +239,11 @@ class Writer:
 
     def _note_failure(self, error: LogError) -> None:
         now = time.monotonic()
+        self._outage.note(error)
         if isinstance(error, LeaseLostError):
             self._attached = False
-        else:
-            self._exchange.outage.note(error)
+        elif not isinstance(error, LogUnavailableError):
+            self.lose(error)
         if self._failing_since is None:
             self._failing_since = now
         elif now - self._failing_since > self._log.lease:
@@ -266,18 +265,15 @@ class Writer:
         self._shown = self.shown
         self.feed.last = tail
 
-    def _worked(self, _: "asyncio.Task[None]") -> None:
-        """Go on: also if whoever closes the event loop has cancelled the task."""
-        self._busy = False
-        self._go_on()
-
     async def _attach(self) -> Ack:
         tail = await self._log.attach(self.key, self.feed.token, self.meta, keep=self._keep)
         self._attached = True
         return Ack(tail)
 
     async def _append(self) -> Ack:
-        (answer,) = await self._log.append([self.next()])
+        prev = self.feed.last
+        events = bounded(self._events, prev, self._appendable)
+        (answer,) = await self._log.append([Append(self.key, self.feed.token, prev, events)])
         if isinstance(answer, LogError):
             raise answer
         return answer
@@ -292,3 +288,12 @@ class Writer:
         elif ack.tail >= prev:  # else the log has lost events, which come first
             raise FencedError("the readers of the generation have ended it")
         return ack
+
+
+def _ask(append_now: Callable[[Append], Ack | LogError], append: Append) -> Ack | LogError:
+    try:
+        return append_now(append)
+    except LogError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
+        return defect(error, "append_now")
