@@ -281,11 +281,13 @@ class Writer:
     async def _finish(self, ending: Ending) -> Ack:
         prev = self.feed.last
         ack = await self._log.finish(self.key, self.feed.token, prev, self._events[prev:], ending)
-        if ack.tail == len(self._events):
+        if ack.tail == len(self._events) and self.feed.ending is None:  # else given up meanwhile
             self.feed.last = ack.tail
             self.feed.end(ending)
             self._ended.set_result(None)
-        elif ack.tail >= prev:  # else the log has lost events, which come first
+        elif (
+            self.feed.ending is None and ack.tail >= prev
+        ):  # else the log has lost events, which come first
             raise FencedError("the readers of the generation have ended it")
         return ack
 
