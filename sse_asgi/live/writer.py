@@ -129,9 +129,8 @@ class Writer:
             What is done when the log has all of it, or raises why it will not.
         """
         self._ended = asyncio.get_running_loop().create_future()
-        self._before_ending = len(self._events)
+        self._before_ending, self._ending = len(self._events), ending
         self._events += events
-        self._ending = ending
         if self._error is not None:
             self._ended.set_exception(self._error)
         self._go_on()
