@@ -19,6 +19,7 @@ SSEError
 ├── RemoteSourceError                  a source that raised in another process
 └── LogError                           what a log of generations raises
     ├── LogUnavailableError            the store is out of reach
+    ├── LogRefusedError                the store refuses, and would refuse it again
     ├── LeaseLostError                 the log no longer knows the producer
     └── FencedError                    the generation has ended, or another producer
 """
@@ -129,7 +130,17 @@ class LogError(SSEError):
 
 
 class LogUnavailableError(LogError):
-    """The store could not be reached, or would not answer. The same call may be repeated."""
+    """The store could not be reached, or would not answer. The same call may be repeated.
+
+    Its `__cause__` is what the store's client raised.
+    """
+
+
+class LogRefusedError(LogError):
+    """The store refuses what was asked, and would refuse it again: rights, a password, a defect.
+
+    Its `__cause__` is what the store's client raised.
+    """
 
 
 class LeaseLostError(LogError):

@@ -3,7 +3,7 @@
 import re
 from typing import Final, Unpack
 
-from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
 from sse_asgi.chat.ag_ui import AGUIDialect
 from sse_asgi.chat.ai_sdk import UIMessagesDialect
 from sse_asgi.chat.answer import Answer, json_answer, read_body
@@ -71,7 +71,7 @@ class ChatApp:
         if scope["type"] != "http":
             await answer_other(scope, receive, send)
             return
-        route = _PATH.search(_path_below_mount(scope))
+        route = _PATH.search(path_below_mount(scope))
         if route is None:
             answer = refusal(ChatError(404, "There is nothing at this address."))
             await self._send(answer, scope, send)
@@ -112,10 +112,3 @@ class ChatApp:
         if allow:
             fields = (*fields, (b"allow", allow.encode()))
         await answer.send(send, fields, without_body=scope["method"] == "HEAD")
-
-
-def _path_below_mount(scope: Scope) -> str:
-    """Return the path without the prefix of the mount, where the framework tells it."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    return path[len(root) :] if root and path.startswith(f"{root}/") else path

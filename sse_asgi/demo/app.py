@@ -57,7 +57,13 @@ def create_app(source: Source, *, redis: str | None = None, may_be_killed: bool 
         redis: The URL where generations are kept; by default they are in this process.
         may_be_killed: Whether the page may end this process: others go on, and it is replaced.
     """
-    live = Live(_open_log(redis), shutdown=Shutdown(grace=1.0), describe_error=describe_error)
+    live = Live(
+        _open_log(redis),
+        authorize=lambda _scope, _id, _owner: True,  # the page's ids are random: who has one may
+        drain=1.0,
+        shutdown=Shutdown(grace=1.0),
+        describe_error=describe_error,
+    )
     demo = _Demo(source, live, may_be_killed=may_be_killed)
 
     @asynccontextmanager

@@ -6,12 +6,13 @@ from sse_asgi.errors import (
     GenerationTooLargeError,
     LeaseLostError,
     LogError,
+    LogRefusedError,
     LogUnavailableError,
     RemoteSourceError,
     UnknownGenerationError,
 )
-from sse_asgi.live.app import Live
 from sse_asgi.live.generation import Generation
+from sse_asgi.live.live import Live
 from sse_asgi.live.log import (
     INTERRUPTED,
     LOST,
@@ -44,6 +45,7 @@ __all__ = [
     "LocalLog",
     "Log",
     "LogError",
+    "LogRefusedError",
     "LogUnavailableError",
     "MemoryLog",
     "RemoteSourceError",

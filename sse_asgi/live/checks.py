@@ -2,13 +2,37 @@
 
 import asyncio
 import inspect
+import re
 from typing import Final
 
 from sse_asgi.errors import shown
 from sse_asgi.live.log import Log
 
+_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@-]{0,199}")
 _CALLS: Final = tuple(name for name in vars(Log) if not name.startswith("_"))
 """What a log has to have."""
+
+
+def check_id(id: str) -> str:  # noqa: A002 - the option's name
+    """Return an id that a user chose, if it fits into a path and a key.
+
+    Raises:
+        TypeError: It is no string.
+        ValueError: It has other characters, or too many.
+    """
+    if not isinstance(id, str):
+        raise TypeError(f"id must be a str or None, not {shown(id)} ({type(id).__qualname__})")
+    if not is_id(id):
+        raise ValueError(
+            f"id {shown(id)}: use 1 to 200 letters, digits and the signs . _ ~ : @ - of which the "
+            "first is a letter, a digit, _ or -"
+        )
+    return id
+
+
+def is_id(key: str) -> bool:
+    """Tell whether a generation may have this id."""
+    return _ID.fullmatch(key) is not None
 
 
 def check_log(log: object) -> None:

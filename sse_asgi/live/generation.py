@@ -1,12 +1,11 @@
 """Generation: one run of a source, as those see it who start or watch it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from sse_asgi.asgi import Receive, Scope, Send
-from sse_asgi.live.answers import Answers
-from sse_asgi.live.viewing import Viewing
+from sse_asgi.live.http import Answers
 from sse_asgi.stream.transcript import Transcript
-from sse_asgi.wire.framing import Framing
 
 
 class Generation:
@@ -22,19 +21,17 @@ class Generation:
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - the contract's name
+        id: str,  # noqa: A002 - the option's name
         *,
         started: bool,
-        task: "asyncio.Task[Transcript] | None",
-        framing: Framing,
-        viewing: Viewing,
+        ended: "asyncio.Future[Transcript] | None",
+        read: Callable[[], Awaitable[Transcript]],
         answers: Answers,
     ) -> None:
         self.id = id
         self.started = started
-        self._task = task
-        self._framing = framing
-        self._viewing = viewing
+        self._ended = ended
+        self._read = read
         self._answers = answers
 
     async def transcript(self) -> Transcript:
@@ -48,9 +45,9 @@ class Generation:
             UnknownGenerationError: Its time is over, or the log has lost it.
             LogUnavailableError: The log is out of reach, and it runs in another process.
         """
-        if self._task is not None:
-            return await asyncio.shield(self._task)
-        return await self._viewing.read_transcript(self.id, self._framing)
+        if self._ended is not None:
+            return await asyncio.shield(self._ended)
+        return await self._read()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Follow it: one viewer, from where its `Last-Event-ID` says."""

@@ -11,14 +11,25 @@ the number is the event's *position*, and everything else follows from it:
 4. A push is a hint; the log decides.
 5. A lease is liveness, and every ending is in the log.
 
-`MemoryLog` and `RedisLog` implement `Log`; `sse_asgi.live.conformance` proves others.
+`MemoryLog` and `RedisLog` implement `Log`; `tests/live/conformance` proves that, and others.
 """
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from sse_asgi.errors import LogError
+
+BEAT: Final = 0.75
+"""Seconds between two beats, unless a sixth of the lease is less. A stop waits no longer."""
+
+BATCH_BYTES: Final = 65_536
+"""Bytes of events in one batch; a single event may be larger."""
+
+BATCH_EVENTS: Final = 512
+"""Events in one batch."""
+
+OnBuried = Callable[[str, str], None]
 
 INTERRUPTED: Final = "interrupted"
 """The outcome of a generation whose producer died, as its readers wrote it into the log."""
@@ -76,6 +87,17 @@ class Batch(NamedTuple):
         return self.after + len(self.events)
 
 
+def bounded(events: Sequence[bytes], start: int, stop: int) -> Sequence[bytes]:
+    """Return the events from one index to another, as far as one batch may carry them."""
+    stop = min(stop, start + BATCH_EVENTS)
+    size = 0
+    for index in range(start, stop):
+        size += len(events[index])
+        if size > BATCH_BYTES and index > start:
+            return events[start:index]
+    return events[start:stop]
+
+
 class Append(NamedTuple):
     """Events that a producer adds to its generation.
 
@@ -114,13 +136,15 @@ class Lease:
         held: Whether the log knows the producer. If not, the rest says nothing.
         tail: As in `Ack`.
         stop: As in `Ack`.
-        followers: How many `Log.follow` are open on the generation, in any process.
+        followers: In how many processes a `Log.follow` is open on the generation.
+        visited: Whether there has ever been one.
     """
 
     held: bool
     tail: int = 0
     stop: bool = False
     followers: int = 0
+    visited: bool = False
 
 
 class Log(Protocol):
@@ -130,15 +154,19 @@ class Log(Protocol):
     call. `key` names a generation, `token` the producer that runs it. Both are printable
     ASCII without spaces; `Live` checks keys and makes tokens. Events are opaque bytes.
 
-    Every call may raise `LogUnavailableError`, and may then be repeated unchanged: a call
-    whose answer was lost has the same effect as one whose answer arrived.
+    Every call may raise `LogUnavailableError`, which names its cause, and may then be repeated
+    unchanged: a call whose answer was lost has the same effect as one whose answer arrived. It
+    may raise `LogRefusedError` where repeating it does not help.
     """
+
+    on_buried: "OnBuried | None"
+    """Called with the key and the token when a call of this object has written `INTERRUPTED`."""
 
     @property
     def lease(self) -> float:
         """Seconds without `beat` after which a producer counts as dead.
 
-        `math.inf` for a log that lives and dies with its process: nobody beats then.
+        `math.inf` for a log that lives and dies with its process.
         """
         ...
 
@@ -165,7 +193,8 @@ class Log(Protocol):
 
         Returns:
             An answer to each: an `Ack`; a `LeaseLostError` where the producer holds no lease;
-            a `LogUnavailableError` where it alone has failed, and may be repeated.
+            a `LogUnavailableError` where it alone has failed, and may be repeated; a
+            `LogRefusedError` where it may not.
         """
         ...
 
@@ -181,7 +210,10 @@ class Log(Protocol):
         ...
 
     async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
-        """Renew the leases of all these generations (key to token), in one exchange."""
+        """Renew the leases of all these generations (key to token), in one exchange.
+
+        A process does this every `BEAT` seconds, for a beat also carries stops and followers.
+        """
         ...
 
     async def finish(
@@ -200,7 +232,7 @@ class Log(Protocol):
     async def stop(self, key: str) -> bool:
         """Ask the producer to end the generation.
 
-        It learns so from its next `Ack` or `Lease`, and at once from `wakes`.
+        It learns so from its next `Ack` or `Lease`.
 
         Returns:
             Whether the generation was running.
@@ -208,33 +240,30 @@ class Log(Protocol):
         ...
 
     async def look(self, key: str) -> Head | None:
-        """Return what is known of a generation, or None if there is none of that key."""
+        """Return what is known of a generation, or None if there is none of that key.
+
+        Where the store may have lost it, this waits, for `lease` and a few seconds at most,
+        for its producer to bring it back.
+        """
         ...
 
     async def read(self, key: str, token: str, after: int) -> Batch:
-        """Read a bounded number of stored events after a position, without waiting.
+        """Read stored events after a position, without waiting for more.
 
-        A batch without events and ending means that nothing follows yet. A generation that
-        is gone, or another token's, reads as `LOST`.
+        A batch has at most `BATCH_EVENTS`, of `BATCH_BYTES`. One without events and ending
+        means that nothing follows yet. A generation that is gone, or another token's, reads as
+        `LOST`. Those who read the same place at about the same time may get the same object.
         """
         ...
 
     def follow(self, key: str, token: str, after: int) -> AsyncGenerator[Batch, None]:
         """Read the events after a position, and wait for more, up to the ending.
 
-        The batches join without holes. The last one carries the ending, and only that one.
-        A producer that dies gives `INTERRUPTED` within `lease` and a few seconds: whoever
-        follows writes that down. A generation that is gone for that long, or has another
-        token, gives `LOST`. While it is open the generator counts among
+        The batches are bounded as those of `read`, and join without holes. The last one carries
+        the ending, and only that one. A producer that dies gives `INTERRUPTED` within `lease`
+        and a few seconds: whoever follows writes that down. A generation that is gone for that
+        long, or has another token, gives `LOST`. While it is open this process counts among
         `Lease.followers`; close it, or the log will count it for a while.
-        """
-        ...
-
-    def wakes(self) -> AsyncGenerator[str, None]:
-        """Wait for keys of this process's generations that deserve a `beat` now.
-
-        That is: somebody asked to stop one, or its last follower has left. A hint that may
-        get lost.
         """
         ...
 

@@ -1,7 +1,7 @@
 """`MemoryLog`: generations in the memory of one process."""
 
 import asyncio
-import heapq
+import bisect
 import math
 import time
 from collections import OrderedDict
@@ -9,9 +9,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError
 from sse_asgi.live.checks import check_int
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease
-
-_BATCH = 512
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, OnBuried, bounded
 
 
 class _Generation:
@@ -19,7 +17,7 @@ class _Generation:
 
     __slots__ = (
         "ending", "events", "expires", "followers", "keep", "meta", "size", "stop", "token",
-        "waiting",
+        "visited", "waiting",
     )  # fmt: skip
 
     def __init__(self, token: str, meta: str, keep: float) -> None:
@@ -32,6 +30,7 @@ class _Generation:
         self.expires = math.inf
         self.stop = False
         self.followers = 0
+        self.visited = False
         self.waiting: list[asyncio.Future[None]] = []
 
     def extend(self, prev: int, events: Sequence[bytes]) -> int:
@@ -48,6 +47,11 @@ class _Generation:
                 self.wake()
         return tail
 
+    @property
+    def cost(self) -> int:
+        """Bytes that it takes, about."""
+        return self.size + 50 * len(self.events) + 1_000
+
     def wake(self) -> None:
         waiting, self.waiting = self.waiting, []
         for future in waiting:
@@ -61,7 +65,7 @@ class _Generation:
         return future
 
     def batch(self, after: int) -> Batch:
-        events = self.events[after : after + _BATCH]
+        events = bounded(self.events, after, len(self.events))
         reached = after + len(events) >= len(self.events)
         return Batch(after, events, self.ending if reached else None)
 
@@ -74,8 +78,8 @@ class MemoryLog:
 
     Args:
         max_events: Events kept of all finished generations together.
-        max_bytes: Bytes kept of all finished generations together. An event costs about 50
-            bytes more than its length.
+        max_bytes: Bytes kept of all finished generations together: those of their events, 50
+            more for each event, and 1,000 more for each generation.
 
     Raises:
         TypeError: An argument is no int.
@@ -87,14 +91,15 @@ class MemoryLog:
     def __init__(self, *, max_events: int = 1_000_000, max_bytes: int = 128 * 1024 * 1024) -> None:
         check_int("max_events", max_events, lowest=0)
         check_int("max_bytes", max_bytes, lowest=0)
+        self.on_buried: OnBuried | None = None  # never called: producers die with this process
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._generations: dict[str, _Generation] = {}
         self._finished: OrderedDict[str, _Generation] = OrderedDict()
-        self._expiry: list[tuple[float, str]] = []
+        self._expiry: list[tuple[float, str]] = []  # sorted
+        self._timer_at = math.inf
         self._events = 0
         self._bytes = 0
-        self._wakes: set[asyncio.Queue[str]] = set()
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
         """Begin a generation, unless the key exists."""
@@ -149,7 +154,6 @@ class MemoryLog:
         if generation is None or generation.ending is not None:
             return False
         generation.stop = True
-        self._wake(key)
         return True
 
     async def look(self, key: str) -> Head | None:
@@ -176,6 +180,7 @@ class MemoryLog:
             yield Batch(after, (), Ending(LOST))
             return
         generation.followers += 1
+        generation.visited = True
         change: asyncio.Future[None] | None = None
         try:
             while True:
@@ -192,18 +197,6 @@ class MemoryLog:
             if change in generation.waiting:
                 generation.waiting.remove(change)
             generation.followers -= 1
-            if not generation.followers:
-                self._wake(key)
-
-    async def wakes(self) -> AsyncGenerator[str, None]:
-        """Wait for keys of generations that deserve a `beat` now."""
-        queue: asyncio.Queue[str] = asyncio.Queue()
-        self._wakes.add(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._wakes.discard(queue)
 
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
@@ -217,15 +210,16 @@ class MemoryLog:
             tail=len(generation.events),
             stop=generation.stop,
             followers=generation.followers,
+            visited=generation.visited,
         )
 
     def _end(self, key: str, generation: _Generation, ending: Ending) -> None:
         generation.ending = ending
         generation.expires = time.monotonic() + generation.keep
         self._finished[key] = generation
-        heapq.heappush(self._expiry, (generation.expires, key))
+        bisect.insort(self._expiry, (generation.expires, key))
         self._events += len(generation.events)
-        self._bytes += generation.size
+        self._bytes += generation.cost
         generation.wake()
         self._expire()
 
@@ -235,16 +229,21 @@ class MemoryLog:
             self._drop(next(iter(self._finished)))
         now = time.monotonic()
         while self._expiry and self._expiry[0][0] <= now:
-            expires, key = heapq.heappop(self._expiry)
-            if key in self._finished and self._finished[key].expires == expires:
-                self._drop(key)
+            self._drop(self._expiry[0][1])
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Look again when the next generation's time is over, though nobody calls."""
+        now = time.monotonic()
+        if self._timer_at < now:  # it has rung, or its event loop was closed before
+            self._timer_at = math.inf
+        if self._expiry and self._expiry[0][0] < self._timer_at:
+            self._timer_at = self._expiry[0][0]
+            asyncio.get_running_loop().call_later(self._timer_at - now, self._expire)
 
     def _drop(self, key: str) -> None:
         generation = self._finished.pop(key)
         del self._generations[key]
+        del self._expiry[bisect.bisect_left(self._expiry, (generation.expires, key))]
         self._events -= len(generation.events)
-        self._bytes -= generation.size
-
-    def _wake(self, key: str) -> None:
-        for queue in self._wakes:
-            queue.put_nowait(key)
+        self._bytes -= generation.cost

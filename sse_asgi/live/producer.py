@@ -1,296 +1,274 @@
-"""The producer: runs one source to its end, whoever watches.
+"""The producer: one run of a source, whoever watches.
 
-Two tasks. One steps the source, from its opening to its close. The other waits for that one's
-end and does what follows, whatever happened: the ending goes into the log, `on_complete` is
-told. Whoever wants the source to end settles the outcome, once, and cancels the first task,
-once; a second cancellation follows after `cleanup_timeout`.
+It is a response whose client is the log: what the source yields is stored instead of sent, and the
+last message is the ending. So a generation is stepped, stopped, cleaned up and reported by the same
+code as every other stream.
 """
 
 import asyncio
 import hashlib
 import logging
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left
+from collections.abc import Awaitable
 from functools import partial
-from inspect import isawaitable
-from typing import Any, Final, cast
+from typing import Final
+from weakref import ref
 
-from sse_asgi.errors import LogError
-from sse_asgi.live.encoding import Encoding
-from sse_asgi.live.feed import Feed
-from sse_asgi.live.frames import INTERRUPTED_MESSAGE, error_event
-from sse_asgi.live.linger import AskLease, Linger
-from sse_asgi.live.log import Lease
-from sse_asgi.live.opener import NoRequest
-from sse_asgi.live.transcripts import ending_of
+from sse_asgi.asgi import Message, Send
+from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.live.events import INTERRUPTED_MESSAGE, Cutter, error_event
+from sse_asgi.live.linger import Linger
+from sse_asgi.live.log import Ending, Lease
+from sse_asgi.live.source import NoRequest
+from sse_asgi.live.stored import ending_of
 from sse_asgi.live.writer import Writer
-from sse_asgi.source.source import SourceOpener, Stepper
+from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.failure import describe
+from sse_asgi.stream.lifecycle import Cause, Phase
 from sse_asgi.stream.options import Options
-from sse_asgi.stream.transcript import Recorder, Transcript
+from sse_asgi.stream.response import Response
+from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.outcome import Outcome
-from sse_asgi.wire.parts import Part
 
-_TURNS: Final = 16
-"""Chunks after which a source that never waits lets others run."""
-
-_LAST_CHANCE: Final = 1.0
-"""Seconds between the second cancellation of a source and its being left alone."""
+_ENDS_IN_GOOD_ORDER: Final = (Outcome.COMPLETED, Outcome.STOPPED)
 
 _logger = logging.getLogger("sse_asgi")
 
 
-class Producer:
-    """One running generation.
+class Producer(Response):
+    """One running generation. Make it in the task that runs it.
 
     Args:
         opener: The source.
-        options: The framing, the hooks and the clean-up timeout.
-        token: What tells it from other producers of the id.
+        options: The framing, the hooks, the clean-up timeout, and the `Shutdown`.
+        writer: What brings its events into the log.
         linger: Seconds without viewers after which it ends; None for never.
-        ask_lease: As for `Linger`.
 
     Attributes:
-        feed: What the viewers here read.
-        writer: What brings the events into the log; from `start` on.
+        writer: What brings its events into the log.
+        ended: Gives the transcript when all is done.
     """
 
+    __slots__ = ("__weakref__", "_bad_end", "_counts", "_cutter", "_held", "_linger", "_positions",
+                 "_record", "ended", "writer")  # fmt: skip
+
     def __init__(
-        self,
-        opener: SourceOpener,
-        options: Options,
-        token: str,
-        *,
-        linger: float | None,
-        ask_lease: AskLease,
+        self, opener: SourceOpener, options: Options, writer: Writer, *, linger: float | None
     ) -> None:
-        self.feed = Feed(token, on_empty=self._left)
-        self._linger = Linger(
-            linger,
-            feed=self.feed,
-            ask_lease=ask_lease,
-            heed=self.heed,
-            end=partial(self.stop, Outcome.DISCONNECTED),
-        )
-        self._opener = opener
-        self._options = options
-        self._request = NoRequest()
-        self._recorder = Recorder(record=True)
-        self._chunks = 0
-        self._encoding = Encoding(options.framing)
-        self._outcome: Outcome | None = None
-        self._error: BaseException | None = None
-        self._ends = array("Q")  # for each text chunk, the position of its last event
-        self._bound: asyncio.TimerHandle | None = None
-        self._ended = False  # by itself
-        self._finishing = False
-        self._gave_up = False
-        self._abandoned = False
-
-    def start(self, writer: Writer) -> "asyncio.Task[Transcript]":
-        """Begin, and return the task that gives the transcript when all is done."""
+        super().__init__(opener, options, NoRequest(), _nothing_comes, _storing_with(ref(self)))
+        self.outbox.take_start()  # nobody needs it
+        self.ended: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
         self.writer = writer
-        self._loop = asyncio.get_running_loop()
-        self._linger.start()
-        self._source = self._loop.create_task(self._produce(), name="sse_asgi live source")
-        self._main = self._loop.create_task(self._run(), name="sse_asgi live generation")
-        return self._main
+        writer.told = self
+        self._cutter = Cutter()
+        self._linger = None if linger is None else Linger(linger, writer.feed)
+        self._held = False  # until the log has caught up
+        self._record: Transcript | None = None
+        self._bad_end: Exception | None = None  # what the framing's end has raised
+        # For each message that was stored: the position before it, and the chunks up to its end.
+        self._positions = array("Q")
+        self._counts = array("Q")
 
-    def stop(self, outcome: Outcome, error: BaseException | None = None) -> bool:
-        """End the generation; only the first word counts. Tell whether it was running."""
-        if self._source.done():
-            return False
-        if self._outcome is not None:
+    # What is asked of it from outside
+
+    def stop(
+        self, outcome: Outcome, error: BaseException | None = None, *, by: Cause = Cause.CLIENT
+    ) -> bool:
+        """End the generation; only the first word counts. Tell whether its source was running."""
+        if self.lifecycle.phase not in (Phase.FINISHING, Phase.CLOSED):
+            self.lifecycle.stop(outcome, error, by=by)
             return True
-        self._outcome = outcome
-        self._error = error
-        self._source.cancel()
-        self._bound_cleanup()
-        return True
+        if by is Cause.SHUTDOWN:  # the ending has half a second left
+            self.lifecycle.stop(outcome, by=by)
+        return False
 
-    def lose(self, error: LogError) -> None:
-        """Fail, for the log is lost; also if the source is done, and only the ending is missing."""
-        if not self.stop(Outcome.FAILED, error) and self._outcome in (None, Outcome.COMPLETED):
-            self._outcome, self._error = Outcome.FAILED, error
+    async def end_unbegun(self, outcome: Outcome) -> None:
+        """End the generation before its source is touched: the log has it, so it needs an end."""
+        self.lifecycle.settle(outcome, by=Cause.SHUTDOWN)
+        self.lifecycle.end_running()
+        await self.end()
 
-    def heed(self, lease: Lease) -> None:
-        """Act on what the log says of the lease, the followers, and the wish to stop."""
-        self.writer.heed(lease)
-        self._linger.heed(lease)
+    def heed(self, lease: Lease, last: int) -> None:
+        """Act on a beat's answer: on the lease, the viewers elsewhere, and the wish to stop.
 
-    def heed_wake(self, lease: Lease) -> None:
-        """Act on a lease as after a wake: the last viewer may just have left."""
-        self._linger.heed_wake(lease)
-
-    def _left(self) -> None:
-        if not self._main.done():
-            self._linger.left()
-
-    async def _run(self) -> Transcript:
-        await self._see_end(self._source)
-        self._linger.stop()
-        self._judge()
-        while True:
-            ending = self._loop.create_task(self._finish(), name="sse_asgi live ending")
-            await self._see_end(ending)
-            if self._finishing:  # else whatever closes the loop has cancelled it before it began
-                return ending.result()
-
-    async def _see_end(self, task: "asyncio.Task[Any]") -> None:
-        """Wait for a task's end; a cancellation of this one means that the loop is closing."""
-        while not (task.done() or (task is self._source and self._abandoned)):
-            try:
-                await asyncio.wait([task])
-            except asyncio.CancelledError:
-                self.stop(Outcome.SHUT_DOWN)
-
-    # The source
-
-    async def _produce(self) -> None:
-        """Run the source from its opening to its close."""
-        self._source = cast("asyncio.Task[None]", asyncio.current_task())  # an eager one, too
-        try:
-            source = Stepper(await self._opener.open(self._request))
-            try:
-                await self._take_chunks(source)
-            except BaseException as error:
-                self._source_raised(error)  # now: the clean-up may raise another
-                raise
-            finally:
-                self._bound_cleanup()
-                await source.close()
-        except BaseException as error:
-            self._source_raised(error)
-            raise
-
-    async def _take_chunks(self, source: Stepper) -> None:
-        keep, on_chunk = self._recorder.keep, self._options.chunk_hook(self._request)
-        encoding, write = self._encoding, self.writer.write
-        turns = 0
-        while self._outcome is None:  # else the source ignored its stop
-            try:
-                chunk = await source.step()
-            except StopAsyncIteration:
-                self._ended = True
-                return
-            if isinstance(chunk, str):
-                self._recorder.note_first()
-                self._chunks += 1
-                keep(chunk)
-                if on_chunk is not None:
-                    await source.tell(on_chunk, chunk, self._source_must_know)
-                waiting = write(encoding.text(chunk))
-                self._ends.append(self.writer.last)
-                self._recorder.compact()
-            else:
-                if isinstance(chunk, Part):
-                    self._recorder.take_part(chunk)
-                waiting = write(encoding.other(chunk))
-            turns += 1
-            if waiting is None and turns % _TURNS == 0:
-                waiting = asyncio.sleep(0)
-            if waiting is not None:
-                await source.wait(waiting, self._source_must_know)
-
-    def _source_must_know(self) -> bool:
-        return self._outcome is None and self._source.cancelling() > 0
-
-    def _source_raised(self, error: BaseException) -> None:
-        """Settle by what the source raised, unless that is settled, or its task was cancelled.
-
-        A `CancelledError` may also come from what the source awaits.
+        Args:
+            lease: The answer.
+            last: What the log had acknowledged when it was asked.
         """
-        if self._outcome is not None:
+        self.writer.heed(lease, last)
+        if self._linger is not None and lease.held and self._linger.is_over(lease):
+            self.stop(Outcome.DISCONNECTED)
+
+    # What the writer tells. It may do so from within the source's own task: so, later.
+
+    def stop_asked(self) -> None:
+        """Note that somebody asked for the end."""
+        self.host.call_soon(partial(self.stop, Outcome.STOPPED))
+
+    def has_room(self) -> None:
+        """Note that the log has caught up."""
+        if self._held and not self.writer.is_full:
+            self._held = False
+            self.host.call_soon(self._task_waits)
+
+    def lost(self, error: LogError) -> None:
+        """Fail: nothing can be written any more. The last message learns of that by itself."""
+        self.host.call_soon(partial(self._lose, error))
+
+    def _lose(self, error: LogError) -> None:
+        if self.lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
+            self.sender.lose(Outcome.FAILED, error, by=Cause.SERVER)
+
+    # Storing, where other responses send
+
+    def store_here(self, body: bytes) -> None:
+        """Store from the source's own task, which stands at a `yield`."""
+        try:
+            self._store(body)
+        except Exception as error:  # noqa: BLE001 - the generation's failure
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+            self.lifecycle.end_running()
+        if self.writer.is_full:
+            self.arm()  # what comes next waits with those after it
+
+    def _task_waits(self) -> None:
+        """Store what is ready: the source waits. If the log is far behind, that waits, too."""
+        running = self.lifecycle.phase is Phase.RUNNING
+        if running and self.writer.is_full:
+            self._held = True
             return
-        if not (isinstance(error, asyncio.CancelledError) and self._source.cancelling()):
-            self._outcome, self._error = Outcome.FAILED, error
+        self.sender.pending = None
+        if running or self.lifecycle.phase is Phase.STOPPING:
+            try:
+                self._store(self.outbox.take())
+            except Exception as error:  # noqa: BLE001 - the generation's failure
+                self.lifecycle.stop(Outcome.FAILED, error, by=self._blamed())
+            self.sender.last = self.host.clock()
+            self.sender.drained()
 
-    def _bound_cleanup(self) -> None:
-        if self._bound is None:
-            self._bound = self._loop.call_later(self._options.cleanup_timeout, self._give_up)
-
-    def _give_up(self) -> None:
-        """Cancel once more what does not end, and then go on without it."""
-        if self._source.done():
+    def _store(self, body: bytes) -> None:
+        """Add encoded events to those of the generation; raises what a bound does."""
+        if not body:
             return
-        if self._gave_up:
-            self._abandoned = True
-            self._main.cancel()
-            return
-        self._gave_up = True
-        self._source.cancel()
-        self._bound = self._loop.call_later(_LAST_CHANCE, self._give_up)
+        prev, chunks = self.writer.last, self.outbox.sent_chunks
+        try:
+            self.writer.write(self._cutter.cut(body))
+        except Exception:
+            stored = self.writer.last - prev
+            chunks = min(chunks - 1, (self._counts[-1] if self._counts else 0) + stored)
+            raise
+        finally:
+            self._positions.append(prev)
+            self._counts.append(max(0, chunks))
 
-    # The ending
+    def _blamed(self) -> Cause:
+        return Cause.FRAMING if self.outbox.failed else Cause.SOURCE
 
-    def _judge(self) -> None:
-        source = self._source
-        if self._bound is not None:
-            self._bound.cancel()
-        if self._gave_up:
-            _logger.error(
-                "a live source did not end within cleanup_timeout: generation %s", self._name
-            )
-        # One that was cancelled, and not by us: whatever closes the event loop cancels every task.
-        # One that had ended by itself before that has given all of its text.
-        self._outcome = self._outcome or (Outcome.COMPLETED if self._ended else Outcome.SHUT_DOWN)
-        error = self._error
-        if source.done() and not source.cancelled():
-            error = source.exception()
-        elif not isinstance(error, asyncio.CancelledError):  # else it has awaited what was
-            error = None
-        if error is not None:
-            _logger.error("a live source raised: generation %s", self._name, exc_info=error)
+    # The end
 
-    async def _finish(self) -> Transcript:
-        self._finishing = True
-        await self.writer.drain()
-        last_words = self._last_words()  # before the transcript: they may fail
-        transcript = self._transcript()
-        await self.writer.finish(last_words, ending_of(transcript))
-        if transcript.outcome is not self._outcome:  # the log did not take the ending
-            transcript = self._transcript()
-        await self._report(transcript)
-        return transcript
+    def cancelled_by_server(self) -> None:
+        """Settle the outcome: whoever closes the event loop has cancelled every task."""
+        self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
 
-    def _transcript(self) -> Transcript:
-        return self._recorder.transcript(
-            self._outcome or Outcome.COMPLETED,
-            self._error,
-            chunks=self._chunks,
-            sent_chunks=bisect_right(self._ends, self.writer.shown),
+    async def send_last_message(self) -> None:
+        """Store what is left and the ending; raises why the log does not take it."""
+        try:
+            self._store(self.outbox.take())
+        except Exception as error:  # noqa: BLE001 - `on_complete` is told
+            self.lifecycle.settle(Outcome.FAILED, error, by=self._blamed())
+        events = self._last_events()
+        ended = self.writer.finish(events, self._ending())
+        while not ended.done():
+            try:
+                await asyncio.wait((ended,))
+            except asyncio.CancelledError as error:
+                if not self.host.is_cancelled():  # its time is over
+                    self.writer.lose(LogUnavailableError("the log did not take the ending in time"))
+                    break
+                self.host.keep(error)
+        ended.result()
+
+    async def end(self) -> None:
+        """Store the ending, report, and let those know who wait for the transcript."""
+        try:
+            await super().end()
+        finally:
+            self.writer.close()
+            self.ended.set_result(self.transcript())
+
+    def transcript(self) -> Transcript:
+        """Return what `on_complete` is told."""
+        if self._record is None or self._record.outcome is not self._outcome:
+            first_not_shown = bisect_left(self._positions, self.writer.shown)
+            self._record = self._transcript(first_not_shown)
+        return self._record
+
+    def _ending(self) -> Ending:
+        """Return the ending for a log that has everything."""
+        self._record = self._transcript(len(self._counts))
+        return ending_of(self._record)
+
+    @property
+    def _outcome(self) -> Outcome:
+        if self._bad_end is not None:
+            return Outcome.FAILED
+        return self.lifecycle.outcome or Outcome.COMPLETED
+
+    def _transcript(self, messages: int) -> Transcript:
+        """Return the record with so many of the stored messages counted as sent."""
+        return self.recorder.transcript(
+            self._outcome,
+            self._bad_end or self.lifecycle.error,
+            chunks=self.outbox.produced_chunks,
+            sent_chunks=self._counts[messages - 1] if messages else 0,
         )
 
-    async def _report(self, transcript: Transcript) -> None:
-        if self._options.on_complete is None:
-            return
+    def _last_events(self) -> list[bytes]:
         try:
-            waiting = self._options.call_on_complete(transcript, self._request)
-            if isawaitable(waiting):
-                await waiting
-        except (Exception, asyncio.CancelledError):  # of the hook's own making
-            _logger.exception("on_complete raised: generation %s", self._name)
-
-    def _last_words(self) -> list[bytes]:
-        outcome = self._outcome
-        if outcome is Outcome.COMPLETED or outcome is Outcome.STOPPED:
-            try:
-                return self._encoding.end(outcome)
-            except Exception as error:
-                _logger.exception("a framing's end raised: generation %s", self._name)
-                self._outcome, self._error = Outcome.FAILED, error
+            if self._outcome in _ENDS_IN_GOOD_ORDER:
+                self.outbox.put_end(self._outcome)
+                return self._cutter.cut(self.outbox.take())
+        except Exception as error:
+            _logger.exception("a framing's end raised: generation %s", self._name)
+            self._bad_end = error
         try:
-            return self._encoding.fail(self._failure_message())
+            # At a shutdown, too: whoever follows it later must learn that it has no more.
+            self.outbox.put_failure(self._failure_message(), Outcome.FAILED)
+            return self._cutter.cut(self.outbox.take())
         except Exception:
             _logger.exception("a framing's fail raised: generation %s", self._name)
             return [error_event(INTERRUPTED_MESSAGE)[:-2]]
 
     def _failure_message(self) -> str:
-        if self._outcome is Outcome.FAILED and self._error is not None:
-            return describe(Outcome.FAILED, self._error, self._options.describe_error)
+        error = self._bad_end or self.lifecycle.error
+        if self._outcome is Outcome.FAILED and error is not None:
+            return describe(Outcome.FAILED, error, self.options.describe_error)
         return INTERRUPTED_MESSAGE
+
+    def log_failure(self) -> None:
+        """Log what failed the generation; what came of its log is logged with the log's outage."""
+        error = self.lifecycle.error
+        if isinstance(error, LogError):
+            _logger.error("a live generation was lost by its log: generation %s", self._name)
+        elif error is not None:
+            _logger.error("a live source raised: generation %s", self._name, exc_info=error)
 
     @property
     def _name(self) -> str:
         """Return what the log calls the generation: its id may be all that a viewer needs."""
         return hashlib.sha256(self.writer.key.encode()).hexdigest()[:6]
+
+
+def _storing_with(producer: "ref[Producer]") -> Send:
+    """Return the `send` of a producer, which that holds: it must not hold the producer, too."""
+
+    async def send(message: Message) -> None:
+        if (storing := producer()) is not None:
+            storing.store_here(message["body"])
+
+    return send
+
+
+def _nothing_comes() -> Awaitable[Message]:
+    return asyncio.get_running_loop().create_future()

@@ -6,22 +6,37 @@ the events to the viewers of this process, as far as the log has acknowledged th
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, Protocol
 
-from sse_asgi.errors import GenerationTooLargeError, LeaseLostError, LogError, LogUnavailableError
-from sse_asgi.live.appends import Appends
-from sse_asgi.live.defects import defect
-from sse_asgi.live.feed import Feed
-from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, Log
+from sse_asgi.errors import FencedError, LeaseLostError, LogError, LogUnavailableError
+from sse_asgi.live.bounds import Bounds
+from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, Log, bounded
+from sse_asgi.live.outage import Outage, defect
+from sse_asgi.live.viewer import Feed
 
-_EVENTS = 512
-_BYTES = 65_536
-_BACKLOG = 4096
-_PAUSE = 0.1
+BACKLOG: Final = 4096
+"""Events that wait for the log before the source has to wait, too."""
 
-_logger = logging.getLogger("sse_asgi")
+_PAUSE: Final = 0.1
+
+
+class Told(Protocol):
+    """Who has to know what the log says."""
+
+    def stop_asked(self) -> None:
+        """Note that somebody asked for the end."""
+        ...
+
+    def has_room(self) -> None:
+        """Note that the log has caught up."""
+        ...
+
+    def lost(self, error: LogError) -> None:
+        """Note, once, that the generation cannot be written any more."""
+        ...
 
 
 class Writer:
@@ -29,59 +44,44 @@ class Writer:
 
     Args:
         log: Where to.
-        appends: What brings them there, together with those of other generations.
+        bounds: How much it may store.
         key: The generation.
-        feed: Where viewers read them.
+        token: Its producer's token.
         meta: As in `Log.create`.
         keep: As in `Log.create`.
-        max_events: Events that the generation may have.
-        max_bytes: Bytes that its events may have together.
-        on_stop: Called when the log says that somebody asked for the end.
-        on_lost: Called once when the generation cannot be written any more: it is fenced, or
-            the log has been out of reach for longer than its lease.
+        outage: Told of a log that does not answer.
 
     Attributes:
         key: The generation.
-        feed: Where viewers read; its `last` is the position that the log has acknowledged.
-        token: The producer's token.
         meta: What the log knows of it.
-        size: Bytes of all events.
+        feed: Where viewers read; its `last` is the position that the log has acknowledged.
+        told: Who is told; None before the start and after the end.
     """
 
     def __init__(
-        self,
-        log: Log,
-        appends: Appends,
-        key: str,
-        feed: Feed,
-        meta: str,
-        *,
-        keep: float,
-        max_events: int,
-        max_bytes: int,
-        on_stop: Callable[[], object],
-        on_lost: Callable[[LogError], object],
-    ) -> None:
+        self, log: Log, bounds: Bounds, key: str, token: str, meta: str, *, keep: float,
+        outage: Outage,
+    ) -> None:  # fmt: skip
         self.key = key
-        self.feed = feed
-        self.token = feed.token
         self.meta = meta
-        self.size = 0
+        self.feed = Feed(token)
+        self.told: Told | None = None
         self._log = log
+        self._outage = outage
         self._append_now = log.append_now if isinstance(log, LocalLog) else None
-        self._appends = appends
+        self._bounds = bounds
         self._keep = keep
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self._on_stop = on_stop
-        self._on_lost = on_lost
-        self._events = feed.events
+        self._events = self.feed.events
+        self._size = 0
         self._shown = 0  # kept only where the log has lost what viewers may have seen
-        self._busy = False  # an append or a repair is under way
-        self._lost = False
+        self._attached = True  # as far as is known, the log takes appends
         self._failing_since: float | None = None
-        self._repair: asyncio.Task[None] | None = None
-        self._progress: asyncio.Event | None = None
+        self._error: LogError | None = None  # why it is lost
+        self._ending: Ending | None = None
+        self._ended: asyncio.Future[None]
+        self._before_ending = 0  # how many events come before those of the ending
+        self._task: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None  # what the task waits for
 
     @property
     def last(self) -> int:
@@ -93,185 +93,208 @@ class Writer:
         """The position up to which viewers may have seen events."""
         return max(self._shown, self.feed.last)
 
-    def write(self, events: Sequence[bytes]) -> Awaitable[None] | None:
-        """Add events. What it returns, if anything, is to be awaited before the next call.
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits for the log that the source has to wait, too."""
+        return self.feed.ending is None and len(self._events) - self.feed.last > BACKLOG
+
+    def write(self, events: Sequence[bytes]) -> None:
+        """Add events.
 
         Raises:
-            GenerationTooLargeError: They are more than the generation may have; none is added.
+            GenerationTooLargeError: They are more than may be stored; those that fit are added.
         """
-        if not events:
-            return None
         prev = len(self._events)
-        size = self.size + (len(events[0]) if len(events) == 1 else sum(map(len, events)))
-        if size > self._max_bytes or prev + len(events) > self._max_events:
-            raise GenerationTooLargeError(
-                f"the generation outgrew {self._max_events} events or {self._max_bytes} bytes; "
-                "raise max_events or max_bytes of Live if that is expected"
-            )
-        self.size = size
+        events, size, error = self._bounds.admit(events, prev, self._size)
+        self._size += size
         self._events += events
-        if self._busy or self._lost:
-            return self._room() if prev - self.feed.last > _BACKLOG else None
-        self._busy = True
-        if self._append_now is not None and prev == self.feed.last:
-            answer: Ack | LogError
-            try:
-                answer = self._append_now(Append(self.key, self.token, prev, events))
-            except LogUnavailableError as error:
-                answer = error
-            except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-                answer = defect(error, "append_now")
-            self.settle(answer)
-        else:
-            self._appends.add(self)
-        return None
+        feed, append_now = self.feed, self._append_now
+        if append_now is not None and prev == feed.last and events and self._is_free:
+            answer = _ask(append_now, Append(self.key, feed.token, prev, events))
+            if answer == (prev + len(events), False):  # as nearly always
+                feed.advance(prev + len(events))
+            elif isinstance(answer, Ack):
+                self._acknowledge(answer)
+            else:
+                self._note_failure(answer)
+        if events:
+            self._go_on()
+        if error is not None:
+            raise error
 
-    def next(self) -> Append:
-        """Return the events to append now, bounded in number and bytes."""
-        prev = self.feed.last
-        events = self._events[prev : prev + _EVENTS]
-        if len(events) > 1:
-            size = 0
-            for count, event in enumerate(events):
-                size += len(event)
-                if size > _BYTES:
-                    del events[max(1, count) :]
-                    break
-        return Append(self.key, self.token, prev, events)
+    def finish(self, events: Sequence[bytes], ending: Ending) -> "asyncio.Future[None]":
+        """Add the last events and the ending, which no bound refuses.
 
-    def settle(self, answer: Ack | LogError) -> None:
-        """Note what the log says to an append, and go on."""
-        self._busy = False
-        if isinstance(answer, Ack):
-            self._acknowledge(answer)
-            if self.feed.last < len(self._events):
-                self._go_on()
-        elif isinstance(answer, LeaseLostError):
-            self._start_repair(self._try(self._attach))
-        elif isinstance(answer, LogUnavailableError):
-            self._start_repair(self._pause(answer))
-        else:
-            self.lose(answer)
+        Returns:
+            What is done when the log has all of it, or raises why it will not.
+        """
+        self._ended = asyncio.get_running_loop().create_future()
+        self._before_ending, self._ending = len(self._events), ending
+        self._events += events
+        if self._error is not None:
+            self._ended.set_exception(self._error)
+        self._go_on()
+        return self._ended
 
-    def heed(self, lease: Lease) -> None:
-        """Act on a beat's answer: take the generation back, or append what was lost."""
-        if not self._busy and not self._lost:
-            if not lease.held:
-                self._start_repair(self._try(self._attach))
-            elif lease.tail < self.feed.last:
-                self._shown = self.shown
-                self.feed.last = lease.tail
-                self._go_on()
-        if lease.held and lease.stop:
-            self._on_stop()
+    def heed(self, lease: Lease, last: int) -> None:
+        """Act on a beat's answer: take the generation back, or append what was lost.
+
+        Args:
+            lease: The answer.
+            last: What the log had acknowledged when it was asked.
+        """
+        if self.feed.ending is not None:  # it has no lease any more, and needs none
+            return
+        if not lease.held:
+            self._attached = False
+            self._go_on()
+        elif lease.tail < min(last, self.feed.last) and self._is_free:
+            self._set_back(lease.tail)
+            self._go_on()
+        if lease.held and lease.stop and self.told is not None:
+            self.told.stop_asked()
 
     def lose(self, error: LogError) -> None:
         """Give up writing."""
-        if not self._lost:
-            self._lost = True
-            self._note_progress()
-            self.feed.end(Ending(LOST))
-            self._on_lost(error)
+        if self.feed.ending is not None:
+            return
+        self._error = error
+        self.feed.end(Ending(LOST))
+        self._go_on()  # the task ends
+        if self._ending is not None and not self._ended.done():
+            self._ended.set_exception(error)
+        if self.told is not None:
+            self.told.lost(error)
 
-    async def drain(self) -> None:
-        """Wait until every event is acknowledged and nothing is under way, or it is lost."""
-        while (self._busy or self.feed.last < len(self._events)) and not self._lost:
-            self._go_on()
-            self._progress = self._progress or asyncio.Event()
-            await self._progress.wait()
+    def close(self) -> None:
+        """Tell nobody any more, and let others have the memory."""
+        self._bounds.release(self._size)
+        self._size, self.told = 0, None
+        if self._task is not None:
+            self._task.cancel()
 
-    async def finish(self, events: Sequence[bytes], ending: Ending) -> None:
-        """Append what is missing, the last events and the ending; or give up."""
-        await self.drain()
-        self._busy = True  # from here on there is only this
-        written = len(self._events)
-        self._events += events
-        finished = False
+    # Doing what is due
 
-        async def finish() -> Ack:
-            nonlocal finished
-            prev = self.feed.last
-            ack = await self._log.finish(self.key, self.token, prev, self._events[prev:], ending)
-            finished = ack.tail == len(self._events)
-            return ack
+    @property
+    def _is_free(self) -> bool:
+        at_work = self._task is not None and self._idle is None
+        return self._attached and not at_work and self.feed.ending is None
 
-        while not (finished or self._lost):
-            # The log may lose events meanwhile: those come first, in bounded pieces.
-            await self._try(self._append if self.feed.last < written else finish)
-        self.feed.end(ending)
-
-    # Appending
+    @property
+    def _appendable(self) -> int:
+        """The position of the last event that is appended, not stored with the ending."""
+        return len(self._events) if self._ending is None else self._before_ending
 
     def _go_on(self) -> None:
-        if self.feed.last < len(self._events) and not (self._busy or self._lost):
-            self._busy = True
-            self._appends.add(self)
+        """Have done what is due, in a task that lives until the ending."""
+        if self._idle is not None:
+            if not self._idle.done():
+                self._idle.set_result(None)
+        elif self._task is None and self.feed.ending is None:
+            self._task = asyncio.create_task(self._work(), name="sse_asgi live writer")
+            self._task.add_done_callback(self._worked)
+
+    def _worked(self, _: "asyncio.Task[None]") -> None:
+        """Go on, if whoever closes the event loop has cancelled the task."""
+        self._task = self._idle = None
+        self._go_on()
+
+    async def _work(self) -> None:
+        while self.feed.ending is None:
+            name, call = self._due()
+            if call is None:
+                self._failing_since = None
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+                self._idle = None
+                continue
+            try:
+                ack = await call()
+            except (LeaseLostError, LogUnavailableError) as error:
+                await self._pause(error)
+            except LogError as error:
+                self._note_failure(error)
+            except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
+                self.lose(defect(error, name))
+            else:
+                self._failing_since = self._failing_since if name == "attach" else None
+                self._acknowledge(ack)
+
+    def _due(self) -> tuple[str, Callable[[], Awaitable[Ack]] | None]:
+        if not self._attached:
+            return "attach", self._attach
+        if self.feed.last < self._appendable:
+            return "append", self._append
+        if self._ending is not None:
+            return "finish", partial(self._finish, self._ending)
+        return "", None
+
+    async def _pause(self, error: LogError) -> None:
+        """Let a log that has failed come back. A lost lease is first taken back without a wait."""
+        again = self._failing_since is not None or isinstance(error, LogUnavailableError)
+        self._note_failure(error)
+        if again:
+            await asyncio.sleep(_PAUSE)
+
+    def _note_failure(self, error: LogError) -> None:
+        now = time.monotonic()
+        self._outage.note(error)
+        if isinstance(error, LeaseLostError):
+            self._attached = False
+        elif not isinstance(error, LogUnavailableError):
+            self.lose(error)
+        if self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since > self._log.lease:
+            self.lose(error)
+
+    def _acknowledge(self, ack: Ack) -> None:
+        tail = min(ack.tail, len(self._events))
+        if tail < self.feed.last:
+            self._set_back(tail)
+        else:
+            self.feed.advance(tail)
+        if self.told is not None:
+            if ack.stop:
+                self.told.stop_asked()
+            self.told.has_room()
+
+    def _set_back(self, tail: int) -> None:
+        """Show viewers no more than the log still has."""
+        self._shown = self.shown
+        self.feed.last = tail
+
+    async def _attach(self) -> Ack:
+        tail = await self._log.attach(self.key, self.feed.token, self.meta, keep=self._keep)
+        self._attached = True
+        return Ack(tail)
 
     async def _append(self) -> Ack:
-        (answer,) = await self._log.append([self.next()])
+        prev = self.feed.last
+        events = bounded(self._events, prev, self._appendable)
+        (answer,) = await self._log.append([Append(self.key, self.feed.token, prev, events)])
         if isinstance(answer, LogError):
             raise answer
         return answer
 
-    def _acknowledge(self, ack: Ack) -> None:
-        self._failing_since = None
-        tail = min(ack.tail, len(self._events))
-        if tail < self.feed.last:
-            self._shown = self.shown
-        self.feed.advance(tail)
-        if ack.stop:
-            self._on_stop()
-        if self._progress is not None:
-            self._note_progress()
+    async def _finish(self, ending: Ending) -> Ack:
+        prev = self.feed.last
+        ack = await self._log.finish(self.key, self.feed.token, prev, self._events[prev:], ending)
+        if ack.tail == len(self._events) and self.feed.ending is None:  # else given up meanwhile
+            self.feed.last = ack.tail
+            self.feed.end(ending)
+            self._ended.set_result(None)
+        elif (
+            self.feed.ending is None and ack.tail >= prev
+        ):  # else the log has lost events, which come first
+            raise FencedError("the readers of the generation have ended it")
+        return ack
 
-    def _note_progress(self) -> None:
-        if self._progress is not None:
-            self._progress.set()
-            self._progress = None
 
-    async def _room(self) -> None:
-        while len(self._events) - self.feed.last > _BACKLOG and not self._lost:
-            self._progress = self._progress or asyncio.Event()
-            await self._progress.wait()
-
-    # Repairing
-
-    def _start_repair(self, repair: Coroutine[None, None, None]) -> None:
-        self._busy = True
-        self._repair = asyncio.create_task(repair, name="sse_asgi live repair")
-        self._repair.add_done_callback(self._repaired)
-
-    def _repaired(self, _: "asyncio.Task[None]") -> None:
-        self._busy = False
-        self._note_progress()
-        self._go_on()
-
-    async def _attach(self) -> Ack:
-        return Ack(await self._log.attach(self.key, self.token, self.meta, keep=self._keep))
-
-    async def _try(self, call: Callable[[], Awaitable[Ack]]) -> None:
-        """Make a call once, and note what it says; whoever calls goes on until it is enough."""
-        try:
-            self._acknowledge(await self._call(call))
-        except LogUnavailableError as error:
-            await self._pause(error)
-        except LogError as error:
-            self.lose(error)
-        except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-            self.lose(defect(error, "append, attach or finish"))
-
-    async def _call(self, call: Callable[[], Awaitable[Ack]]) -> Ack:
-        try:
-            return await call()
-        except LeaseLostError:
-            return await self._attach()
-
-    async def _pause(self, error: LogUnavailableError) -> None:
-        now = time.monotonic()
-        if self._failing_since is None:
-            self._failing_since = now
-            _logger.warning("the log of a generation is out of reach; trying again")
-        if now - self._failing_since > self._log.lease:
-            self.lose(error)
-        else:
-            await asyncio.sleep(_PAUSE)
+def _ask(append_now: Callable[[Append], Ack | LogError], append: Append) -> Ack | LogError:
+    try:
+        return append_now(append)
+    except LogError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
+        return defect(error, "append_now")

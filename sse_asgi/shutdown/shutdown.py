@@ -62,7 +62,7 @@ class Shutdown:
         _check(grace, farewell, signals)
         self.grace: float = float(grace)
         self.farewell = farewell
-        self._signals = signals
+        self.signals = signals
         self._open: dict[OpenStream, tuple[object, Callable[..., object]]] = {}
         self._until = -math.inf  # the end of a grace that has begun, on the monotonic clock
         self._stopping: WeakSet[object] | None = None  # in these event loops; `None`: in any
@@ -104,14 +104,14 @@ class Shutdown:
         remaining = self._until - time.monotonic()
         if remaining > 0 and (self._stopping is None or loop in self._stopping):
             stream.shut_down_in(remaining)
-        if self._signals:
+        if self.signals:
             chain.listen(self.begin)
             if "hypercorn" in sys.modules:
                 self._hypercorn.enter(stream, loop)
 
     def leave(self, stream: OpenStream) -> None:
         """Count it out again, if it was in; called in its own thread."""
-        if self._open.pop(stream, None) is not None and self._signals:
+        if self._open.pop(stream, None) is not None and self.signals:
             self._hypercorn.leave(stream)
             chain.ignore(self.begin)
 

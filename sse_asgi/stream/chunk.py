@@ -6,12 +6,27 @@ from inspect import isawaitable
 from sse_asgi.wire.events import ServerSentEvent
 
 
+class EncodedEvents:
+    """Whole events that are encoded already: a chunk of sources inside of this package only.
+
+    Attributes:
+        data: The events, which go out as they are.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
 def encode_event(chunk: object) -> bytes:
     """Return the bytes of an event, which goes out as it is.
 
     Raises:
         TypeError: It is no event, so it is nothing that a source may yield.
     """
+    if isinstance(chunk, EncodedEvents):
+        return chunk.data
     if isinstance(chunk, ServerSentEvent):
         return chunk.encode()
     raise TypeError(

@@ -227,10 +227,14 @@ class Response(GatheringStream):
         (error, failure), self._cancellation = self._cancellation, None
         if self.host.is_cancelled():  # else a scope of the source's own has taken it back
             self.host.keep(error)
-            self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            self.cancelled_by_server()
         elif failure is not None:
             self.lifecycle.settle(Outcome.FAILED, failure, by=Cause.SOURCE)
         del error, failure  # their tracebacks hold this stream
+
+    def cancelled_by_server(self) -> None:
+        """Settle the outcome of a stream whose task the server has cancelled."""
+        self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
 
     async def _close_source(self) -> None:
         self.lifecycle.end_running()

@@ -18,7 +18,7 @@ from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause, Lifecycle, Phase
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.sender import Sender
-from sse_asgi.stream.transcript import Recorder
+from sse_asgi.stream.transcript import Recorder, Transcript
 from sse_asgi.wire.outcome import Outcome
 
 _logger = logging.getLogger("sse_asgi")
@@ -286,14 +286,17 @@ class Stream(ABC):
         if self.options.on_complete is None or self._reported:
             return None
         self._reported = True
-        transcript = self.recorder.transcript(
+        result = self.options.call_on_complete(self.transcript(), self.request)
+        return result if isawaitable(result) else None
+
+    def transcript(self) -> Transcript:
+        """Return what `on_complete` is told."""
+        return self.recorder.transcript(
             self.lifecycle.outcome or Outcome.COMPLETED,
             self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
             sent_chunks=self.outbox.sent_chunks,
         )
-        result = self.options.call_on_complete(transcript, self.request)
-        return result if isawaitable(result) else None
 
 
 def _body(body: bytes, *, more: bool) -> Message:

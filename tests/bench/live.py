@@ -14,7 +14,7 @@ from tests.live.redis_server import RedisServer
 from .contestants import ROOT, importable
 from .server import on_core
 
-CASES = ("memory", "here", "elsewhere", "saturated", "connections")
+CASES = ("memory", "few", "here", "elsewhere", "saturated", "connections", "replay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,9 @@ FIGURES = (
     chunk("memory_0", "MemoryLog, no viewer, over the bare source"),
     chunk("memory_1", "MemoryLog, 1 viewer, over the bare source", most=10),
     chunk("memory_3", "MemoryLog, 3 viewers, over the bare source"),
+    chunk("few", "RedisLog, 50 generations with 20 chunks/s and a viewer each", most=60),
+    Figure("few_p50", "yield to viewer, p50", "ms", most=1, digits=2),
+    Figure("few_p99", "yield to viewer, p99", "ms", most=10, digits=2),
     chunk("floor", "bare sources alone: 500 generations with 20 chunks/s"),
     chunk("here", "RedisLog, these with a viewer each, over the bare source", most=60),
     Figure("here_rate", "chunks that were yielded", "chunks/s", least=9_500, digits=0),
@@ -62,8 +65,11 @@ FIGURES = (
     chunk("append_redis", "the Redis server"),
     Figure("follow_rate", "as fast as can be: another process follows", "chunks/s", digits=0),
     chunk("follow_redis", "the Redis server, for 40,000 chunks/s of a core", most=25),
-    Figure("connections", "Redis connections of a process, 1,000 viewers", "", most=3, digits=0),
+    Figure("connections", "Redis connections of a process, 1,000 viewers", "", most=12, digits=0),
     chunk("crowd", "each of 50 viewers of a generation"),
+    Figure("replay_p99", "viewers beside 100 replays of 20 MB, p99", "ms", most=250, digits=0),
+    Figure("replay_memory", "memory for these replays", "MB", most=100, digits=0),
+    Figure("replay_rate", "replayed", "MB/s", digits=0),
 )
 HEAD = ["live", "measured", "unit", "aim"]
 

@@ -14,11 +14,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import redis
 
-from sse_asgi.live import Live
+from sse_asgi.live import Append, Ending, Live
 from sse_asgi.live.redis import RedisLog
 
 from .contestants import ROOT
@@ -28,9 +29,12 @@ from .server import cpu_clock, on_core
 
 STAMP = re.compile(rb"data: (\d+)")
 WARM_UP = 2.0  # seconds
+META = '{"owner": null, "started_at": "2026-01-01T00:00:00+00:00"}'
 MEMORY_GENERATIONS, MEMORY_CHUNKS = 100, 300
 MEMORY_PAUSE = 0.000_5  # seconds: too short to keep, so the loop is never idle
 GENERATIONS, RATE = 500, 20
+FEW = 50  # generations
+REPLAYS, REPLAYED = 100, 20_000_000  # viewers, and bytes that each is sent
 SATURATED, BURST = 100, 400  # generations, and the chunks of each
 VIEWERS, WATCHED = 1_000, 20
 
@@ -66,6 +70,10 @@ class Meter:
         if self.noting:
             now = time.monotonic_ns()
             self.delays += [now - int(stamp) for stamp in STAMP.findall(message.get("body", b""))]
+
+    async def yielding(self, message: dict[str, Any]) -> None:
+        """Take what a viewer is sent as a socket does that has room: others have their turn."""
+        await asyncio.sleep(0)
 
     async def count(self, message: dict[str, Any]) -> None:
         """Take what a viewer is sent, and count its events."""
@@ -223,6 +231,16 @@ async def here(stage: Stage) -> dict[str, float]:
             "here_p50": late["p50"], "here_p99": late["p99"]}  # fmt: skip
 
 
+async def few(stage: Stage) -> dict[str, float]:
+    """`RedisLog` with so few generations that hardly two of them share an exchange."""
+    floor = await floor_of(FEW, RATE, stage.seconds)
+    async with running(Live(stage.log()), FEW, RATE, viewers=1) as meter:
+        await asyncio.sleep(WARM_UP)
+        (used,) = await cost(meter, stage.seconds, time.process_time)
+        late = await delays(meter, stage.seconds)
+    return {"few": used - floor, "few_p50": late["p50"], "few_p99": late["p99"]}
+
+
 async def elsewhere(stage: Stage) -> dict[str, float]:
     """`RedisLog` with a viewer of each generation in another process."""
     floor = await floor_of(GENERATIONS, RATE, stage.seconds)
@@ -318,10 +336,44 @@ async def connections(stage: Stage) -> dict[str, float]:
     return {"connections": len(ours), "crowd": used / (VIEWERS // WATCHED)}
 
 
+async def replay(stage: Stage) -> dict[str, float]:
+    """What other viewers feel of a hundred that replay one large generation in their process."""
+    event = b"data: " + b"x" * 992 + b"\n\n"
+    log, last = stage.log(), 0
+    await log.create("large", "token", META, keep=600.0)
+    while last * len(event) < REPLAYED:
+        (answer,) = await log.append([Append("large", "token", last, [event] * 60)])
+        last = answer.tail
+    await log.finish("large", "token", last, [], Ending("completed"))
+    live = Live(log)
+    async with running(live, WATCHED, RATE, viewers=1) as meter:
+        await asyncio.sleep(WARM_UP)
+        other, before, wall = Meter(), resident(), time.monotonic()
+        meter.noting = True
+        replays = [
+            asyncio.create_task(look_on(live, "large", other.yielding)) for _ in range(REPLAYS)
+        ]
+        most = before
+        while not all(task.done() for task in replays):
+            most = max(most, resident())
+            await asyncio.sleep(0.05)
+        took = time.monotonic() - wall
+    return {"replay_p99": percentiles(meter.delays)["p99"],
+            "replay_memory": (most - before) / 1e6,
+            "replay_rate": REPLAYS * REPLAYED / took / 1e6}  # fmt: skip
+
+
+def resident() -> int:
+    """Return the bytes of memory that this process has."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
 CASES = {
     case.__name__: case
-    for case in (memory, here, elsewhere, follow, saturated, follow_saturated, connections)
-}
+    for case in (
+        memory, few, here, elsewhere, follow, saturated, follow_saturated, connections, replay,
+    )
+}  # fmt: skip
 
 
 async def floor_of(generations: int, rate: float, seconds: float) -> float:

@@ -58,8 +58,8 @@ class Proxy:
 
     async def _replies(self, reader, writer):
         while data := await reader.read(65536):
-            # One integer for each generation is what appends are answered; here there is one.
-            if self.swallow and data.startswith(b"*1\r\n:"):
+            # An integer is what an append is answered, and nothing else while a generation runs.
+            if self.swallow and data.startswith(b":"):
                 self.swallow -= 1
                 self.swallowed += 1
                 return  # the connection breaks

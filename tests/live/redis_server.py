@@ -22,10 +22,16 @@ def _required() -> str:
 
 
 class RedisServer:
-    """A server that can be killed, paused and started again on the same port."""
+    """A server that can be killed, paused and started again on the same port.
 
-    def __init__(self, program: str | None = None) -> None:
+    Args:
+        program: Its path; by default that of this machine.
+        options: More of its command line.
+    """
+
+    def __init__(self, program: str | None = None, *options: str) -> None:
         self.program = program or _required()
+        self.options = options
         self.port = free_port()
         self.directory = tempfile.TemporaryDirectory(prefix="sse_asgi-redis-")
         self.process: subprocess.Popen[bytes] | None = None
@@ -42,11 +48,13 @@ class RedisServer:
     def socket(self) -> str:
         return f"{self.directory.name}/socket"
 
-    def start(self) -> None:
+    def start(self, *configuration: str) -> None:
         self.process = subprocess.Popen(
             [
-                self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                self.program, *configuration, "--port", str(self.port), "--bind", "127.0.0.1",
+                "--save", "",
                 "--appendonly", "no", "--dir", self.directory.name, "--unixsocket", self.socket,
+                *self.options,
             ],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip

@@ -9,9 +9,10 @@ import socket
 import time
 
 import pytest
+import redis
 
 from sse_asgi import Outcome
-from sse_asgi.live import FencedError, Live, LogUnavailableError
+from sse_asgi.live import FencedError, Live, LogRefusedError, LogUnavailableError
 from sse_asgi.live.redis import RedisLog
 from tests.live.proxy import Proxy
 from tests.live.redis_server import RedisServer
@@ -301,7 +302,7 @@ async def test_lost_pushes_are_read_from_the_log(server):
 
 
 async def test_single_pushes_that_get_lost_leave_no_hole(server, monkeypatch):
-    from sse_asgi.live.redis.push import Channel
+    from sse_asgi.live.redis.pubsub import Channel
 
     rng = random.Random(3)
     deliver = Channel.deliver
@@ -377,7 +378,8 @@ async def test_a_generation_that_redis_refuses_holds_up_no_other(server):
             assert seen.done
         transcript = await broken.transcript()
         assert transcript.outcome is Outcome.FAILED
-        assert isinstance(transcript.error, LogUnavailableError)
+        assert isinstance(transcript.error, LogRefusedError)
+        assert isinstance(transcript.error.__cause__, redis.ResponseError)
     await client.aclose()
 
 

@@ -19,7 +19,7 @@ from sse_asgi import EventStreamDecoder, Outcome, TextFraming
 from sse_asgi.live import GenerationInterruptedError, Live
 from sse_asgi.live.redis import RedisLog
 from tests.live.redis_server import free_port
-from tests.live.viewers import DEADLINE, Seen, note, words
+from tests.live.viewers import DEADLINE, Seen, note, until, words
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,7 @@ keys = (f"k{number}" for number in itertools.count())
 class Worker:
     """One uvicorn in a process of its own."""
 
-    def __init__(self, server, report, *, drain=None):
+    def __init__(self, server, report, *, drain=None, grace=None, patience=1):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         environment = {
@@ -39,9 +39,11 @@ class Worker:
         }  # fmt: skip
         if drain is not None:
             environment["LIVE_DRAIN"] = str(drain)
+        if grace is not None:
+            environment["LIVE_GRACE"] = str(grace)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "uvicorn", "tests.live.worker_app:app", "--port",
-             str(self.port), "--log-level", "error", "--timeout-graceful-shutdown", "1"],
+             str(self.port), "--log-level", "error", "--timeout-graceful-shutdown", str(patience)],
             cwd=ROOT, env=environment,
         )  # fmt: skip
 
@@ -87,10 +89,11 @@ def reports(tmp_path):
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-async def look_on(client, urls, key, *, drops=0, seed=0):
+async def look_on(client, urls, key, *, drops=0, seed=0, seen=None):
     """Watch a generation over HTTP as an EventSource does, at any of the workers."""
     rng = random.Random(seed)
-    seen, last, decode = Seen(), "", TextFraming().decoder()
+    seen = Seen() if seen is None else seen
+    last, decode = "", TextFraming().decoder()
     async with asyncio.timeout(DEADLINE):
         while not (seen.done or seen.errors):
             seen.connections += 1
@@ -114,6 +117,11 @@ async def look_on(client, urls, key, *, drops=0, seed=0):
     return seen
 
 
+async def until_watched(*views):
+    """Wait until each of these viewers is in the middle of it."""
+    await until(lambda: all(len(seen.positions) >= 10 for seen in views))
+
+
 async def test_viewers_of_two_workers_hold_the_same_texts(workers, client, tmp_path):
     urls = [worker.url for worker in await workers(2)]
     names = [next(keys) for _ in range(8)]
@@ -134,8 +142,12 @@ async def test_stop_works_from_the_other_worker(workers, client, tmp_path):
     here, there = await workers(2)
     key = next(keys)
     await client.post(f"{here.url}/start/{key}", params={"count": 100_000, "pause": 0.01})
-    watching = [asyncio.create_task(look_on(client, [each.url], key)) for each in (here, there)]
-    await asyncio.sleep(0.5)
+    views = [Seen(), Seen()]
+    watching = [
+        asyncio.create_task(look_on(client, [each.url], key, seen=seen))
+        for each, seen in zip((here, there), views, strict=True)
+    ]
+    await until_watched(*views)
     began = time.monotonic()
     assert (await client.delete(f"{there.url}/{key}")).status_code == 204
     seen = await asyncio.gather(*watching)
@@ -153,8 +165,9 @@ async def test_a_killed_producer_ends_as_an_error_within_its_lease(
     here, there = await workers(2)
     key = next(keys)
     await client.post(f"{here.url}/start/{key}", params={"count": 100_000, "pause": 0.01})
-    watching = [asyncio.create_task(look_on(client, [there.url], key)) for _ in range(3)]
-    await asyncio.sleep(0.5)
+    views = [Seen() for _ in range(3)]
+    watching = [asyncio.create_task(look_on(client, [there.url], key, seen=seen)) for seen in views]
+    await until_watched(*views)
     here.process.kill()
     killed = time.monotonic()
     seen = await asyncio.gather(*watching)
@@ -179,12 +192,47 @@ async def test_a_killed_producer_ends_as_an_error_within_its_lease(
     assert again.status_code == 204
 
 
+async def test_one_of_those_who_watch_a_killed_producer_is_told(workers, client, redis_server):
+    (here,) = await workers(1)
+    key, told = next(keys), []
+
+    def watcher():
+        log = RedisLog(redis_server.url, prefix="worker", lease=LEASE)
+        return Live(log, on_interrupted=lambda transcript, its: told.append((transcript, its.id)))
+
+    async def follow(live, view):
+        async for event in live.follow(key):
+            view.positions.append(event)
+        return view.positions
+
+    await client.post(f"{here.url}/start/{key}", params={"count": 100_000, "pause": 0.01})
+    lives, views = [watcher() for _ in "abc"], [Seen() for _ in "abc"]
+    watching = [
+        asyncio.create_task(follow(live, view)) for live, view in zip(lives, views, strict=True)
+    ]
+    await until_watched(*views)
+    here.process.kill()
+    seen = await asyncio.gather(*watching)
+    assert [events[-1].type for events in seen] == ["error"] * 3
+    await until(lambda: told)
+    late = watcher()
+    assert (await (await late.get(key)).transcript()).outcome is Outcome.FAILED
+    for live in (*lives, late):
+        await live.aclose()
+    ((transcript, its),) = told
+    assert its == key
+    assert isinstance(transcript.error, GenerationInterruptedError)
+    decode = TextFraming().decoder()
+    assert transcript.text == "".join(decode(event) for event in seen[0][:-1])
+
+
 async def test_a_paused_producer_is_buried_and_fenced(workers, client, tmp_path):
     here, there = await workers(2)
     key = next(keys)
     await client.post(f"{here.url}/start/{key}", params={"count": 100_000, "pause": 0.01})
-    watching = asyncio.create_task(look_on(client, [there.url], key))
-    await asyncio.sleep(0.5)
+    view = Seen()
+    watching = asyncio.create_task(look_on(client, [there.url], key, seen=view))
+    await until_watched(view)
     here.process.send_signal(signal.SIGSTOP)
     seen = await watching
     assert len(seen.errors) == 1
@@ -202,14 +250,35 @@ async def test_told_to_stop_it_finishes_what_ends_in_time(workers, client, tmp_p
     (here,) = await workers(1, drain=20)
     (there,) = await workers(1)
     key = next(keys)
-    await client.post(f"{here.url}/start/{key}", params={"count": 150, "pause": 0.01})
+    await client.post(f"{here.url}/start/{key}", params={"count": 400, "pause": 0.01})
     # This viewer loses its worker, and goes on at the other one.
-    watching = asyncio.create_task(look_on(client, [here.url, there.url], key, drops=3, seed=4))
-    await asyncio.sleep(0.4)
+    view, urls = Seen(), [here.url, there.url]
+    watching = asyncio.create_task(look_on(client, urls, key, drops=3, seed=4, seen=view))
+    await until_watched(view)
+    assert reports(tmp_path) == []  # it is told to stop while the generation runs
     here.process.send_signal(signal.SIGTERM)
     seen = await watching
-    assert seen.text == "".join(words(150))
+    assert seen.text == "".join(words(400))
     assert seen.errors == []
+    await asyncio.to_thread(here.process.wait, 20)
+    (report,) = reports(tmp_path)
+    assert (report["text"], report["outcome"]) == (seen.text, "completed")
+
+
+async def test_told_to_stop_a_real_server_waits_for_what_is_watched_there(
+    workers, client, tmp_path
+):
+    """Nothing but `aclose` in the lifespan: no handler of a signal in the application."""
+    (here,) = await workers(1, drain=5, grace=0.2, patience=60)
+    key = next(keys)
+    await client.post(f"{here.url}/start/{key}", params={"count": 300, "pause": 0.01})
+    view = Seen()
+    watching = asyncio.create_task(look_on(client, [here.url], key, seen=view))
+    await until_watched(view)
+    assert reports(tmp_path) == []
+    here.process.send_signal(signal.SIGTERM)
+    seen = await watching
+    assert (seen.text, seen.connections) == ("".join(words(300)), 1)
     await asyncio.to_thread(here.process.wait, 20)
     (report,) = reports(tmp_path)
     assert (report["text"], report["outcome"]) == (seen.text, "completed")
@@ -220,8 +289,9 @@ async def test_told_to_stop_it_interrupts_what_does_not(workers, client, tmp_pat
     (there,) = await workers(1)
     key = next(keys)
     await client.post(f"{here.url}/start/{key}", params={"count": 100_000, "pause": 0.01})
-    watching = asyncio.create_task(look_on(client, [there.url], key))
-    await asyncio.sleep(0.4)
+    view = Seen()
+    watching = asyncio.create_task(look_on(client, [there.url], key, seen=view))
+    await until_watched(view)
     here.process.send_signal(signal.SIGTERM)
     told = time.monotonic()
     seen = await watching
@@ -236,8 +306,9 @@ async def test_without_aclose_a_server_told_to_stop_is_one_that_died(workers, cl
     here, there = await workers(2)
     key = next(keys)
     await client.post(f"{here.url}/start/{key}", params={"count": 100_000, "pause": 0.01})
-    watching = asyncio.create_task(look_on(client, [there.url], key))
-    await asyncio.sleep(0.4)
+    view = Seen()
+    watching = asyncio.create_task(look_on(client, [there.url], key, seen=view))
+    await until_watched(view)
     here.process.send_signal(signal.SIGTERM)
     seen = await watching
     assert len(seen.errors) == 1

@@ -9,12 +9,15 @@ import os
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from sse_asgi import Shutdown
 from sse_asgi.live import Live
 from sse_asgi.live.redis import RedisLog
 from tests.live.viewers import paced, words
 
 live = Live(
-    RedisLog(os.environ["LIVE_URL"], prefix="worker", lease=float(os.environ["LIVE_LEASE"]))
+    RedisLog(os.environ["LIVE_URL"], prefix="worker", lease=float(os.environ["LIVE_LEASE"])),
+    authorize=lambda scope, key, owner: True,  # whoever asks may stop, too
+    shutdown=Shutdown(grace=float(os.environ.get("LIVE_GRACE", "5"))),
 )
 
 

@@ -1,7 +1,7 @@
 """`RedisLog`: generations in Redis or Valkey, for any number of processes. Extra `redis`."""
 
 try:
-    from sse_asgi.live.redis.store import RedisLog
+    from sse_asgi.live.redis.log import RedisLog
 except ModuleNotFoundError as error:
     if error.name != "redis":
         raise

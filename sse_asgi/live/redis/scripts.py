@@ -4,11 +4,11 @@ Keys of a generation, all in one hash slot:
 
 - `{prefix:key}:log`, a stream. `0-1` is the start (token, meta, keep), `n-0` holds the events
   up to position n, `n-1` or `0-2` the ending. Ids are ours, so that adding twice adds once.
-- `{prefix:key}:own`, a hash whose TTL is the lease: token `o`, tail `n`, stop `c`, the channel
-  `p` of the producer's process, and the log's time to live `t` while the lease lasts.
-- `{prefix:key}:see`, a sorted set of the processes that follow, by the time they expire.
+- `{prefix:key}:own`, a hash whose TTL is the lease: token `o`, tail `n`, stop `c`, whether
+  somebody has followed `v`, and the log's time to live `t` while the lease lasts.
 
-Pushes go to the channel that is called like the log. Arguments never build key names.
+Pushes go to the channel that is called like the log, and its subscribers are the followers.
+Arguments never build key names. A script touches one generation, so that a cluster runs it.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script and its digest."""
+    """A Lua script and its digest, and the same with sharded pub/sub."""
 
     text: str
     sha: str = field(init=False)
@@ -25,6 +25,11 @@ class Script:
     def __post_init__(self) -> None:
         digest = hashlib.sha1(self.text.encode(), usedforsecurity=False)
         object.__setattr__(self, "sha", digest.hexdigest())
+
+    def sharded(self) -> "Script":
+        """Return the script for a cluster: its pushes stay at the node that has the keys."""
+        text = self.text.replace("'PUBLISH'", "'SPUBLISH'").replace("'NUMSUB'", "'SHARDNUMSUB'")
+        return self if text == self.text else Script(text)
 
 
 # The last position of a log, as a string, and whether its last entry is an ending.
@@ -45,7 +50,7 @@ local function finish(log, last, outcome, token, detail, keep, owner)
 end
 """
 
-# KEYS log own; ARGV token meta keep ttl lease process
+# KEYS log own; ARGV token meta keep ttl lease
 CREATE = Script("""
 local first = redis.call('XRANGE', KEYS[1], '0-1', '0-1')[1]
 if first then return first[2][2] == ARGV[1] and 1 or 0 end
@@ -53,7 +58,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('XADD', KEYS[1], '0-1', 't', ARGV[1], 'm', ARGV[2], 'k', ARGV[3])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('DEL', KEYS[2])
-redis.call('HSET', KEYS[2], 'o', ARGV[1], 'n', '0', 'p', ARGV[6], 't', ARGV[4])
+redis.call('HSET', KEYS[2], 'o', ARGV[1], 'n', '0', 't', ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 return 1
 """)
@@ -81,25 +86,16 @@ local function ack(tail, stop)
 end
 """
 
-# KEYS log own, for each generation; ARGV header events, for each.
-# Replies to each: twice the tail, plus one for a stop; -1 if unknown; a text if it failed.
+# KEYS log own; ARGV header events. Twice the tail, plus one for a stop; -1 if unknown.
 APPEND = Script(
     _STORE
     + """
-local replies = {}
-for i = 1, #KEYS, 2 do
-  local done, tail, stop = pcall(store, KEYS[i], KEYS[i + 1], ARGV[i], ARGV[i + 1])
-  if not done then
-    replies[#replies + 1] = type(tail) == 'table' and tail.err or tostring(tail)
-  else
-    replies[#replies + 1] = tail and ack(tail, stop) or -1
-  end
-end
-return replies
+local tail, stop = store(KEYS[1], KEYS[2], ARGV[1], ARGV[2])
+return tail and ack(tail, stop) or -1
 """
 )
 
-# KEYS log own see; ARGV header events outcome detail. Replies as APPEND to one.
+# KEYS log own; ARGV header events outcome detail. Replies as APPEND.
 FINISH = Script(
     _TAIL
     + _STORE
@@ -118,13 +114,13 @@ if tonumber(reached) >= tonumber(prev) then
     return -1
   end
   finish(KEYS[1], reached, ARGV[3], token, ARGV[4], first[2][6], token)
-  redis.call('DEL', KEYS[2], KEYS[3])
+  redis.call('DEL', KEYS[2])
 end
 return ack(reached, stop)
 """
 )
 
-# KEYS log own; ARGV token meta keep ttl lease process
+# KEYS log own; ARGV token meta keep ttl lease
 ATTACH = Script(
     _TAIL
     + """
@@ -138,83 +134,89 @@ if not first then
 end
 local last, ending = tail(KEYS[1])
 if ending then return -1 end
-redis.call('HSET', KEYS[2], 'o', ARGV[1], 'n', last, 'p', ARGV[6], 't', ARGV[4])
+redis.call('HSET', KEYS[2], 'o', ARGV[1], 'n', last, 't', ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 return tonumber(last)
 """
 )
 
-# KEYS log own see, for each generation; ARGV lease, and the token of each.
-# Replies to each: nothing if unknown, or the tail, whether to stop, and how many follow.
+# KEYS log own; ARGV token lease
+# Nothing if unknown, or the tail, whether to stop, how many processes follow, whether any has.
 BEAT = Script("""
-local now = redis.call('TIME')[1]
-local function beat(log, owner, followers, token)
-  local own = redis.call('HMGET', owner, 'o', 'n', 'c', 't')
-  if own[1] ~= token then return {} end
-  if redis.call('PEXPIRE', log, own[4]) == 0 then
-    redis.call('DEL', owner)
-    return {}
-  end
-  redis.call('PEXPIRE', owner, ARGV[1])
-  redis.call('ZREMRANGEBYSCORE', followers, '-inf', now)
-  return {tonumber(own[2]), own[3] and 1 or 0, redis.call('ZCARD', followers)}
+local own = redis.call('HMGET', KEYS[2], 'o', 'n', 'c', 't', 'v')
+if own[1] ~= ARGV[1] then return {} end
+if redis.call('PEXPIRE', KEYS[1], own[4]) == 0 then
+  redis.call('DEL', KEYS[2])
+  return {}
 end
-local replies = {}
-for i = 1, #KEYS, 3 do
-  local done, reply = pcall(beat, KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[(i + 2) / 3 + 1])
-  replies[#replies + 1] = done and reply or {}
-end
-return replies
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
+local followers = redis.call('PUBSUB', 'NUMSUB', KEYS[1])[2]
+return {tonumber(own[2]), own[3] and 1 or 0, followers, own[5] and 1 or 0}
 """)
 
-# KEYS log own; ARGV key. 0: nothing runs, 1: told its producer, 2: its producer is missing
+# KEYS log own. 0: nothing runs, 1: noted for its producer, 2: its producer is missing
 STOP = Script(
     _TAIL
     + """
 local last, ending = tail(KEYS[1])
 if ending or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-local process = redis.call('HGET', KEYS[2], 'p')
-if not process then return 2 end
+if redis.call('EXISTS', KEYS[2]) == 0 then return 2 end
 redis.call('HSET', KEYS[2], 'c', '1')
-redis.call('PUBLISH', process, ARGV[1])
 return 1
 """
 )
 
-# KEYS log own see; ARGV after count bury process presence
-# Replies nothing, or token, meta, last, owned, ending or '', its detail, entries.
+# KEYS log own; ARGV after bytes bury presence
+# Without a log nothing, or 1 if somebody holds its lease. Else token, meta, last, owned, ending
+# or '', its detail, entries, and 1 if this call has ended it. That somebody follows is not worth
+# an error of a full server.
 READ = Script(
     _TAIL
     + """
-local first = redis.call('XRANGE', KEYS[1], '0-1', '0-1')[1]
-if not first then return {} end
-local last, ending = tail(KEYS[1])
 local owned = redis.call('EXISTS', KEYS[2])
+local first = redis.call('XRANGE', KEYS[1], '0-1', '0-1')[1]
+if not first then return owned == 1 and {1} or {} end
+local last, ending = tail(KEYS[1])
+local buried = 0
 if not ending and owned == 0 and ARGV[3] == '1' then
+  buried = 1
   finish(KEYS[1], last, 'interrupted', '', '', first[2][6], first[2][2])
   last, ending = tail(KEYS[1])
 end
-if not ending and ARGV[5] ~= '0' then
-  local now = tonumber(redis.call('TIME')[1])
-  redis.call('ZADD', KEYS[3], now + tonumber(ARGV[5]), ARGV[4])
-  redis.call('EXPIRE', KEYS[3], ARGV[5])
+if owned == 1 and ARGV[4] == '1' and not redis.call('HGET', KEYS[2], 'v') then
+  redis.pcall('HSET', KEYS[2], 'v', '1')
 end
-local entries = {}
-if ARGV[2] ~= '0' then
-  entries = redis.call('XRANGE', KEYS[1], '(' .. ARGV[1] .. '-0', '+', 'COUNT', ARGV[2])
+local entries, left = {}, tonumber(ARGV[2])
+local from, step = '(' .. ARGV[1] .. '-0', 4
+while left > 0 do
+  local found = redis.call('XRANGE', KEYS[1], from, '+', 'COUNT', step)
+  for _, entry in ipairs(found) do
+    local size = entry[2][1] == 'd' and #entry[2][2] or 0
+    if #entries > 0 and size > left then left = 0 end
+    if left <= 0 then break end
+    entries[#entries + 1] = entry
+    left = left - size - 64
+  end
+  if #found < step then break end
+  from = '(' .. entries[#entries][1]
+  step = math.max(1, math.min(128, math.floor(left * #entries / (ARGV[2] - left + 1))))
 end
 return {first[2][2], first[2][4], tonumber(last), owned, ending and ending[2] or '',
-  ending and ending[6] or '', entries}
+  ending and ending[6] or '', entries, buried}
 """
 )
 
-# KEYS own see; ARGV key process
-LEAVE = Script("""
-redis.call('ZREM', KEYS[2], ARGV[2])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', redis.call('TIME')[1])
-if redis.call('ZCARD', KEYS[2]) > 0 then return 0 end
-local process = redis.call('HGET', KEYS[1], 'p')
-if process then redis.call('PUBLISH', process, ARGV[1]) end
-return 1
+# KEYS born. Milliseconds for which this server has had its data, as far as anybody has asked:
+# it begins anew where the key is gone, or was written by another run of a server.
+AGE = Script("""
+local info = redis.pcall('INFO', 'server')
+local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or 'unknown'
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local born = redis.call('GET', KEYS[1])
+local by, since = string.match(born or '', '^(%S+) (%d+)$')
+if by == run then return now - since end
+redis.pcall('SET', KEYS[1], run .. ' ' .. string.format('%.0f', now))
+return 0
 """)

@@ -1,121 +1,162 @@
-"""A session: what a process and one event loop have with a Redis server. Two connections."""
+"""A session: what a process has with its Redis at one event loop."""
 
-import asyncio
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sse_asgi.errors import LogUnavailableError
+from redis.exceptions import RedisClusterException
+
+from sse_asgi.live.log import BATCH_BYTES
 from sse_asgi.live.redis import scripts
-from sse_asgi.live.redis.absence import Absence
-from sse_asgi.live.redis.commit import Commits
-from sse_asgi.live.redis.connection import Connections
-from sse_asgi.live.redis.push import Pushes
-from sse_asgi.live.redis.reading import Reading, parse_reading
-
-_PAUSE = 0.1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What a `RedisLog` was given.
-
-    Attributes:
-        url: Where the server is.
-        prefix: What keys begin with.
-        lease: Seconds without a beat after which a producer counts as dead.
-        timeout: Seconds for which the server may leave something unanswered.
-        process: The channel on which this process is woken.
-    """
-
-    url: str
-    prefix: str
-    lease: float
-    timeout: float
-    process: str
-
-    @property
-    def silence(self) -> float:
-        """Seconds without a push after which a follower looks into the log itself."""
-        return min(5.0, self.lease / 6)
-
-    @property
-    def grace(self) -> float:
-        """Seconds for which a lease has to be missing before a reader calls it a death.
-
-        A producer that lives beats within one `silence`, and takes its lease back then.
-        """
-        return self.silence * 1.2 + 0.1
+from sse_asgi.live.redis.client import FAILURES, Client, log_error
+from sse_asgi.live.redis.entries import Reading, parse_reading
+from sse_asgi.live.redis.lanes import READERS, READS, Call, Lane
+from sse_asgi.live.redis.pubsub import Pushes
 
 
 class Session:
     """Runs scripts and listens to pushes; connects when it is first needed.
 
+    Args:
+        client: The client at this event loop.
+        prefix: What keys begin with.
+        lease: Seconds without a beat after which a producer counts as dead.
+
     Attributes:
-        settings: What the log was given.
+        lease: As given.
         pushes: What listens.
+        silence: Seconds without a push after which a follower looks into the log itself.
+        grace: Seconds for which a lease has to be missing before a reader calls it a death: a
+            producer that lives beats before that, and takes its lease back.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._slot = f"{{{settings.prefix}:"
-        connections = Connections(settings.url, timeout=settings.timeout)
-        self.pushes = Pushes(connections, silence=settings.silence)
-        self._commits = Commits(connections)
+    def __init__(
+        self, client: Client, *, prefix: str, lease: float, on_buried: Callable[[str, str], None]
+    ) -> None:
+        self.lease = lease
+        self._on_buried = on_buried
+        self.silence = min(5.0, lease / 6)
+        self.grace = self.silence * 1.2 + 0.1
+        self.pushes = Pushes(client, silence=self.silence)
+        self._client = client
+        self._prefix = f"{{{prefix}:"
+        self._lanes: dict[tuple[str, bool], Lane] = {}
+        self._sharded: dict[scripts.Script, scripts.Script] = {}
+        self._ready = not client.clustered
+
+    async def ready(self) -> None:
+        """Get to know the nodes of a cluster.
+
+        Raises:
+            LogError: The cluster cannot be asked.
+        """
+        if not self._ready:
+            await self._client.ready()
+            self._ready = True
+
+    def keys(self, key: str) -> tuple[str, str]:
+        """Return the names of a generation's keys, in one hash slot."""
+        slot = f"{self._prefix}{key}}}:"
+        return slot + "log", slot + "own"
 
     async def run(
-        self, script: scripts.Script, keys: Sequence[str], *arguments: str | bytes | int
+        self, script: scripts.Script, keys: tuple[str, ...], *values: str | bytes | int
     ) -> Any:  # noqa: ANN401 - each script has its own reply
-        """Run a script; again, for up to `timeout` seconds, if the server fails."""
-        failing: Absence | None = None
-        while True:
-            try:
-                return await self._commits.run(script, keys, *arguments)
-            except LogUnavailableError:
-                failing = failing or Absence()
-                if failing.seconds(missing=True) > self.settings.timeout:
-                    raise
-                await asyncio.sleep(_PAUSE)
+        """Run a script that writes.
+
+        Raises:
+            LogError: If the reply does not arrive, or is an error.
+        """
+        await self.ready()
+        return await self.call(script, keys, *values).reply
+
+    def call(
+        self,
+        script: scripts.Script,
+        keys: tuple[str, ...],
+        *values: str | bytes | int,
+        reads: bool = False,
+    ) -> Call:
+        """Put a script call on its way. Be `ready` before."""
+        if self._client.clustered:
+            sharded = self._sharded.get(script)
+            if sharded is None:
+                sharded = self._sharded[script] = script.sharded()
+            script = sharded
+        call = Call(script, keys, values)
+        try:
+            node = self._client.node_of(keys[0])
+        except RedisClusterException as error:
+            call.settle(error)
+        else:
+            self._lane(node, reads=reads).add(call)
+        return call
 
     async def read(
-        self, key: str, after: int, *, count: int = 200, bury: bool = False, present: bool = False
+        self, key: str, after: int, *, bury: bool = False, present: bool = False
     ) -> Reading | None:
         """Look into a generation's log.
 
         Args:
             key: The generation.
             after: The position to read from.
-            count: Stream entries to read at most.
             bury: Whether to end it if nobody holds its lease.
             present: Whether this process follows it.
         """
-        reply = await self.run(
-            scripts.READ,
-            self.keys(key, "log", "own", "see"),
-            after,
-            count,
-            int(bury),
-            self.settings.process,
-            math.ceil(self.settings.lease) + 1 if present else 0,
-        )
-        return parse_reading(reply)
+        await self.ready()
+        values = (after, BATCH_BYTES, int(bury), int(present))
+        return parse_reading(await self._read(key, *values))
 
-    async def leave(self, key: str) -> None:
-        """Say that this process follows a generation no longer. Not repeated: it expires."""
-        keys = self.keys(key, "own", "see")
-        await self._commits.run(scripts.LEAVE, keys, key, self.settings.process)
+    async def look(self, key: str) -> tuple[Reading | None, bool]:
+        """Look for a generation, without its events; if there is none, say whether it may come.
 
-    def keys(self, key: str, *names: str) -> list[str]:
-        """Return the names of a generation's keys, all in one hash slot."""
-        slot = self.slot(key)
-        return [slot + name for name in names]
+        It may, where the server has had its data for no longer than a lease, and where somebody
+        holds the generation's lease.
+        """
+        await self.ready()
+        reply = await self._read(key, 0, 0, 0, 0)
+        reading = parse_reading(reply)
+        if reading is not None or reply:
+            return reading, True
+        age: int = await self.call(scripts.AGE, (self._born(key),), reads=True).reply
+        return None, age < (self.lease + self.silence) * 1000
 
-    def slot(self, key: str) -> str:
-        """Return what the names of a generation's keys begin with."""
-        return f"{self._slot}{key}}}:"
+    async def bury(self, key: str) -> None:
+        """End a generation whose producer is missing."""
+        await self._read(key, 0, 0, 1, 0)
+
+    async def _read(self, key: str, *values: int) -> Sequence[Any]:
+        reply: Sequence[Any] = await self.call(
+            scripts.READ, self.keys(key), *values, reads=True
+        ).reply
+        if len(reply) > 2 and reply[-1]:
+            self._on_buried(key, reply[0].decode())
+        return reply
 
     async def aclose(self) -> None:
-        """Close both connections, once what waits is done."""
+        """Close the connections, once what waits is done."""
         await self.pushes.aclose()
-        await self._commits.aclose()
+        for lane in self._lanes.values():
+            await lane.aclose()
+        try:
+            await self._client.aclose()
+        except FAILURES as error:
+            raise log_error(error) from error
+
+    def _born(self, key: str) -> str:
+        """Return the key that tells the age of the node that has a generation."""
+        node = self._client.node_of(self.keys(key)[0])
+        number = 0
+        while self._client.node_of(name := f"{self._prefix}{number}}}:born") != node:
+            number += 1
+        return name
+
+    def _lane(self, node: str, *, reads: bool) -> Lane:
+        lane = self._lanes.get((node, reads))
+        if lane is None:
+            lane = (
+                Lane(self._client, node, width=READERS, most=READS)
+                if reads
+                else Lane(self._client, node)
+            )
+            self._lanes[node, reads] = lane
+        return lane

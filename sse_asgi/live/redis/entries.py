@@ -1,10 +1,47 @@
-"""What a look into the log says."""
+"""What goes into a stream entry and into a push, and what a look into the log says."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sse_asgi.live.log import Batch, Ending, Head
-from sse_asgi.live.redis.wire import unpack
+
+
+def pack(events: Sequence[bytes]) -> bytes:
+    """Join events, behind one line with their lengths."""
+    if len(events) == 1:
+        return b"%d\n%b" % (len(events[0]), events[0])
+    return b" ".join([b"%d" % len(event) for event in events]) + b"\n" + b"".join(events)
+
+
+def unpack(packed: bytes) -> list[bytes]:
+    """Undo `pack`."""
+    head, _, rest = packed.partition(b"\n")
+    if b" " not in head:
+        return [rest]
+    events: list[bytes] = []
+    start = 0
+    for length in map(int, head.split(b" ")):
+        events.append(rest[start : start + length])
+        start += length
+    return events
+
+
+class Push(NamedTuple):
+    """A push: the events between two positions, or none of them at an ending."""
+
+    token: str
+    prev: int
+    last: int
+    events: Sequence[bytes]
+
+
+def read_push(message: bytes) -> Push:
+    """Read `token prev last` and packed events, or `token end last`."""
+    head, _, packed = message.partition(b"\n")
+    token, prev, last = head.split(b" ")
+    if prev == b"end":
+        return Push(token.decode(), int(last), int(last), ())
+    return Push(token.decode(), int(prev), int(last), unpack(packed))
 
 
 class Reading(NamedTuple):
@@ -49,8 +86,8 @@ class Reading(NamedTuple):
 
 def parse_reading(reply: Sequence[Any]) -> Reading | None:
     """Read the reply of the script `READ`; None if there is no such generation."""
-    if not reply:
+    if len(reply) < 2:
         return None
-    token, meta, last, owned, outcome, detail, entries = reply
+    token, meta, last, owned, outcome, detail, entries, _ = reply
     ending = Ending(outcome.decode(), detail.decode()) if outcome else None
     return Reading(token.decode(), meta.decode(), int(last), bool(owned), ending, entries)

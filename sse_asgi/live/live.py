@@ -1,6 +1,5 @@
 """Live: starts generations, follows them, stops them; an ASGI application for the last two."""
 
-import json
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -9,39 +8,33 @@ from datetime import UTC, datetime
 
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import UnknownGenerationError
-from sse_asgi.live.answers import Answers, Authorize
+from sse_asgi.live.bounds import Bounds
 from sse_asgi.live.checks import (
     check_authorize,
+    check_id,
     check_int,
     check_log,
     check_loop,
     check_owner,
     check_seconds,
 )
-from sse_asgi.live.frames import encoder, position_of
+from sse_asgi.live.drain import while_draining
+from sse_asgi.live.events import position_of
 from sse_asgi.live.generation import Generation
-from sse_asgi.live.log import Head, Log
+from sse_asgi.live.generations import Generations
+from sse_asgi.live.http import Answers, Authorize
+from sse_asgi.live.interrupted import Interrupted, OnInterrupted
+from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
-from sse_asgi.live.opener import LiveSource, open_live
-from sse_asgi.live.producer import Producer
-from sse_asgi.live.running import Running
-from sse_asgi.live.tail import Tails
-from sse_asgi.live.transcripts import EVENT_BYTES
-from sse_asgi.live.viewing import Viewing, check_id
+from sse_asgi.live.source import LiveSource, open_live
+from sse_asgi.live.stored import EVENT_BYTES, Meta
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
-from sse_asgi.stream.options import (
-    HeadersInput,
-    OnChunk,
-    OnComplete,
-    Options,
-    make_headers,
-)
+from sse_asgi.stream.options import HeadersInput, OnChunk, OnComplete, Options, make_headers
 from sse_asgi.stream.other_scopes import complete_lifespan
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
-from sse_asgi.wire.outcome import Outcome
 
 
 class Live:
@@ -59,17 +52,26 @@ class Live:
         log: Where generations are kept: `MemoryLog` for one process, `RedisLog` for many.
             `aclose` closes it.
         authorize: Decides over HTTP who may follow or stop: called with the ASGI scope, the
-            id and its owner, sync or async. Without it a generation with an owner is 404.
+            id and its owner, sync or async; it returns a bool. Without it a generation with an
+            owner is 404, and `DELETE` is so for an id that `start` was given.
         heartbeat: As for `EventStream`.
         send_timeout: As for `EventStream`.
         cleanup_timeout: As for `EventStream`.
         keep: Seconds for which a generation can be followed after its end.
+        drain: Seconds that generations may go on once the server is told to stop; viewers of this
+            process stay with them.
         max_events: Events that one generation may have; a larger one fails.
         max_bytes: Bytes that the events of one generation may have together.
+        max_total_bytes: Bytes that the events of all generations may have together while they run
+            in this process; the one that would have more fails.
         retry: Milliseconds after which a browser reconnects; None for its own choice.
         headers: More header fields for the streams.
-        shutdown: What happens to viewers when the server stops; they can resume elsewhere.
+        shutdown: What happens to viewers of generations elsewhere when the server stops; they can
+            resume at another process. With None nothing happens to any before `aclose`.
         describe_error: As for `EventStream`, for what fails a generation.
+        on_interrupted: Called with the `Transcript` of a generation whose process died, as far as
+            the log has it; with a second parameter, with the `Generation`, too. Once, in the
+            process that noticed, which is one where somebody follows it or asks for its text.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -85,25 +87,24 @@ class Live:
         send_timeout: float | None = 30.0,
         cleanup_timeout: float = 5.0,
         keep: float = 3600.0,
+        drain: float = 25.0,
         max_events: int = 1_000_000,
         max_bytes: int = 64 * 1024 * 1024,
+        max_total_bytes: int = 1024 * 1024 * 1024,
         retry: int | None = 1000,
         headers: HeadersInput | None = None,
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
+        on_interrupted: OnInterrupted | None = None,
     ) -> None:
         self._log: Log = MemoryLog() if log is None else log
         check_log(self._log)
         check_authorize(authorize)
         check_seconds("keep", keep)
-        check_int("max_events", max_events, lowest=1)
-        check_int("max_bytes", max_bytes, lowest=1)
+        check_seconds("drain", drain, or_zero=True)
         if retry is not None:
             check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
-        self._source_options = Options(
-            framing=TextFraming(), cleanup_timeout=cleanup_timeout, describe_error=describe_error
-        )
-        viewer_options = Options(
+        elsewhere = Options(
             framing=TextFraming(done=None),
             headers=(*make_headers(headers), (b"x-content-type-options", b"nosniff")),
             heartbeat=heartbeat,
@@ -112,18 +113,34 @@ class Live:
             record=False,
             shutdown=shutdown,
         )
-        self._running = Running(self._log, keep=keep, max_events=max_events, max_bytes=max_bytes)
-        self._tails = Tails(self._log)
-        self._viewing = Viewing(self._log, self._running.producers, self._tails)
-        self._answers = Answers(
-            self._viewing, self._stop, viewer_options, authorize=authorize, retry=retry
+        sources, here = while_draining(shutdown, drain)
+        self._cleanup_timeout = cleanup_timeout
+        self._source_options = Options(
+            framing=TextFraming(),
+            heartbeat=None,
+            send_timeout=None,
+            cleanup_timeout=cleanup_timeout,
+            shutdown=sources,
+            describe_error=describe_error,
         )
+        bounds = Bounds(max_events=max_events, max_bytes=max_bytes, max_total_bytes=max_total_bytes)
+        self._generations = Generations(self._log, bounds, keep=keep)
+        self._answers = Answers(
+            self._generations,
+            replace(elsewhere, shutdown=here),
+            elsewhere,
+            authorize=authorize,
+            retry=retry,
+        )
+        self._interrupted = Interrupted(on_interrupted, self._generations, self._found)
+        if on_interrupted is not None:
+            self._log.on_buried = self._interrupted.note
 
     async def start(
         self,
         source: LiveSource,
         *,
-        id: str | None = None,  # noqa: A002 - the contract's name
+        id: str | None = None,  # noqa: A002 - the option's name
         owner: str | None = None,
         linger: float | None = None,
         framing: Framing = TextFraming(),  # noqa: B008 - immutable
@@ -137,8 +154,9 @@ class Live:
         Args:
             source: As for `EventStream`; a callable may also take no argument. It is not
                 touched if the id exists.
-            id: 1 to 200 letters, digits and `._~:@-`; by default 128 random bits. Give the id
-                of what is generated, a message for instance, and a repeated start is harmless.
+            id: 1 to 200 letters, digits and `._~:@-`, of which the first is a letter, a digit, `_`
+                or `-`; by default 128 random bits. Give the id of what is generated, a message
+                for instance, and a repeated start is harmless.
             owner: Who may follow and stop it.
             linger: Seconds without viewers after which it ends; `None`: it runs to its end.
                 The first viewer has 30 s at least.
@@ -149,11 +167,12 @@ class Live:
         Raises:
             UnknownGenerationError: The id exists, and has another owner.
             LogUnavailableError: The log is out of reach.
+            LogRefusedError: The log refuses, for a right that its user lacks, say.
             RuntimeError: `aclose` is under way; or asyncio does not run here.
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that cannot work.
         """
-        self._running.check_open()
+        self._generations.check_open()
         check_loop()
         check_owner(owner)
         if linger is not None:
@@ -162,23 +181,17 @@ class Live:
         options = replace(
             self._source_options, framing=framing, on_chunk=on_chunk, on_complete=on_complete
         )
-        token = secrets.token_urlsafe(12)
-        producer = Producer(
-            open_live(source),
-            options,
-            token,
-            linger=linger,
-            ask_lease=lambda tell: self._running.ask_lease(key, tell),
-        )
-        meta = json.dumps({"owner": owner, "started_at": datetime.now(UTC).isoformat()})
-        started = await self._running.begin(key, producer, meta)
+        meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
+        opener = open_live(source)
+        self._interrupted.know(framing)
+        started = await self._generations.begin(key, opener, options, meta, linger=linger)
         if not started:
-            await self._viewing.join(key, owner=owner)
-        return self._generation(key, framing, started=started)
+            await self._generations.join(key, owner=owner)
+        return self._found(key, framing, started=started)
 
     async def get(
         self,
-        id: str,  # noqa: A002 - the contract's name
+        id: str,  # noqa: A002 - the option's name
         *,
         owner: str | None = None,
         framing: Framing = TextFraming(),  # noqa: B008 - immutable
@@ -195,13 +208,13 @@ class Live:
             LogUnavailableError: The log is out of reach.
             TypeError: The id is no string, or `framing` is none.
         """
-        check_framing(framing)
-        await self._viewing.find(id, owner=owner)
-        return self._generation(id, framing, started=False)
+        self._interrupted.know(check_framing(framing))
+        await self._generations.find(id, owner=owner)
+        return self._found(id, framing)
 
     async def follow(
         self,
-        id: str,  # noqa: A002 - the contract's name
+        id: str,  # noqa: A002 - the option's name
         *,
         last_event_id: str = "",
         owner: str | None = None,
@@ -218,12 +231,12 @@ class Live:
             LogUnavailableError: The log is out of reach.
             TypeError: The id is no string.
         """
-        head = await self._viewing.find(id, owner=owner)
+        head = await self._generations.find(id, owner=owner)
         decoder = EventStreamDecoder(max_event_size=EVENT_BYTES)
         after = position_of(last_event_id, head.token)
-        async with aclosing(self._viewing.read(id, head, after, encoder(head.token))) as frames:
-            async for frame in frames:
-                for event in decoder.feed(frame.encode()):
+        async with aclosing(self._generations.view(id, head, after)) as blocks:
+            async for block in blocks:
+                for event in decoder.feed(block.data):
                     yield event
 
     async def stop(self, id: str, *, owner: str | None = None) -> bool:  # noqa: A002
@@ -239,31 +252,29 @@ class Live:
             TypeError: The id is no string.
         """
         try:
-            head = await self._viewing.find(id, owner=owner)
+            head = await self._generations.find(id, owner=owner)
         except UnknownGenerationError:
             return False
-        return await self._stop(id, head)
+        return await self._generations.stop(id, head)
 
     async def aclose(self, drain: float = 30.0) -> None:
         """Let the generations here end by themselves, end the rest, and close the log.
 
         Viewers of a generation that is ended get an event of type `error`; its outcome is
-        `shut_down`. Viewers of generations elsewhere are let go, to resume elsewhere.
+        `shut_down`. Viewers of generations elsewhere are let go, to resume elsewhere. It takes no
+        longer than `drain`, `cleanup_timeout` and 2.5 s, whatever sources, hooks and the log do.
 
         Args:
-            drain: Seconds that the generations may take.
+            drain: Seconds that the generations may take. Once the server was told to stop it is
+                never more than what is left of the `drain` of `Live`.
 
         Raises:
             TypeError: `drain` is no number.
             ValueError: `drain` is less than 0.
         """
         check_seconds("drain", drain, or_zero=True)
-        try:
-            await self._running.aclose(drain)
-            await self._tails.aclose()
-            await self._log.aclose()
-        finally:
-            self._running.reopen()
+        await self._interrupted.aclose()
+        await self._generations.aclose(drain, cleanup=self._cleanup_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
@@ -272,19 +283,12 @@ class Live:
         else:
             await self._answers.route(scope, receive, send)
 
-    def _generation(self, key: str, framing: Framing, *, started: bool) -> Generation:
+    def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
+        producer = self._generations.producers.get(key)
         return Generation(
             key,
             started=started,
-            task=self._running.tasks.get(key),
-            framing=framing,
-            viewing=self._viewing,
+            ended=None if producer is None else producer.ended,
+            read=lambda: self._generations.read(key, framing),
             answers=self._answers,
         )
-
-    async def _stop(self, key: str, head: Head) -> bool:
-        """Stop a generation that the caller may stop."""
-        producer = self._running.producers.get(key)
-        if producer is not None and producer.feed.token == head.token:
-            return producer.stop(Outcome.STOPPED)
-        return head.ending is None and await self._log.stop(key)

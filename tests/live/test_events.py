@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_asgi import EventStreamDecoder, ServerSentEvent
-from sse_asgi.live.encoding import Cutter
+from sse_asgi.live.events import Cutter
 
 EVENTS = st.builds(
     ServerSentEvent,

@@ -1,12 +1,15 @@
 """Transcripts that outlive their process: what an ending says, and what is read back from it."""
 
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sse_asgi.errors import GenerationInterruptedError, IncompleteStreamError, RemoteSourceError
-from sse_asgi.live.log import Ending
+from sse_asgi.live.events import Block
+from sse_asgi.live.log import LOST, Ending, Head
 from sse_asgi.stream.transcript import Recorder, Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.framing import Framing, items_of
@@ -27,6 +30,37 @@ def ending_of(transcript: Transcript) -> Ending:
         "error": None if transcript.error is None else type(transcript.error).__qualname__,
     }
     return Ending(transcript.outcome.value, json.dumps(detail))
+
+
+class Meta(NamedTuple):
+    """What the log keeps of a generation's start.
+
+    Attributes:
+        owner: Whose it is.
+        chosen: Whether the application chose the id, so that others may be able to guess it.
+        framing: The name of the framing's class.
+        started_at: When it began.
+    """
+
+    owner: str | None
+    chosen: bool
+    framing: str
+    started_at: datetime
+
+    def text(self) -> str:
+        """Return it as text for `Log.create`."""
+        return json.dumps({**self._asdict(), "started_at": self.started_at.isoformat()})
+
+
+def meta_of(head: Head) -> Meta:
+    """Return what a log has of a generation's start."""
+    fields: dict[str, Any] = json.loads(head.meta)
+    return Meta(
+        fields["owner"],
+        fields.get("chosen", True),
+        fields.get("framing", ""),
+        datetime.fromisoformat(fields["started_at"]),
+    )
 
 
 class Reader:
@@ -92,3 +126,23 @@ def _error(ending: Ending, detail: dict[str, Any]) -> BaseException | None:
     if detail.get("error") is not None:
         return RemoteSourceError(f"the source raised {detail['error']}")
     return None
+
+
+async def read_back(
+    blocks: AsyncGenerator[Block, None], head: Head, framing: Framing
+) -> Transcript:
+    """Follow a generation from its start to its end, and return what it produced.
+
+    Args:
+        blocks: What a viewer of it gets.
+        head: What the log knows of it.
+        framing: The one that it was started with.
+    """
+    reader, ending = Reader(framing), Ending(LOST)
+    async with aclosing(blocks):
+        async for block in blocks:
+            reader.read(block.data)
+            if block.ending is not None:
+                ending = block.ending
+                break
+    return reader.transcript(ending, meta_of(head).started_at)

@@ -3,7 +3,8 @@
 import asyncio
 
 from sse_asgi.errors import FencedError, LeaseLostError
-from sse_asgi.live.conformance.expect import (
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Log
+from tests.live.conformance.expect import (
     DONE,
     KEEP,
     OpenLog,
@@ -16,7 +17,6 @@ from sse_asgi.live.conformance.expect import (
     until,
     with_logs,
 )
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Log
 
 
 async def creates_once(open_log: OpenLog) -> None:

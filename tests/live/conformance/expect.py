@@ -59,7 +59,7 @@ async def collect(batches: AsyncGenerator[Batch, None], after: int = 0) -> tuple
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait until a condition holds."""
     async with asyncio.timeout(DEADLINE):
-        while not await condition():  # noqa: ASYNC110 - a store tells nobody
+        while not await condition():
             await asyncio.sleep(0.02)
 
 

@@ -15,8 +15,8 @@ opened, and raises `AssertionError` if the log breaks its word.
 
 from collections.abc import Sequence
 
-from sse_asgi.live.conformance import living, storing
-from sse_asgi.live.conformance.expect import Check, OpenLog
+from tests.live.conformance import living, storing
+from tests.live.conformance.expect import Check, OpenLog
 
 __all__ = ["CHECKS", "Check", "OpenLog"]
 

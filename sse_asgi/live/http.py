@@ -1,0 +1,160 @@
+"""What `Live` and `Generation` answer over HTTP."""
+
+import inspect
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
+from urllib.parse import unquote_plus
+
+from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
+from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.live.events import has_seen_all, position_of
+from sse_asgi.live.generations import Generations
+from sse_asgi.live.log import Head
+from sse_asgi.live.stored import meta_of
+from sse_asgi.source.request import Request
+from sse_asgi.source.source import Chunks, SourceOpener
+from sse_asgi.stream.options import Options
+from sse_asgi.stream.other_scopes import answer_other
+from sse_asgi.stream.response import respond
+
+Authorize = Callable[[Scope, str, str | None], Awaitable[bool] | bool]
+
+_QUERY_CURSOR: Final = re.compile(rb"(?:^|&)last_event_id=([^&]{0,64})(?=&|$)")
+_logger = logging.getLogger("sse_asgi")
+
+
+class Answers:
+    """Answers requests for generations.
+
+    Args:
+        generations: Where they are found, viewed and stopped.
+        here: Options of the responses to viewers of what runs here; they stay with it while the
+            server stops.
+        elsewhere: The same for viewers of what runs elsewhere.
+        authorize: Decides who may follow or stop; None: whatever has no owner is open to all.
+        retry: The reconnection time that viewers are told, in milliseconds.
+    """
+
+    def __init__(
+        self,
+        generations: Generations,
+        here: Options,
+        elsewhere: Options,
+        *,
+        authorize: Authorize | None,
+        retry: int | None,
+    ) -> None:
+        self._generations = generations
+        self._here = here
+        self._elsewhere = elsewhere
+        self._authorize = authorize
+        self._first_line = b"" if retry is None else b"retry: %d\n" % retry
+        self._has_warned = False
+
+    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for the id below the mount, for whoever may see that generation."""
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD", "DELETE"):
+            await _answer(send, 405, (b"allow", b"GET, HEAD, DELETE"))
+        else:
+            key = path_below_mount(scope).removeprefix("/").removesuffix("/")
+            await self._serve(key, scope, receive, send, routed=True)
+
+    async def serve(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Follow one generation, for whoever was let through to here."""
+        if scope["type"] != "http":
+            await answer_other(scope, receive, send)
+        else:
+            await self._serve(key, scope, receive, send, routed=False)
+
+    async def _serve(
+        self, key: str, scope: Scope, receive: Receive, send: Send, *, routed: bool
+    ) -> None:
+        stops = routed and scope["method"] == "DELETE"
+        try:
+            head = await self._generations.look(key)
+            if head is None or (routed and not await self._may(scope, key, head, stops=stops)):
+                await _answer(send, 404)
+                return
+            if stops:
+                await self._generations.stop(key, head)
+                await _answer(send, 204)
+                return
+        except LogError as error:
+            self._generations.outage.note(error)
+            later = [(b"retry-after", b"5")] if isinstance(error, LogUnavailableError) else []
+            await _answer(send, 503, *later)
+            return
+        await self._follow(key, head, scope, receive, send)
+
+    async def _may(self, scope: Scope, key: str, head: Head, *, stops: bool) -> bool:
+        meta = meta_of(head)
+        if self._authorize is not None:
+            return await self._decide(self._authorize, scope, key, meta.owner)
+        if stops and meta.chosen and meta.owner is None:
+            self._warn_once()
+            return False
+        return meta.owner is None
+
+    async def _decide(
+        self, authorize: Authorize, scope: Scope, key: str, owner: str | None
+    ) -> bool:
+        decision: object = authorize(scope, key, owner)
+        if inspect.isawaitable(decision):
+            decision = await decision
+        if isinstance(decision, bool):
+            return decision
+        kind = type(decision).__qualname__
+        error = TypeError(f"authorize must return a bool, not of type {kind}")
+        _logger.error("a request for a live generation is refused", exc_info=error)
+        return False
+
+    def _warn_once(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _logger.warning(
+                "a DELETE is refused, for its id was chosen by the application and others may be "
+                "able to guess it: pass authorize to Live, or call live.stop"
+            )
+
+    async def _follow(
+        self, key: str, head: Head, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        request = Request(scope)
+        after = position_of(_cursor(request), head.token)
+        if has_seen_all(head, after):
+            await _answer(send, 204)
+            return
+        options = self._here if self._generations.runs_here(key, head) else self._elsewhere
+        headers = (*options.headers, (b"generation-id", key.encode()))
+        if scope["method"] == "HEAD":
+            await _answer(send, options.status, *headers)
+            return
+        options = options.with_start(options.status, headers)
+        blocks = self._generations.view(key, head, after, self._first_line)
+        opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
+        await respond(opener, options, request, receive, send)
+
+
+def _cursor(request: Request) -> str:
+    """Return the cursor that a viewer sends. The header is newer: a browser repeats its URL."""
+    header = request.headers.get("last-event-id")
+    if header is not None:
+        return header
+    # Not parsed: a query may be of any length, and nothing else of it is of interest.
+    found = _QUERY_CURSOR.findall(request.scope.get("query_string", b""))
+    return unquote_plus(found[-1].decode("latin-1")) if found else ""
+
+
+async def _answer(send: Send, status: int, *headers: tuple[bytes, bytes]) -> None:
+    """Answer without a body."""
+    fields = [*headers]
+    if not any(name == b"cache-control" for name, _ in fields):
+        fields.append((b"cache-control", b"no-store"))
+    if status >= 400:
+        fields.append((b"content-length", b"0"))
+    await send({"type": "http.response.start", "status": status, "headers": fields})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,0 +1,97 @@
+"""Interrupted generations: tells a hook of the user's what the log has of them."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable
+from typing import Any, Final, cast
+
+from sse_asgi import dialects
+from sse_asgi.callables import check_takes
+from sse_asgi.errors import LogError
+from sse_asgi.live.generation import Generation
+from sse_asgi.live.generations import Generations
+from sse_asgi.live.stored import meta_of
+from sse_asgi.stream.transcript import Transcript
+from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
+
+OnInterrupted = (
+    Callable[[Transcript], Awaitable[object] | object]
+    | Callable[[Transcript, Generation], Awaitable[object] | object]
+)
+
+PATIENCE: Final = 2.0
+"""Seconds that `aclose` waits for hooks that are being called."""
+
+_BUILT_IN: Final[tuple[Framing, ...]] = (
+    TextFraming(),
+    JSONFraming(),
+    dialects.ChatCompletions("-"),
+    dialects.Responses("-"),
+    dialects.AnthropicMessages("-"),
+    dialects.UIMessages(),
+    dialects.AGUI(thread_id="-", run_id="-"),
+)
+
+_logger = logging.getLogger("sse_asgi")
+
+
+class Interrupted:
+    """Calls `on_interrupted` for each generation that this process's log found dead first.
+
+    Args:
+        hook: The user's, if there is one.
+        generations: Reads back what the log has.
+        found: Returns the `Generation` of a key.
+
+    Raises:
+        TypeError: The hook cannot be called with a transcript.
+    """
+
+    def __init__(
+        self,
+        hook: OnInterrupted | None,
+        generations: Generations,
+        found: Callable[[str, Framing], Generation],
+    ) -> None:
+        self._takes = 0
+        if hook is not None:
+            if not callable(hook):
+                raise TypeError(f"on_interrupted must be a callable or None, not {hook!r}")
+            self._takes = check_takes(hook, "on_interrupted", "the Transcript", "the Generation")
+        self._hook = cast("Callable[..., object]", hook)
+        self._generations = generations
+        self._found = found
+        self._framings: dict[str, Framing] = {type(each).__qualname__: each for each in _BUILT_IN}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def know(self, framing: Framing) -> None:
+        """Know a framing by its name, to read back what a generation with it has said."""
+        self._framings[type(framing).__qualname__] = framing
+
+    def note(self, key: str, _token: str) -> None:
+        """Tell the hook, in a task of its own: the log has just written that the producer died."""
+        task = asyncio.create_task(self._tell(key), name="sse_asgi live interrupted")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def aclose(self) -> None:
+        """Wait for the hooks that are being called, for a while."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=PATIENCE)
+
+    async def _tell(self, key: str) -> None:
+        try:
+            head = await self._generations.look(key)
+            if head is None:
+                return
+            framing = self._framings.get(meta_of(head).framing, _BUILT_IN[0])
+            transcript = await self._generations.read(key, framing)
+            arguments: tuple[Any, ...] = (transcript, self._found(key, framing))
+            waiting = self._hook(*arguments[: self._takes])
+            if isawaitable(waiting):
+                await waiting
+        except LogError as error:
+            self._generations.outage.note(error)
+        except Exception:
+            _logger.exception("on_interrupted raised")

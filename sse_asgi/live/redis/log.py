@@ -1,0 +1,230 @@
+"""`RedisLog`: the log in Redis or Valkey.
+
+What Redis does well is left to it: streams keep the events, a key's time to live is the lease
+and the retention, scripts make each step atomic, pub/sub carries the hints.
+"""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from sse_asgi.errors import FencedError, LeaseLostError, LogError, shown
+from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, OnBuried
+from sse_asgi.live.redis import scripts
+from sse_asgi.live.redis.client import Client, check_client, is_seconds, milliseconds
+from sse_asgi.live.redis.entries import pack
+from sse_asgi.live.redis.follow import PAUSE, Absence, Follower
+from sse_asgi.live.redis.lanes import Call
+from sse_asgi.live.redis.session import Session
+from sse_asgi.live.redis.sharing import Shared
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis, RedisCluster
+
+_TOLD = 1
+_UNOWNED = 2
+_PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RedisLog:
+    """Keeps generations in Redis 6.2 or later, or in Valkey, for any number of processes.
+
+    Needs at most seven connections to each node, whatever the number of generations and viewers;
+    a server that is no cluster is one node. It blocks no connection, and repeats what failed by
+    itself. The server needs no setting; with `maxmemory` choose a policy that evicts nothing
+    (`noeviction`) or only what expires. A cluster needs Redis 7 or later, or Valkey.
+
+    Args:
+        url_or_client: `redis://`, `rediss://` or `unix://`, as redis-py reads it, without options
+            but those for the database, the user and TLS. Or a client of redis-py's asyncio side
+            that the application has: `Redis`, one made by `Sentinel`, or `RedisCluster`. `aclose`
+            leaves that open; its own timeouts, retries and limits hold.
+        prefix: Begins every key and channel. Processes that share it share generations, so
+            give each deployment its own: letters, digits, dot, underscore, hyphen.
+        lease: Seconds without a sign of life after which a producer counts as dead. It has to
+            outlast a failover of the server.
+        timeout: Seconds for which the server may leave a command or a connection unanswered.
+
+    Raises:
+        TypeError: If `url_or_client` is neither.
+        ValueError: If the URL, `prefix` or a number is not of that form.
+    """
+
+    def __init__(
+        self,
+        url_or_client: "str | Redis | RedisCluster",
+        *,
+        prefix: str,
+        lease: float = 10.0,
+        timeout: float = 5.0,
+    ) -> None:
+        check_client(url_or_client)
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(
+                f"prefix {shown(prefix)}: use 1 to 64 letters, digits, dots, underscores or hyphens"
+            )
+        if not (is_seconds(lease) and is_seconds(timeout)):
+            raise ValueError(f"lease {lease!r} and timeout {timeout!r} must be positive seconds")
+        self.on_buried: OnBuried | None = None
+        self._target = url_or_client
+        self._prefix = prefix
+        self._lease = lease
+        self._timeout = timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opened: Session | None = None
+        self._shared = Shared()
+
+    @property
+    def lease(self) -> float:
+        """Seconds without `beat` after which a producer counts as dead."""
+        return self._lease
+
+    async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
+        """Begin a generation and hold its lease, unless the key exists."""
+        session = self._session()
+        created: int = await session.run(
+            scripts.CREATE, session.keys(key), token, meta, *self._times(keep)
+        )
+        return created == 1
+
+    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
+        """Store events at the positions that they name, and push them."""
+        session = self._session()
+        await session.ready()
+        calls = [
+            session.call(
+                scripts.APPEND,
+                session.keys(key),
+                f"{token} {prev} {prev + len(events)}",
+                pack(events),
+            )
+            for key, token, prev, events in appends
+        ]
+        return [await _answer(each.key, call) for each, call in zip(appends, calls, strict=True)]
+
+    async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
+        """Take a generation back after its lease, or the log, was lost."""
+        session = self._session()
+        tail: int = await session.run(
+            scripts.ATTACH, session.keys(key), token, meta, *self._times(keep)
+        )
+        if tail < 0:
+            raise FencedError(f"generation {key!r} has ended or has another producer")
+        return tail
+
+    async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
+        """Renew the leases of all these generations."""
+        session = self._session()
+        await session.ready()
+        lease = milliseconds(self._lease)
+        calls = {
+            key: session.call(scripts.BEAT, session.keys(key), token, lease)
+            for key, token in tokens.items()
+        }
+        return {key: _lease(await call.reply) for key, call in calls.items()}
+
+    async def finish(
+        self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
+    ) -> Ack:
+        """Store the last events and the ending, and give up the lease."""
+        session = self._session()
+        await session.ready()
+        call = session.call(
+            scripts.FINISH,
+            session.keys(key),
+            f"{token} {prev} {prev + len(events)}",
+            pack(events),
+            ending.outcome,
+            ending.detail,
+        )
+        answer = await _answer(key, call)
+        if isinstance(answer, LogError):
+            raise answer
+        return answer
+
+    async def stop(self, key: str) -> bool:
+        """Ask the producer to end the generation, in whichever process it is."""
+        session = self._session()
+        unowned = Absence()
+        while True:
+            answer: int = await session.run(scripts.STOP, session.keys(key))
+            if answer != _UNOWNED:
+                return answer == _TOLD
+            if unowned.seconds(missing=True) > session.grace:
+                await session.bury(key)
+                return False
+            await asyncio.sleep(min(PAUSE, session.silence))
+
+    async def look(self, key: str) -> Head | None:
+        """Return what is known of a generation, or None if there is none of that key."""
+        return await self._shared.head(key, self._look(key))
+
+    async def _look(self, key: str) -> Head | None:
+        session = self._session()
+        began = time.monotonic()
+        while True:
+            reading, may_come = await session.look(key)
+            if reading is not None:
+                return reading.head()
+            if not may_come or time.monotonic() - began > session.lease + session.grace:
+                return None
+            await asyncio.sleep(min(PAUSE, session.silence))
+
+    async def read(self, key: str, token: str, after: int) -> Batch:
+        """Read stored events after a position, without waiting for more."""
+        return await self._shared.batch(key, token, after, self._read(key, token, after))
+
+    async def _read(self, key: str, token: str, after: int) -> Batch:
+        reading = await self._session().read(key, after)
+        if reading is None or reading.token != token:
+            return Batch(after, (), Ending(LOST))
+        return reading.batch(after)
+
+    def follow(self, key: str, token: str, after: int) -> AsyncGenerator[Batch, None]:
+        """Read the events after a position, and wait for more, up to the ending."""
+        return Follower(self._session(), key, token).batches(after)
+
+    async def aclose(self) -> None:
+        """Close the connections. The next call opens them again, also in another loop."""
+        session, self._opened = self._opened, None
+        if session is not None and self._loop is asyncio.get_running_loop():
+            await session.aclose()
+
+    def _session(self) -> Session:
+        """Return the session of the running loop: connections cannot move to another."""
+        loop = asyncio.get_running_loop()
+        if self._opened is None or self._loop is not loop:
+            self._loop = loop
+            client = Client(self._target, timeout=self._timeout)
+            self._opened = Session(
+                client, prefix=self._prefix, lease=self._lease, on_buried=self._tell_buried
+            )
+            self._shared = Shared()
+        return self._opened
+
+    def _tell_buried(self, key: str, token: str) -> None:
+        if self.on_buried is not None:
+            self.on_buried(key, token)
+
+    def _times(self, keep: float) -> tuple[int, int, int]:
+        lease = milliseconds(self._lease)
+        return milliseconds(keep), milliseconds(keep) + lease, lease
+
+
+async def _answer(key: str, call: Call) -> Ack | LogError:
+    try:
+        reply: int = await call.reply
+    except LogError as error:
+        return error
+    if reply < 0:
+        return LeaseLostError(f"the log knows no producer with this token for {key!r}")
+    return Ack(reply >> 1, bool(reply & 1))
+
+
+def _lease(reply: Sequence[int]) -> Lease:
+    if not reply:
+        return Lease(held=False)
+    tail, stop, followers, visited = reply
+    return Lease(held=True, tail=tail, stop=bool(stop), followers=followers, visited=bool(visited))

@@ -1,0 +1,123 @@
+"""The heartbeat: leases go on while anything runs, and no faster than they must."""
+
+import asyncio
+import time
+
+import pytest
+
+from sse_asgi import Outcome
+from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.live import Live, MemoryLog
+from tests.live.viewers import until
+
+pytestmark = pytest.mark.anyio
+
+
+class Beaten(MemoryLog):
+    """A log that notes whom it hears of."""
+
+    def __init__(self, lease=0.3):
+        super().__init__()
+        self.lease = lease
+        self.beats = []
+
+    async def beat(self, tokens):
+        self.beats.append(set(tokens))
+        return await super().beat(tokens)
+
+
+async def silence():
+    yield "a"
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("turns", range(10))
+async def test_leases_go_on_when_one_generation_ends_as_another_begins(turns):
+    """Whichever turn of the loop it is: one of them is that in which the last one is forgotten."""
+    ending = asyncio.Event()
+
+    class Timed(Beaten):
+        async def create(self, key, *arguments, **options):
+            created = await super().create(key, *arguments, **options)
+            if key == "second":
+                await ending.wait()
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            return created
+
+        async def finish(self, *arguments):
+            ending.set()
+            return await super().finish(*arguments)
+
+    log = Timed()
+    live = Live(log)
+    release = asyncio.Event()
+
+    async def first():
+        yield "a"
+        await release.wait()
+
+    await live.start(first, id="first")
+    beginning = asyncio.create_task(live.start(silence, id="second"))
+    await until(lambda: len(log.beats) > 0)
+    release.set()
+    await beginning
+    log.beats.clear()
+    await until(lambda: log.beats.count({"second"}) > 1)
+    await live.aclose(drain=0)
+
+
+async def test_a_heartbeat_that_is_stopped_and_started_in_one_turn_goes_on():
+    log = Beaten()
+    live = Live(log)
+    await live.start(silence, id="g")
+    heartbeat = live._generations._heartbeat
+    heartbeat.stop()
+    heartbeat.start()
+    heartbeat.start()  # this one is a second call, not a second beat
+    log.beats.clear()
+    began = time.monotonic()
+    await until(lambda: len(log.beats) >= 4)
+    assert len(log.beats) <= (time.monotonic() - began) / (log.lease / 6) + 1
+    await live.aclose(drain=0)
+
+
+async def test_beats_come_no_faster_than_their_interval():
+    log = Beaten(lease=0.6)
+    live = Live(log)
+    began = time.monotonic()
+    await live.start(silence, id="g")
+    await until(lambda: len(log.beats) >= 5)
+    assert len(log.beats) <= (time.monotonic() - began) / 0.1 + 1
+    await live.aclose(drain=0)
+
+
+async def test_nothing_beats_when_nothing_runs():
+    log = Beaten()
+    live = Live(log)
+    await (await live.start(["a"])).transcript()
+    await until(lambda: not any("beats" in each.get_name() for each in asyncio.all_tasks()))
+    await live.aclose()
+
+
+async def test_a_log_that_is_out_of_reach_for_a_lease_loses_even_a_silent_generation():
+    class Away(Beaten):
+        away = False
+
+        async def beat(self, tokens):
+            if self.away:
+                raise LogUnavailableError("gone")
+            return await super().beat(tokens)
+
+    log = Away()
+    live = Live(log)
+    generation = await live.start(silence, id="g")
+    await until(lambda: len(log.beats) > 1)
+    log.away = True
+    began = time.monotonic()
+    async with asyncio.timeout(10):
+        transcript = await generation.transcript()
+    assert time.monotonic() - began > log.lease / 2
+    assert transcript.outcome is Outcome.FAILED
+    assert isinstance(transcript.error, LogError)
+    await live.aclose(drain=0)

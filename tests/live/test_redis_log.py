@@ -1,0 +1,278 @@
+"""What `RedisLog` does about a Redis that is slow, full, empty, or refuses; and its costs."""
+
+import asyncio
+import math
+import pathlib
+
+import pytest
+import redis
+
+from sse_asgi import Outcome
+from sse_asgi.live import (
+    INTERRUPTED,
+    Append,
+    Ending,
+    Live,
+    LogRefusedError,
+    LogUnavailableError,
+)
+from sse_asgi.live.log import BATCH_BYTES
+from sse_asgi.live.redis import RedisLog
+from tests.live.redis_server import RedisServer, free_port
+from tests.live.test_chaos import hubs, prefixes
+from tests.live.viewers import paced, watch, words
+
+pytestmark = pytest.mark.anyio
+DONE = Ending("completed")
+MEGABYTE = 1024 * 1024
+
+
+def resident():
+    """Return this process's memory, in bytes."""
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+async def store(log, key, *, size):
+    """Store a finished generation of that many bytes, in events of a kilobyte."""
+    meta = '{"owner": null, "started_at": "2026-01-01T00:00:00+00:00"}'
+    await log.create(key, "token", meta, keep=600.0)
+    event = b"data: " + b"x" * 992 + b"\n\n"
+    last = 0
+    while last * len(event) < size:
+        (answer,) = await log.append([Append(key, "token", last, [event] * 60)])
+        last = answer.tail
+    await log.finish(key, "token", last, [b"data: [DONE]\n\n"], DONE)
+    return last * len(event)
+
+
+async def replay(live, key):
+    """Be a viewer that takes what it is sent, and keeps nothing; return how many bytes."""
+    size = 0
+
+    async def send(message):
+        nonlocal size
+        size += len(message.get("body", b""))
+        await asyncio.sleep(0)
+
+    async def receive():
+        return await asyncio.get_running_loop().create_future()
+
+    scope = {"type": "http", "method": "GET", "path": f"/{key}", "query_string": b"", "headers": []}
+    await live(scope, receive, send)
+    return size
+
+
+# Replays
+
+
+async def test_a_hundred_viewers_that_replay_twenty_megabytes_interrupt_nobody(redis_server):
+    running = {f"g{number}": words(2_000, number) for number in range(20)}
+    async with hubs(redis_server.url, lease=5.0, timeout=5.0) as (here, _):
+        size = await store(here._log, "large", size=20 * MEGABYTE)
+        generations = [await here.start(paced(text), id=key) for key, text in running.items()]
+        before = resident()
+        replays = [asyncio.create_task(replay(here, "large")) for _ in range(100)]
+        most = before
+        while not all(task.done() for task in replays):
+            most = max(most, resident())
+            await asyncio.sleep(0.05)
+        assert [task.result() > size for task in replays] == [True] * 100
+        assert most - before < 100 * MEGABYTE
+        for generation, text in zip(generations, running.values(), strict=True):
+            transcript = await generation.transcript()
+            assert (transcript.text, transcript.outcome) == ("".join(text), Outcome.COMPLETED)
+
+
+async def test_those_who_read_the_same_place_share_one_bounded_batch(redis_server):
+    client = redis_server.client()
+    log = RedisLog(redis_server.url, prefix=next(prefixes))
+    size = await store(log, "g", size=MEGABYTE)
+
+    async def calls():
+        return (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+
+    before = await calls()
+    batches = await asyncio.gather(*(log.read("g", "token", 0) for _ in range(50)))
+    batches.append(await log.read("g", "token", 0))
+    assert len({id(batch) for batch in batches}) == 1
+    assert await calls() == before + 1
+    after, sizes = 0, []
+    while (batch := await log.read("g", "token", after)).ending is None:
+        sizes.append(sum(map(len, batch.events)))
+        after = batch.last
+    assert sum(sizes) <= size
+    assert max(sizes) <= BATCH_BYTES
+    await log.aclose()
+    await client.aclose()
+
+
+async def test_an_event_that_is_larger_than_a_batch_comes_alone(redis_server):
+    log = RedisLog(redis_server.url, prefix=next(prefixes))
+    await log.create("g", "t", "", keep=60.0)
+    events = [b"a", b"b" * (4 * BATCH_BYTES), b"c"]
+    for last, event in enumerate(events):
+        await log.append([Append("g", "t", last, [event])])
+    found = []
+    while (batch := await log.read("g", "t", len(found))).events:
+        found += batch.events
+        assert len(batch.events) == 1 or sum(map(len, batch.events)) <= BATCH_BYTES
+    assert found == events
+    await log.aclose()
+
+
+# A Redis that has come back empty
+
+
+async def test_who_comes_while_redis_is_empty_waits_for_the_producer():
+    gate = asyncio.Event()
+
+    async def source():
+        for chunk in first:
+            yield chunk
+        await gate.wait()
+        yield "last"
+
+    first = words(40)
+    with RedisServer() as server:
+        async with hubs(server.url, lease=4.0) as (here, there):
+            await here.start(source, id="g")
+            assert (await anext(there.follow("g"))).data == first[0]
+            client = server.client()
+            await client.flushall()
+            watching = [asyncio.create_task(watch(there, "/g")) for _ in range(24)]
+            gate.set()
+            for seen in await asyncio.gather(*watching):
+                assert (seen.text, seen.statuses[0]) == ("".join(first) + "last", 200)
+            # Nobody brings this one back.
+            assert (await watch(there, "/none")).statuses == [404]
+            await client.aclose()
+
+
+async def test_an_evicted_log_of_somebody_who_lives_is_waited_for(redis_server):
+    client = redis_server.client()
+    log = RedisLog(redis_server.url, prefix=next(prefixes), lease=5.0)
+    await log.create("g", "t", "m", keep=60.0)
+    assert await client.delete(*[key async for key in client.scan_iter("*g}:log")])
+    looking = asyncio.create_task(log.look("g"))
+    await asyncio.sleep(0.3)
+    assert not looking.done()
+    await log.attach("g", "t", "m", keep=60.0)
+    assert (await looking).meta == "m"
+    await log.aclose()
+    await client.aclose()
+
+
+async def test_an_unknown_id_is_answered_at_once_when_redis_has_had_its_data_for_a_while():
+    with RedisServer() as server:
+        log = RedisLog(server.url, prefix="p", lease=0.6)
+        assert await log.look("none") is None
+        client = server.client()
+        before = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        assert await log.look("none") is None
+        assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == before + 2
+        await log.aclose()
+        await client.aclose()
+
+
+# A Redis that is full
+
+
+async def test_a_full_redis_that_evicts_nothing_can_be_followed(redis_server):
+    client = redis_server.client()
+    log = RedisLog(redis_server.url, prefix=next(prefixes), lease=30.0)
+    await log.create("g", "t", "", keep=60.0)
+    await log.append([Append("g", "t", 0, [b"early"])])
+    await client.config_set("maxmemory", 1)
+    batches = log.follow("g", "t", 0)
+    try:
+        async with asyncio.timeout(5):
+            assert (await anext(batches)).events == [b"early"]
+    finally:
+        await client.config_set("maxmemory", 0)
+    waiting = asyncio.create_task(anext(batches))
+    await log.append([Append("g", "t", 1, [b"late"])])
+    assert (await waiting).events == [b"late"]
+    await batches.aclose()
+    await log.aclose()
+    await client.aclose()
+
+
+async def test_a_full_redis_is_unavailable_and_says_that_it_is_full(redis_server):
+    client = redis_server.client()
+    log = RedisLog(redis_server.url, prefix=next(prefixes))
+    await log.create("g", "t", "", keep=60.0)
+    await client.config_set("maxmemory", 1)
+    try:
+        (answer,) = await log.append([Append("g", "t", 0, [b"x"])])
+    finally:
+        await client.config_set("maxmemory", 0)
+    assert isinstance(answer, LogUnavailableError)
+    assert "maxmemory" in str(answer)
+    assert isinstance(answer.__cause__, redis.ResponseError)
+    await log.aclose()
+    await client.aclose()
+
+
+# What is out of reach, and what is refused
+
+
+async def test_what_is_out_of_reach_says_why():
+    log = RedisLog(f"redis://127.0.0.1:{free_port()}", prefix="p", timeout=0.3)
+    with pytest.raises(LogUnavailableError, match="Error 111") as caught:
+        await log.look("g")
+    assert isinstance(caught.value.__cause__, redis.ConnectionError)
+    await log.aclose()
+
+
+async def test_a_server_that_does_not_answer_says_so():
+    async def silence(reader, writer):
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silence, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        log = RedisLog(f"redis://127.0.0.1:{port}", prefix="p", timeout=0.3)
+        with pytest.raises(LogUnavailableError, match=r"no answer within 0\.3 s") as caught:
+            await log.look("g")
+        assert isinstance(caught.value.__cause__, TimeoutError)
+        await log.aclose()
+
+
+async def test_what_a_script_cannot_do_is_refused_and_others_go_on(redis_server):
+    client = redis_server.client()
+    prefix = next(prefixes)
+    log = RedisLog(redis_server.url, prefix=prefix)
+    for key in ("g", "h"):
+        await log.create(key, "t", "", keep=60.0)
+    (own,) = [key async for key in client.scan_iter(f"{{{prefix}:g}}:own")]
+    await client.set(own, "of another type")
+    answers = await log.append([Append(key, "t", 0, [b"x"]) for key in ("g", "h")])
+    assert isinstance(answers[0], LogRefusedError)
+    assert "WRONGTYPE" in str(answers[0])
+    assert answers[1].tail == 1
+    await log.aclose()
+    await client.aclose()
+
+
+# Times
+
+
+async def test_what_is_kept_without_end_stays(redis_server):
+    client = redis_server.client()
+    live = Live(RedisLog(redis_server.url, prefix=next(prefixes)), keep=math.inf)
+    generation = await live.start(["a"], id="kept")
+    assert (await generation.transcript()).text == "a"
+    (key,) = [key async for key in client.scan_iter("*kept}:log")]
+    assert await client.ttl(key) > 50 * 365 * 86_400
+    await live.aclose()
+    await client.aclose()
+
+
+async def test_the_dead_are_told_within_a_lease_and_some_seconds(redis_server):
+    log = RedisLog(redis_server.url, prefix=next(prefixes), lease=1.0)
+    await log.create("g", "t", "", keep=60.0)
+    async with asyncio.timeout(10):
+        async for batch in log.follow("g", "t", 0):
+            assert batch.ending == Ending(INTERRUPTED)
+    await log.aclose()

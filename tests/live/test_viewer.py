@@ -1,0 +1,168 @@
+"""What viewers of one process share, and how much of it a slow one may hold."""
+
+import asyncio
+import tracemalloc
+
+import pytest
+
+from sse_asgi.live import Live, MemoryLog
+from sse_asgi.live.log import BATCH_BYTES
+from tests.live.viewers import until, watch
+
+pytestmark = pytest.mark.anyio
+SCOPE = {"type": "http", "method": "GET", "query_string": b"", "headers": []}
+
+
+async def never():
+    await asyncio.get_running_loop().create_future()
+
+
+class Reader:
+    """A client that takes so many bodies, and then reads no more."""
+
+    def __init__(self, patience=None):
+        self.bodies = []
+        self.size = 0
+        self.patience = patience
+
+    async def send(self, message):
+        if body := message.get("body"):
+            self.size += len(body)
+            if self.patience is not None:
+                self.bodies.append(body)
+        if self.patience is not None and len(self.bodies) >= self.patience:
+            await never()
+
+    def look_on(self, app, key):
+        return asyncio.create_task(app({**SCOPE, "path": f"/{key}"}, never, self.send))
+
+
+async def end(tasks):
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+@pytest.mark.parametrize("running", [True, False])
+async def test_viewers_at_one_position_are_sent_the_same_bytes(where, running):
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+    release = asyncio.Event()
+
+    async def source():
+        for _ in range(300):
+            yield "x" * 1000
+        await release.wait()
+
+    generation = await here.start(source, id="g")
+    await until(lambda: generation._ended.done() or _last(here, "g") == 300)
+    if not running:
+        release.set()
+        await generation.transcript()
+    app = here if where == "here" else elsewhere
+    readers = [Reader(patience=2) for _ in range(5)]
+    tasks = [reader.look_on(app, "g") for reader in readers]
+    await until(lambda: all(len(reader.bodies) == 2 for reader in readers))
+    first = readers[0].bodies
+    assert all(len(body) <= BATCH_BYTES * 1.1 for body in first)
+    assert len(first[1]) > BATCH_BYTES * 0.9
+    for reader in readers[1:]:
+        assert [one is other for one, other in zip(reader.bodies, first, strict=True)] == [True] * 2
+    await end(tasks)
+    release.set()
+    await here.aclose()
+    await elsewhere.aclose()
+
+
+def _last(live, key):
+    return live._generations.producers[key].writer.feed.last
+
+
+async def test_a_live_chunk_is_encoded_once_for_all_who_wait_for_it():
+    live = Live()
+    step = asyncio.Event()
+
+    async def source():
+        yield "first"
+        await step.wait()
+        yield "x" * 500
+        await never()
+
+    await live.start(source, id="g")
+    readers = [Reader(patience=2) for _ in range(4)]
+    tasks = [reader.look_on(live, "g") for reader in readers]
+    await until(lambda: all(len(reader.bodies) == 1 for reader in readers))
+    await asyncio.sleep(0)
+    step.set()
+    await until(lambda: all(len(reader.bodies) == 2 for reader in readers))
+    assert len({id(reader.bodies[1]) for reader in readers}) == 1
+    await end(tasks)
+    await live.aclose(drain=0)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+async def test_viewers_that_do_not_read_cost_no_more_than_what_one_of_them_is_sent(where):
+    """A block for each viewer would be 13 MB here, and all that they have not read 800 MB."""
+    log = MemoryLog()
+    here, elsewhere = Live(log, send_timeout=None), Live(log, send_timeout=None)
+    app = here if where == "here" else elsewhere
+
+    async def source():
+        for _ in range(512):
+            yield "x" * 8000
+        await never()
+
+    await here.start(source, id="g")
+    await until(lambda: _last(here, "g") == 512)
+    tracemalloc.start()
+    stuck = [Reader(patience=1) for _ in range(200)]
+    reading = [Reader() for _ in range(20)]
+    tasks = [reader.look_on(app, "g") for reader in (*stuck, *reading)]
+    await until(lambda: all(reader.size > 512 * 8000 for reader in reading))
+    await until(lambda: all(reader.bodies for reader in stuck))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 6 * 1024 * 1024
+    await end(tasks)
+    await here.aclose(drain=0)
+    await elsewhere.aclose()
+
+
+async def test_a_tail_holds_a_bounded_number_of_bytes():
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+    release = asyncio.Event()
+
+    async def source():
+        for _ in range(2000):
+            yield "x" * 3000
+            await asyncio.sleep(0)
+        await release.wait()
+
+    await here.start(source, id="g")
+    reader = Reader()
+    task = reader.look_on(elsewhere, "g")
+    await until(lambda: reader.size > 2000 * 3000)
+    (tail,) = elsewhere._generations.tails._tails.values()
+    assert sum(map(len, tail.events)) <= 8 * BATCH_BYTES + 3100
+    assert tail.first + len(tail.events) == tail.last == 2000
+    release.set()
+    await task
+    await here.aclose()
+    await elsewhere.aclose()
+
+
+async def test_a_tail_of_an_earlier_generation_serves_nobody_of_a_later_one():
+    """Somebody still reads the old one, so that its tail is open when the id begins anew."""
+    log = MemoryLog(max_events=50)
+    here, elsewhere = Live(log), Live(log)
+    await (await here.start(["old"] * 40, id="g")).transcript()
+    old = elsewhere.follow("g")
+    assert (await anext(old)).data == "old"
+    await (await here.start(["x"] * 40, id="other")).transcript()  # and the log lets the old one go
+    assert (await here.start(["new"], id="g")).started
+    assert (await watch(elsewhere, "/g")).text == "new"
+    await old.aclose()
+    await here.aclose()
+    await elsewhere.aclose()
