@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from sse_asgi import JSONFraming, Shutdown, Transcript
 from sse_asgi.demo.chat import LONGEST_PROMPT, chat_app, describe_error
 from sse_asgi.demo.source import Source
-from sse_asgi.live import Live, Log, LogUnavailableError, MemoryLog, UnknownGenerationError
+from sse_asgi.live import Live, Log, LogError, MemoryLog, UnknownGenerationError
 
 _LARGEST_BODY = 64 * 1024
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -72,7 +72,7 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
             return await live.start(
                 lambda: source.answer(prompt), id=request.path_params["id"], framing=JSONFraming()
             )
-        except LogUnavailableError:
+        except LogError:
             return _UNAVAILABLE
 
     async def read_transcript(request: Request) -> Response:
@@ -82,7 +82,7 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
             transcript = await generation.transcript()
         except UnknownGenerationError:
             return JSONResponse({"message": f"no generation {id_}"}, status_code=404)
-        except LogUnavailableError:
+        except LogError:
             return _UNAVAILABLE
         # Escaped to ASCII: half a character, should a model produce one, travels too.
         return Response(json.dumps(_fields(transcript)), media_type="application/json")
