@@ -14,7 +14,7 @@ from sse_asgi.cli.options import (
     require,
     whole_number,
 )
-from sse_asgi.errors import LogUnavailableError
+from sse_asgi.errors import LogError
 
 _DESCRIPTION = """\
 Serve a page on which an answer appears as it is made, beside what the server kept of it.
@@ -81,13 +81,13 @@ def _check_redis(url: str) -> None:
     async def look() -> None:
         log = RedisLog(url, prefix="sse-asgi-demo", timeout=_PATIENCE)
         try:
-            await log.look("anything")
+            await log.read("anything", "nobody", 0)
         finally:
             await log.aclose()
 
     try:
         asyncio.run(look())
-    except LogUnavailableError as error:
+    except LogError as error:
         reason = str(error).rstrip(".")
         print(f"sse-asgi demo: {reason}; no answer begins without it", file=sys.stderr)
 

@@ -26,7 +26,7 @@ from sse_asgi.demo.reading import (
     refuse,
 )
 from sse_asgi.demo.source import Source
-from sse_asgi.live import Live, Log, LogUnavailableError, MemoryLog, UnknownGenerationError
+from sse_asgi.live import Live, Log, LogError, MemoryLog, UnknownGenerationError
 
 _KILLED = 137
 _MODULES = ("page", "run", "plain", "lane", "story", "stream", "viewer")
@@ -89,6 +89,20 @@ def create_app(source: Source, *, redis: str | None = None, may_be_killed: bool 
     )
     return _name_worker(app)
 
+<<<<<<< HEAD
+=======
+    async def generate(request: Request) -> ASGIApp:
+        try:
+            prompt = await _read_prompt(request)
+        except _RefusedError as error:
+            return JSONResponse({"message": str(error)}, status_code=error.status)
+        try:
+            return await live.start(
+                lambda: source.answer(prompt), id=request.path_params["id"], framing=JSONFraming()
+            )
+        except LogError:
+            return _UNAVAILABLE
+>>>>>>> 9d6748fedd1a0d77137f9273202a338cae0fd05b
 
 class _Demo:
     def __init__(self, source: Source, live: Live, *, may_be_killed: bool) -> None:
@@ -139,8 +153,15 @@ class _Demo:
         try:
             generation = await self._live.get(id_, framing=JSONFraming())
             transcript = await generation.transcript()
+<<<<<<< HEAD
         except UnknownGenerationError as error:
             raise RefusedError(404, f"no generation {id_}") from error
+=======
+        except UnknownGenerationError:
+            return JSONResponse({"message": f"no generation {id_}"}, status_code=404)
+        except LogError:
+            return _UNAVAILABLE
+>>>>>>> 9d6748fedd1a0d77137f9273202a338cae0fd05b
         # Escaped to ASCII: half a character, should a model produce one, travels too.
         return Response(json.dumps(_fields(transcript)), media_type="application/json")
 

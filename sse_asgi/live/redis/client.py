@@ -75,11 +75,9 @@ def log_error(cause: BaseException) -> LogError:
     return error
 
 
-def _may_pass(cause: BaseException) -> bool:
-    return not _is_refusal(cause)
-
-
 def _is_refusal(cause: BaseException) -> bool:
+    if not isinstance(cause, (*FAILURES, asyncio.CancelledError)):
+        return True  # a defect, here or in redis-py
     # Over a socket in the file system redis-py wraps what the server says to a new connection.
     if isinstance(cause.__cause__ or cause, AuthenticationError | AuthorizationError):
         return True
@@ -122,12 +120,20 @@ def check_client(target: object) -> None:
 
 
 class _Retry(Retry):
-    """Repeats nothing that the server refuses."""
+    """Repeats nothing that the server refuses: redis-py takes a wrong password for an outage."""
 
     async def call_with_retry(self, do: Any, fail: Any, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py's
         """Call, and call again if that may help."""
-        options.setdefault("is_retryable", _may_pass)
-        return await super().call_with_retry(do, fail, *args, **options)
+
+        async def attempt() -> Any:  # noqa: ANN401 - as redis-py's
+            try:
+                return await do()
+            except RedisError as error:
+                if _is_refusal(error):
+                    raise ResponseError(str(error)) from error
+                raise
+
+        return await super().call_with_retry(attempt, fail, *args, **options)
 
 
 def _open(url: str, timeout: float) -> Redis:

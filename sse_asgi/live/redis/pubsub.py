@@ -19,7 +19,6 @@ from redis.exceptions import ResponseError
 from sse_asgi.live.redis.client import FAILURES, Client, packed
 
 _logger = logging.getLogger("sse_asgi")
-_QUEUE: Final = 512
 _QUEUE_BYTES: Final = 1_048_576
 _BACKOFF: Final = 0.5
 
@@ -33,24 +32,21 @@ class Channel:
         dirty: Whether a message may have been lost since it was last cleared.
     """
 
-    __slots__ = ("_deadline", "_loop", "_size", "_timer", "_waiter", "dirty", "messages", "name")
+    __slots__ = ("_size", "_waiter", "dirty", "messages", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.messages: deque[bytes] = deque()
         self.dirty = False
         self._size = 0
-        self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline = 0.0
 
     def deliver(self, message: bytes) -> None:
         """Take a message in, or say that one was lost if the queue is full."""
         if not self.messages:
             self._size = 0
         self._size += len(message)
-        if len(self.messages) >= _QUEUE or self._size > _QUEUE_BYTES:
+        if self._size > _QUEUE_BYTES:
             self.lose()
             return
         self.messages.append(message)
@@ -62,39 +58,18 @@ class Channel:
         self.dirty = True
         self._wake()
 
-    async def wait(self, timeout: float) -> bool:  # noqa: ASYNC109 - a silence is no error
+    async def wait(self, seconds: float) -> bool:
         """Wait for a message or a loss; return False after that many seconds of silence."""
-        if self.messages or self.dirty:
-            return True
-        waiter = self._waiter = self._loop.create_future()
-        self._deadline = self._loop.time() + timeout
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._set_timer()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-        return bool(self.messages) or self.dirty
-
-    def close(self) -> None:
-        """Wait no more."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _set_timer(self) -> None:
-        self.close()
-        self._timer = self._loop.call_at(self._deadline, self._look_at_clock)
-
-    def _look_at_clock(self) -> None:
-        """End the wait if its time is over. One timer serves many waits: most are short."""
-        self._timer = None
-        if self._waiter is None:
-            return  # the next wait sets it again
-        if self._loop.time() >= self._deadline:
-            self._wake()
-        else:
-            self._set_timer()
+        if not self.messages and not self.dirty:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._waiter
+            except TimeoutError:
+                return False
+            finally:
+                self._waiter = None
+        return True
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -129,7 +104,6 @@ class Pushes:
 
     def leave(self, channel: Channel) -> None:
         """Stop listening to a channel."""
-        channel.close()
         listeners = self._channels.get(channel.name, set())
         listeners.discard(channel)
         if not listeners and self._channels.pop(channel.name, None) is not None:
