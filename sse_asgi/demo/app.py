@@ -84,25 +84,11 @@ def create_app(source: Source, *, redis: str | None = None, may_be_killed: bool 
             Route("/transcripts/{id}", demo.read_transcript),
             Mount("/", app=chat_app(source)),
         ],
-        exception_handlers={RefusedError: refuse, LogUnavailableError: refuse},
+        exception_handlers={RefusedError: refuse, LogError: refuse},
         lifespan=lifespan,
     )
     return _name_worker(app)
 
-<<<<<<< HEAD
-=======
-    async def generate(request: Request) -> ASGIApp:
-        try:
-            prompt = await _read_prompt(request)
-        except _RefusedError as error:
-            return JSONResponse({"message": str(error)}, status_code=error.status)
-        try:
-            return await live.start(
-                lambda: source.answer(prompt), id=request.path_params["id"], framing=JSONFraming()
-            )
-        except LogError:
-            return _UNAVAILABLE
->>>>>>> 9d6748fedd1a0d77137f9273202a338cae0fd05b
 
 class _Demo:
     def __init__(self, source: Source, live: Live, *, may_be_killed: bool) -> None:
@@ -153,15 +139,8 @@ class _Demo:
         try:
             generation = await self._live.get(id_, framing=JSONFraming())
             transcript = await generation.transcript()
-<<<<<<< HEAD
         except UnknownGenerationError as error:
             raise RefusedError(404, f"no generation {id_}") from error
-=======
-        except UnknownGenerationError:
-            return JSONResponse({"message": f"no generation {id_}"}, status_code=404)
-        except LogError:
-            return _UNAVAILABLE
->>>>>>> 9d6748fedd1a0d77137f9273202a338cae0fd05b
         # Escaped to ASCII: half a character, should a model produce one, travels too.
         return Response(json.dumps(_fields(transcript)), media_type="application/json")
 

@@ -11,7 +11,7 @@ from starlette.responses import StreamingResponse
 
 from sse_asgi import JSONFraming, MessageEvent, ServerSentEvent
 from sse_asgi.demo.source import Source
-from sse_asgi.live import Generation, Live, LogUnavailableError, UnknownGenerationError
+from sse_asgi.live import Generation, Live, LogError, UnknownGenerationError
 
 ID = re.compile(r"[0-9a-f]{32}")
 PLAIN_KEY = re.compile(r"[0-9a-f]{32}p[0-9]")
@@ -94,7 +94,7 @@ class Lanes:
                         await send.send((key, event))
                 except UnknownGenerationError:
                     await anyio.sleep(_PAUSE)
-                except LogUnavailableError:  # the page comes again
+                except LogError:  # the page comes again
                     return
                 else:
                     return
