@@ -26,16 +26,16 @@ class EventStream:
     """Serve a source of strings as an event stream: a raw ASGI application.
 
     Mount it, return it or serve it: in any ASGI framework, on any ASGI server, under asyncio
-    or trio. It answers every path and method of HTTP with the stream, OPTIONS too (HEAD without its
-    body, and without calling the source): what should be refused, routing refuses before. It
-    completes the lifespan protocol and refuses WebSockets.
+    or trio. It answers every path and every method of HTTP with the stream, OPTIONS too; so let
+    your routes refuse what they do not serve. HEAD gets the headers alone, and does not call the
+    source. It completes the lifespan protocol and refuses WebSockets.
 
     Args:
         source: An async iterable of chunks; or a sync one, which gets a thread of its own; or
             a callable, sync or async, that takes one `Request` and returns either, called
-            anew for each request, in the event loop. A chunk is a `str`; `None` is skipped; a
-            `ServerSentEvent` goes out as it is and is no part of the text; give it an event type
-            of its own, for clients take one without for text.
+            anew for each request, in the event loop. A chunk is a `str`. `None` is skipped. A
+            `ServerSentEvent` goes out as it is and is no part of the text; give it an event type,
+            because clients take an event without one for text.
         framing: How text becomes events, and what ends the stream.
         on_chunk: Called with every text chunk before it is sent, sync or async. If it raises,
             the stream fails as if the source had.

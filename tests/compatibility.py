@@ -174,7 +174,7 @@ def word(table: Table, row: str, column: str, report: pytest.TestReport) -> str:
     if table.title == CHAT:
         return dict(report.user_properties)["cell"]
     if column == "Error event" and row in map(RETROFITTED.get, HIDES_ERRORS):
-        return "no: BaseHTTPMiddleware hides it"
+        return "no: BaseHTTPMiddleware raises it after a clean end"
     if column == "Send deadline" and not SERVERS[row].blocks:
         return "the server takes everything"
     if column == "Send deadline" and not SERVERS[row].cancellable:

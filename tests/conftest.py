@@ -1,5 +1,6 @@
 """What every test shares: the two event loops, and the real parts some tests need."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -19,6 +20,12 @@ def pytest_addoption(parser):
         action="store_true",
         help="write docs/reference/compatibility.md from the results of the matrix",
     )
+    parser.addoption(
+        "--all",
+        action="store_true",
+        dest="all_tests",
+        help="run the tests marked matrix, too; so do files that are named",
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -31,12 +38,35 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-def pytest_configure():
+def pytest_configure(config):
+    if not hasattr(config, "workerinput"):  # xdist gives its workers the options of this process
+        config.option.all_tests |= config.args_source is config.ArgsSource.ARGS
+        config.option.all_tests |= config.getoption("--write-compatibility")
     os.environ.pop("PYTEST_ADDOPTS", None)  # it is not for the runs of pytest that tests start
     # A shell that starts a command in the background has it ignore SIGINT, and all that it starts
     # inherits that: Ctrl-C would reach none of the processes under test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("all_tests"):
+        return
+    matrix = [item for item in items if item.get_closest_marker("matrix")]
+    config.hook.pytest_deselected(items=matrix)
+    items[:] = [item for item in items if item not in set(matrix)]
+
+
+def pytest_collection_finish():
+    import hypothesis
+
+    # How long an example takes depends on what else the machine does.
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
+    # Many tests run the cycle collector, which hypothesis asks when it is first imported. It need
+    # not look at what importing has left, each time.
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session):

@@ -10,6 +10,8 @@ from tests import documents
 from tests.documents import DOCS, EXAMPLES
 from tests.servers import ROOT, SERVERS, serve, wait_for
 
+pytestmark = pytest.mark.matrix
+
 PAGE = DOCS / "tutorial" / "both-sides.md"
 TEXT = "Hello, you! Both sides keep every word of this. "
 

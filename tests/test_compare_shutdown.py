@@ -8,6 +8,8 @@ from tests.compare_shutdown import LIBRARIES, PAGE, SERVERS, watch_all
 from tests.conftest import require
 from tests.documents import tables_in
 
+pytestmark = pytest.mark.matrix
+
 SECONDS = re.compile(r"\d+\.\d s$")
 
 

@@ -114,11 +114,20 @@ def check_command(words, project):
     elif words[:2] == ["python", "-m"]:
         check_module(words[2], words[3:])
     elif words[:2] == ["npm", "install"]:
-        assert set(words[2:]) <= npm_packages()
+        if words[2] == "--prefix":
+            assert (ROOT / words[3] / "package.json").exists()
+        else:
+            assert set(words[2:]) <= npm_packages()
+    elif words[0] in {"ruff", "mypy", "pyright", "lint-imports"}:
+        package = "import-linter" if words[0] == "lint-imports" else words[0]
+        assert any(name.startswith(package) for name in project["optional-dependencies"]["lint"])
     elif words[0] == "npx":
         assert words[1] in npm_packages()
+    elif words[0] == "bash":
+        assert (ROOT / words[1]).exists()
     else:
-        assert words[0] in {"curl", "zensical", "nginx", "cat", "echo"}, words
+        development = {"ruff", "mypy", "pyright", "lint-imports", "coverage", "zensical"}
+        assert words[0] in {"curl", "nginx", "cat", "echo"} | development, words
 
 
 def check_module(name, options):

@@ -13,6 +13,7 @@ import sse_asgi.errors
 from sse_asgi.chat import ChatApp
 from sse_asgi.chat.setup import StreamOptions
 from sse_asgi.cli import _make_parser
+from sse_asgi.cli.doctor.findings import TEXTS
 from sse_asgi.client import EventSource
 from sse_asgi.live import Live
 from tests import documents
@@ -148,8 +149,7 @@ def test_the_command_line_pages_have_every_command_and_option():
 
 
 def test_every_finding_of_the_doctor_is_explained_and_weighed():
-    code = "".join(path.read_text() for path in (ROOT / "sse_asgi/cli/doctor").rglob("*.py"))
-    findings = set(re.findall(r"""Finding\(\s*"([\w-]+)",""", code)) | {"crlf", "cr"}
+    findings = set(TEXTS)
     rows = documents.tables_in(REFERENCE / "cli-listen-doctor.md")[-1]
     assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row[0])} == findings
     _, _, weighed = (HOW_TO / "diagnose.md").read_text().partition("## What to heed")

@@ -13,6 +13,8 @@ from tests.documents import DOCS, EXAMPLES
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 
+pytestmark = pytest.mark.matrix
+
 TUTORIAL = DOCS / "tutorial" / "every-client.md"
 
 

@@ -14,6 +14,8 @@ from tests.report import wait_for
 from tests.servers import ROOT, SERVERS, serve
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 EXAMPLES = ROOT / "docs" / "examples"
 FRAMEWORKS = {
     "no framework": ("on_bare_asgi", ()),

@@ -8,6 +8,8 @@ from tests.raw_clients import Http1
 from tests.servers import SERVERS, serve
 from tests.test_nginx import nginx
 
+pytestmark = pytest.mark.matrix
+
 TURNS = 15
 GOOD = b"data: one \n\ndata: two\n\ndata: [DONE]\n\n"
 BAD = b"data: one \n\nevent: error\ndata: {"

@@ -9,6 +9,8 @@ from tests.report import wait_for
 from tests.servers import SERVERS, serve
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 CLIENTS = 10
 CONNECTIONS = Path("/proc/net/tcp")
 ESTABLISHED, FIN_WAIT_1, CLOSE_WAIT, LAST_ACK = "01", "04", "08", "09"

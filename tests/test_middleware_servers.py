@@ -17,6 +17,8 @@ from tests.servers import SERVERS, serve
 from tests.test_servers import until_stuck
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 MODULES = {
     "by-hand": (),
     "starlette": ("starlette",),
@@ -41,7 +43,7 @@ PAIRS = [
         for framework in ("by-hand", "starlette")
     ),
 ]
-# Starlette's BaseHTTPMiddleware makes a clean end of an exception, before we see it.
+# Starlette's BaseHTTPMiddleware ends the body cleanly before it raises what the endpoint raised.
 HIDES_ERRORS = ("starlette-middleware",)
 KEEP_ALIVE = b": keep-alive\n"
 EVENTS = (b"data: first ", b"data: second")

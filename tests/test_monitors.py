@@ -9,6 +9,8 @@ import pytest
 from tests.conftest import require
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.matrix
+
 CHUNKS = 3
 
 

@@ -9,6 +9,8 @@ from tests.mutants import trial
 from tests.mutants.mutation import Mutation, mutations, sample
 from tests.mutants.trial import ROOT, Scratch, TrialError, files_in, in_stages
 
+pytestmark = pytest.mark.matrix
+
 
 def mutants_of(code, kind=None):
     """Return the changed lines, without blanks around them."""

@@ -13,6 +13,8 @@ from tests.raw_clients import Http1
 from tests.report import wait_for
 from tests.servers import ROOT, SERVERS, free_port, serve
 
+pytestmark = pytest.mark.matrix
+
 EXAMPLE = ROOT / "docs" / "examples" / "nginx.conf"
 
 CONFIGURATION = """

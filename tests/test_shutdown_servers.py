@@ -18,6 +18,8 @@ from tests.report import wait_for
 from tests.servers import UVICORN, Running, launch
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 APP = "tests.apps_shutdown:app"
 FIRST = b"data: first \n\n"
 LAST = FIRST + b"data: last\n\ndata: [DONE]\n\n"

@@ -16,6 +16,8 @@ from tests.soak.plan import plan_of
 from tests.soak.state import State
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 PLAN = replace(
     plan_of(1, 1, sockets=False),
     chunks=("one\r", "two"),

@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import require
 from tests.servers import SERVERS, serve
 
+pytestmark = pytest.mark.matrix
+
 EXAMPLE = Path(__file__).parent.parent / "docs" / "examples" / "first_stream.py"
 TEXT = "Hello, browser! This text arrives word by word. "
 TRIES = 3

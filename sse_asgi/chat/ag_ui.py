@@ -17,9 +17,6 @@ class AGUIDialect:
         framing = AGUI(thread_id=body.required_text("threadId"), run_id=body.required_text("runId"))
         return Order(
             messages=body.messages(),
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("messages", "model", "tools"),
             framing=lambda model: framing,  # noqa: ARG005 - its runs name no model
             whole=None,
         )

@@ -19,9 +19,6 @@ class UIMessagesDialect:
         continued = _id_to_continue(messages[-1])
         return Order(
             messages=messages,
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("messages", "model", "tools"),
             framing=lambda model: UIMessages(message_id=continued),  # noqa: ARG005 - it has none
             whole=None,
         )

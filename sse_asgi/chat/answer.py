@@ -1,6 +1,5 @@
 """Answers that are no streams."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ import anyio
 from sse_asgi.asgi import Receive, Send
 from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.source.request import Request
+from sse_asgi.wire.json_text import json_bytes
 
 DRAIN_SIZE = 32 * 1024 * 1024
 """Bytes of a body too large that are read and dropped: a client reads no answer while it sends."""
@@ -43,9 +43,8 @@ def json_answer(
     value: Mapping[str, object], status: int = 200, error: ChatError | None = None
 ) -> Answer:
     """Return an answer that is a JSON object, with the headers that an error asks for."""
-    # ASCII only: a lone surrogate of the client's own survives, and nothing else changes.
-    body = json.dumps(value, separators=(",", ":")).encode()
-    return Answer(status, body, headers={} if error is None else error_headers(error))
+    headers = {} if error is None else error_headers(error)
+    return Answer(status, json_bytes(value), headers=headers)
 
 
 def error_headers(error: ChatError) -> dict[str, str]:
@@ -77,3 +76,18 @@ async def read_body(request: Request, receive: Receive) -> bytes | None:
     if not request.complete:
         raise InvalidRequestError("body", "The body has not come in time.", status=408)
     return await request.body()
+
+
+def check_sends_json(request: Request) -> None:
+    """Check that a page says that it sends JSON: for that, one of another site must ask first.
+
+    What says another type, or none, a browser sends for any page (Fetch, 2.2.2). Programs, which
+    send no `Origin`, may say what they like.
+
+    Raises:
+        InvalidRequestError: A page says something else.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "origin" in request.headers and kind != "application/json":
+        message = "A page must send its 'content-type', which must be application/json."
+        raise InvalidRequestError("content-type", message, status=415)

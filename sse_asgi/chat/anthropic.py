@@ -1,15 +1,16 @@
 """Anthropic's clients: messages."""
 
-import json
+from collections.abc import Iterator
 
 from sse_asgi.chat.answer import Answer, json_answer
 from sse_asgi.chat.body import Body, Object
 from sse_asgi.chat.dialect import Order
 from sse_asgi.chat.error import ChatError
-from sse_asgi.chat.whole import calls_of, events_of, reasoning_of
+from sse_asgi.chat.whole import Kept
 from sse_asgi.dialects import AnthropicMessages
-from sse_asgi.stream.transcript import Transcript
-from sse_asgi.wire.framing import Framing
+from sse_asgi.dialects.events import HOLE, fill
+from sse_asgi.wire.json_text import json_bytes
+from sse_asgi.wire.parts import ToolCall
 
 _ERROR_TYPES = {
     401: "authentication_error",
@@ -32,9 +33,6 @@ class AnthropicMessagesDialect:
         """Return what a request asks for."""
         return Order(
             messages=body.messages(),
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("messages", "model", "tools"),
             framing=AnthropicMessages,
             whole=None if body.flag("stream") else _message,
         )
@@ -46,25 +44,27 @@ class AnthropicMessagesDialect:
         return json_answer({"type": "error", "error": what}, error.status, error)
 
 
-def _message(framing: Framing, transcript: Transcript) -> Object:
-    """Return a message: what the first and the last events of a stream say, and the content."""
-    events = {event["type"]: event for event in events_of(framing, transcript)}
-    message: Object = events["message_start"]["message"]
-    last = events["message_delta"]
-    return {
-        **message,
-        **last["delta"],
-        "content": _content(transcript),
-        "usage": last["usage"],
-    }
+def _message(kept: Kept) -> bytes:
+    """Return a message: what the first and the last events of a stream say, and its blocks."""
+    events = kept.events()
+    start, end = events[0]["message"], events[-2]
+    message = {**start, **end["delta"], "content": list(_blocks(events)), "usage": end["usage"]}
+    body = json_bytes(message)
+    for item in kept.said:
+        if isinstance(item, ToolCall):  # as it is: Python does not read every number
+            body = fill(body, item.arguments)
+    return body
 
 
-def _content(transcript: Transcript) -> list[Object]:
-    reasoning = reasoning_of(transcript)
-    thinking = {"type": "thinking", "thinking": reasoning, "signature": ""}
-    text = {"type": "text", "text": transcript.text}
-    calls = [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": json.loads(call.arguments)}
-        for call in calls_of(transcript)
-    ]
-    return [*([thinking] if reasoning else []), *([text] if transcript.text else []), *calls]
+def _blocks(events: list[Object]) -> Iterator[Object]:
+    """Give the blocks that events bring bit by bit, with a hole for the input of a tool."""
+    block: Object = {}
+    for event in events:
+        if event["type"] == "content_block_start":
+            block = event["content_block"]
+            block |= {"input": HOLE} if block["type"] == "tool_use" else {}
+        elif event["type"] == "content_block_delta":
+            for name in event["delta"].keys() & ("text", "thinking"):
+                block[name] += event["delta"][name]
+        elif event["type"] == "content_block_stop":
+            yield block

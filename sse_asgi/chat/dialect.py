@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 from sse_asgi.chat.answer import Answer
 from sse_asgi.chat.body import Body, Object
 from sse_asgi.chat.error import ChatError
-from sse_asgi.stream.transcript import Transcript
+from sse_asgi.chat.whole import Kept
 from sse_asgi.wire.framing import Framing
 
-MakeWhole: TypeAlias = Callable[[Framing, Transcript], Object]
+MakeWhole: TypeAlias = Callable[[Kept], bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,18 +19,14 @@ class Order:
 
     Attributes:
         messages: The messages as sent.
-        model: The model that it names, "" for none.
-        tools: The tools as sent.
-        options: Everything else.
+        messages_in: The parameter that holds them.
         framing: Given the model's name, returns the framing of the answer.
-        whole: Given that framing, and the transcript of a whole answer, returns the answer as one
-            JSON object; `None` where the client wants a stream.
+        whole: Given what was said, returns the answer as one JSON object; `None` where the client
+            wants a stream.
     """
 
     messages: list[Object]
-    model: str
-    tools: list[Object]
-    options: dict[str, Any]
+    messages_in: str = "messages"
     framing: Callable[[str], Framing]
     whole: MakeWhole | None
 

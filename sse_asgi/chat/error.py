@@ -1,4 +1,4 @@
-"""What a chat cannot answer, and what its client is told of it."""
+"""The errors of which a `ChatApp` tells its clients."""
 
 from sse_asgi.errors import shown
 
@@ -7,7 +7,8 @@ class ChatError(Exception):
     """Refuse a chat, or end it, with a message for the client.
 
     Raised before the first chunk, it is the answer's HTTP status; later, when that is sent, it is
-    the error event of the client's dialect. The client sees the message in both cases.
+    the error event of the client's dialect. The client sees the message in both cases, and the code
+    where its dialect has a place for one.
 
     Args:
         status: An HTTP status from 400 to 599.
@@ -19,6 +20,8 @@ class ChatError(Exception):
         TypeError: An argument has another type.
         ValueError: `status` is no status of an error, or `retry_after` is negative.
     """
+
+    param: str | None = None  # of a request that names it wrongly
 
     def __init__(
         self,
@@ -42,22 +45,13 @@ class ChatError(Exception):
 
 
 class InvalidRequestError(ChatError):
-    """A request that names a parameter wrongly.
-
-    Attributes:
-        param: The parameter's name, as the client sent it.
-    """
+    """A request with a parameter that is wrong: `param`, as the client sent it."""
 
     def __init__(
         self, param: str, message: str, *, status: int = 400, code: str | None = None
     ) -> None:
         super().__init__(status, message, code=code)
         self.param = param
-
-
-def param_of(error: ChatError) -> str | None:
-    """Return the name of the parameter that is wrong, if one is."""
-    return error.param if isinstance(error, InvalidRequestError) else None
 
 
 def _check_status(status: object) -> None:

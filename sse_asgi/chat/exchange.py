@@ -5,11 +5,12 @@ from typing import Final, TypeAlias
 
 from sse_asgi.app import EventStream
 from sse_asgi.asgi import Message, Receive, Scope, Send
-from sse_asgi.chat.answer import Answer, json_answer, read_body
+from sse_asgi.chat.answer import Answer, check_sends_json, read_body
 from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
-from sse_asgi.chat.dialect import Dialect, MakeWhole, Order
+from sse_asgi.chat.dialect import Dialect, MakeWhole
 from sse_asgi.chat.error import ChatError
+from sse_asgi.chat.noticing import Noticing
 from sse_asgi.chat.setup import Chunks, Setup
 from sse_asgi.chat.unseen import UnseenStream
 from sse_asgi.source.request import Request
@@ -39,33 +40,31 @@ class Exchange:
         """Answer, also where the request is wrong."""
         request = Request(self._scope, max_body_size=self._setup.max_body_size)
         try:
-            body = await read_body(request, self._receive)
-            if body is None:
+            raw = await read_body(request, self._receive)
+            if raw is None:
                 return
+            check_sends_json(request)
             principal = await self._setup.principal_of(request)
-            order = self._dialect.read(Body(body))
-            model = await self._setup.models.choose(order.model)
+            body = Body(raw)
+            order = self._dialect.read(body)
+            chat = Chat(
+                messages=order.messages,
+                model=await self._setup.models.choose(body.text("model")),
+                tools=body.objects("tools"),
+                options=body.others(order.messages_in, "model", "tools"),
+                principal=principal,
+                request=request,
+                dialect=self._dialect.name,
+            )
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's
             await self._refuse(error)
             return
-        chat = self._chat(order, model, principal, request)
-        framing = order.framing(model or _NO_MODEL)
-        source = self._source(chat, body)
+        framing = order.framing(chat.model or _NO_MODEL)
+        source = self._source(chat, raw)
         if order.whole is None:
             await self._stream(chat, source, framing)
         else:
             await self._answer_whole(UnseenStream(self._setup, chat, source, framing), order.whole)
-
-    def _chat(self, order: Order, model: str, principal: object | None, request: Request) -> Chat:
-        return Chat(
-            messages=order.messages,
-            model=model,
-            tools=order.tools,
-            options=order.options,
-            principal=principal,
-            request=request,
-            dialect=self._dialect.name,
-        )
 
     def _source(self, chat: Chat, body: bytes) -> Source:
         def generate(request: Request) -> Chunks | Awaitable[Chunks]:
@@ -77,22 +76,32 @@ class Exchange:
         return generate
 
     async def _stream(self, chat: Chat, source: Source, framing: Framing) -> None:
+        noticing = Noticing(framing)
         stream = EventStream(
             source,
-            framing=framing,
+            framing=noticing,
             on_complete=self._setup.for_hook(chat),
             **self._setup.options,
         )
         try:
-            await stream(self._scope, self._receive, self._send_of_stream)
+            await stream(self._scope, self._receive, self._sender_of(noticing))
         except Exception as error:
             if self._has_started:
                 raise
             await self._refuse(error)
 
-    async def _send_of_stream(self, message: Message) -> None:
-        self._has_started = True
-        await self._send(message)
+    def _sender_of(self, noticing: Noticing) -> Send:
+        async def send(message: Message) -> None:
+            is_refused = noticing.was_shut_down and not self._has_started
+            if is_refused and message.get("more_body", True):
+                return  # the hook is told before the last message
+            self._has_started = True
+            if is_refused:
+                await self._shut_down().send(self._send, self._setup.headers)
+            else:
+                await self._send(message)
+
+        return send
 
     async def _answer_whole(self, unseen: UnseenStream, whole: MakeWhole) -> None:
         try:
@@ -109,10 +118,13 @@ class Exchange:
         if transcript is None or transcript.outcome is Outcome.DISCONNECTED:
             return None
         if transcript.outcome is Outcome.SHUT_DOWN:
-            return self._dialect.refusal(ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1))
+            return self._shut_down()
         if unseen.error is not None:
             return self._dialect.refusal(unseen.error)
-        return json_answer(whole(unseen.framing, transcript))
+        return Answer(200, whole(unseen.kept))
+
+    def _shut_down(self) -> Answer:
+        return self._dialect.refusal(ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1))
 
     async def _refuse(self, error: Exception) -> None:
         answer = self._dialect.refusal(self._setup.as_chat_error(error))

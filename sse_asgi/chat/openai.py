@@ -3,11 +3,11 @@
 from sse_asgi.chat.answer import Answer, json_answer
 from sse_asgi.chat.body import Body, Object
 from sse_asgi.chat.dialect import Order
-from sse_asgi.chat.error import ChatError, InvalidRequestError, param_of
-from sse_asgi.chat.whole import calls_of, events_of, reasoning_of
+from sse_asgi.chat.error import ChatError, InvalidRequestError
+from sse_asgi.chat.whole import Kept
 from sse_asgi.dialects import ChatCompletions, Responses
-from sse_asgi.stream.transcript import Transcript
-from sse_asgi.wire.framing import Framing
+from sse_asgi.wire.json_text import json_bytes
+from sse_asgi.wire.parts import Part, Reasoning, ToolCall
 
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -25,9 +25,6 @@ class ChatCompletionsDialect:
         include_usage = not streams or body.flag_in("stream_options", "include_usage")
         return Order(
             messages=body.messages(),
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("messages", "model", "tools"),
             framing=lambda model: ChatCompletions(model, include_usage=include_usage),
             whole=None if streams else _completion,
         )
@@ -48,9 +45,7 @@ class ResponsesDialect:
             raise InvalidRequestError("background", "'background' must be false.")
         return Order(
             messages=body.one_message("input") or body.messages("input", are_items=True),
-            model=body.text("model"),
-            tools=body.objects("tools"),
-            options=body.others("input", "model", "tools"),
+            messages_in="input",
             framing=Responses,
             whole=None if body.flag("stream") else _response,
         )
@@ -66,15 +61,15 @@ def refusal(error: ChatError) -> Answer:
     what = {
         "message": error.message,
         "type": _ERROR_TYPES.get(error.status, kind),
-        "param": param_of(error),
+        "param": error.param,
         "code": error.code,
     }
     return json_answer({"error": what}, error.status, error)
 
 
-def _completion(framing: Framing, transcript: Transcript) -> Object:
+def _completion(kept: Kept) -> bytes:
     """Return a chat completion."""
-    chunks = events_of(framing, transcript)
+    chunks = kept.events()
     [choice] = (each for chunk in chunks for each in chunk["choices"] if each["finish_reason"])
     completion: Object = {
         **{name: chunks[0][name] for name in ("id", "created", "model")},
@@ -82,35 +77,36 @@ def _completion(framing: Framing, transcript: Transcript) -> Object:
         "choices": [
             {
                 "index": 0,
-                "message": _message(transcript),
+                "message": _message(kept.said),
                 "logprobs": None,
                 "finish_reason": choice["finish_reason"],
             }
         ],
     }
     usage = chunks[-1].get("usage")
-    return completion | {"usage": usage} if usage else completion
+    return json_bytes(completion | {"usage": usage} if usage else completion)
 
 
-def _response(framing: Framing, transcript: Transcript) -> Object:
+def _response(kept: Kept) -> bytes:
     """Return a response: the last event of a stream has all of it."""
-    response: Object = events_of(framing, transcript)[-1]["response"]
-    return response
+    return json_bytes(kept.events()[-1]["response"])
 
 
-def _message(transcript: Transcript) -> Object:
+def _message(said: list[str | Part]) -> Object:
+    text = "".join(item for item in said if isinstance(item, str))
+    reasoning = "".join(item.text for item in said if isinstance(item, Reasoning))
     calls = [
         {
-            "id": part.id,
+            "id": item.id,
             "type": "function",
-            "function": {"name": part.name, "arguments": part.arguments},
+            "function": {"name": item.name, "arguments": item.arguments},
         }
-        for part in calls_of(transcript)
+        for item in said
+        if isinstance(item, ToolCall)
     ]
-    reasoning = reasoning_of(transcript)
     return {
         "role": "assistant",
-        "content": None if calls and not transcript.text else transcript.text,
+        "content": None if calls and not text else text,
         "refusal": None,
         **({"reasoning_content": reasoning} if reasoning else {}),
         **({"tool_calls": calls} if calls else {}),

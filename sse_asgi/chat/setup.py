@@ -3,6 +3,7 @@
 import inspect
 import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextvars import Context
 from typing import Any, TypeAlias, TypedDict, cast
 
 from sse_asgi.app import EventStream
@@ -10,13 +11,13 @@ from sse_asgi.callables import check_takes
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.chat.models import Models, ModelsInput
-from sse_asgi.errors import RequestTooLargeError
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
-from sse_asgi.stream.failure import MESSAGES, DescribeError
+from sse_asgi.stream.failure import MESSAGES, DescribeError, describe
 from sse_asgi.stream.options import HeadersInput, OnChunk, make_headers
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.events import ServerSentEvent
+from sse_asgi.wire.failure import ErrorMessage
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
 
@@ -47,6 +48,7 @@ class StreamOptions(TypedDict, total=False):
     max_body_size: int
     shutdown: Shutdown | None
     describe_error: DescribeError | None
+    context: Context | None
 
 
 class Setup:
@@ -58,7 +60,6 @@ class Setup:
         options: The options of the streams.
         headers: The user's header fields, for answers that are no streams.
         max_body_size: The largest body, in bytes.
-        records: Whether transcripts keep the text.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -75,9 +76,11 @@ class Setup:
     ) -> None:
         _check_callable("generate", generate, "the Chat")
         _check_callable("authorize", authorize, "the Request")
-        for name in ("source", "framing"):
-            if name in options:
+        for name in options:
+            if name in ("source", "framing"):
                 raise TypeError(f"ChatApp has no option {name}: leave it out; each request sets it")
+            if name not in StreamOptions.__annotations__:
+                raise TypeError(f"ChatApp has no option {name}: leave it out")
         self._on_complete = on_complete
         self._hook_takes = _check_callable("on_complete", on_complete, "the Transcript", "the Chat")
         self.generate = generate
@@ -86,7 +89,6 @@ class Setup:
         self._describe_error = options.get("describe_error")
         checked = EventStream((), **options).options
         self.max_body_size = checked.max_body_size
-        self.records = checked.record
         self.headers = tuple(
             field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
         )
@@ -118,11 +120,10 @@ class Setup:
         """Return what the client may know of an error. What it may not know is logged."""
         if isinstance(error, ChatError):
             return error
-        if isinstance(error, RequestTooLargeError):
-            return InvalidRequestError("body", "The body is too large.", status=413)
         if not is_logged:
             _logger.error("a chat failed", exc_info=error)
-        return ChatError(500, self._describe(error), code="internal_error")
+        message = describe(Outcome.FAILED, error, self._describe)
+        return ChatError(500, message, code="internal_error")
 
     def for_hook(self, chat: Chat) -> Callable[[Transcript], object] | None:
         """Return `on_complete` as a function of the transcript alone."""
@@ -133,7 +134,7 @@ class Setup:
 
     def _describe(self, error: BaseException) -> str:
         if isinstance(error, ChatError):
-            return error.message
+            return ErrorMessage(error.message, error.code)
         if self._describe_error is None:
             return MESSAGES[Outcome.FAILED]
         return self._describe_error(error)

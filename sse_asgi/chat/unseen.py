@@ -3,7 +3,6 @@
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
@@ -13,6 +12,7 @@ from sse_asgi.asgi import Message, Receive, Scope
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.setup import Chunks, Setup
+from sse_asgi.chat.whole import Kept
 from sse_asgi.source.request import Request
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
@@ -22,11 +22,11 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class UnseenStream:
-    """Lives as every stream: a client that leaves, or the server's end, cancels the source.
+    """Run a source without sending; cancel it when the client leaves or the server stops.
 
     Attributes:
-        framing: That of the answer.
-        transcript: What was said, once `run` has returned.
+        kept: What was said.
+        transcript: How it ended, once `run` has returned.
         error: What the client may know of a failure.
     """
 
@@ -39,9 +39,9 @@ class UnseenStream:
     ) -> None:
         options = setup.options.copy()
         options["heartbeat"] = None
-        options["prefetch"] = options["record"] = True
-        self._stream = EventStream(source, framing=framing, on_complete=self._ended, **options)
-        self.framing = framing
+        options["prefetch"] = True
+        self.kept = Kept(framing)
+        self._stream = EventStream(source, framing=self.kept, on_complete=self._ended, **options)
         self._setup = setup
         self._chat = chat
         self._has_reported = False
@@ -70,10 +70,9 @@ class UnseenStream:
         if self._has_reported or self.transcript is None or hook is None:
             return
         self._has_reported = True
-        text = self.transcript.text if self._setup.records else ""
         with anyio.CancelScope(shield=True):
             try:
-                told = hook(replace(self.transcript, text=text))
+                told = hook(self.transcript)
                 if inspect.isawaitable(told):
                     await told
             except Exception:

@@ -1,40 +1,62 @@
 """Answers that do not stream, made of the events that would have been one."""
 
 import json
+from itertools import groupby
 from typing import Any, cast
 
-from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.decoder import EventStreamDecoder
-from sse_asgi.wire.framing import Framing
-from sse_asgi.wire.parts import Reasoning, ToolCall
+from sse_asgi.wire.framing import Decode, Framing
+from sse_asgi.wire.parts import Part
 
 
-def events_of(framing: Framing, transcript: Transcript) -> list[dict[str, Any]]:
-    """Return the objects that a stream of this transcript sends.
+class Kept:
+    """A framing of one stream, and its encoder, that keeps what is said and sends nothing.
 
-    Reasoning comes first, then the text, tool calls, usage, and the reason to finish.
+    Attributes:
+        headers: None.
+        said: Text and parts, in the order in which they came.
     """
-    encoder = framing.encoder()
-    encoded = [encoder.begin()]
-    reasoning = reasoning_of(transcript)
-    if reasoning:
-        encoded.append(encoder.part(Reasoning(reasoning)))
-    if transcript.text:
-        encoded.append(encoder.text([transcript.text]))
-    encoded += [encoder.part(part) for part in transcript.parts if not isinstance(part, Reasoning)]
-    encoded.append(encoder.end())
-    size = sum(map(len, encoded))
-    events = EventStreamDecoder(max_event_size=size + 1).feed(b"".join(encoded))
-    return [
-        cast("dict[str, Any]", json.loads(each.data)) for each in events if each.data != "[DONE]"
-    ]
 
+    def __init__(self, framing: Framing) -> None:
+        self.headers: dict[str, str] = {}
+        self.said: list[str | Part] = []
+        self._framing = framing
 
-def reasoning_of(transcript: Transcript) -> str:
-    """Return the reasoning of a transcript, "" for none."""
-    return "".join(part.text for part in transcript.parts if isinstance(part, Reasoning))
+    def encoder(self) -> "Kept":
+        """Return itself."""
+        return self
 
+    def decoder(self) -> Decode:
+        """Return the decoder of what is not sent."""
+        return self._framing.decoder()
 
-def calls_of(transcript: Transcript) -> list[ToolCall]:
-    """Return the tool calls of a transcript."""
-    return [part for part in transcript.parts if isinstance(part, ToolCall)]
+    def text(self, chunks: list[str]) -> bytes:
+        """Keep text."""
+        self.said.append("".join(chunks))
+        return b""
+
+    def part(self, part: Part) -> bytes:
+        """Keep a part."""
+        self.said.append(part)
+        return b""
+
+    def begin(self, *_: object, **__: object) -> bytes:
+        """Send nothing."""
+        return b""
+
+    end = fail = begin
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the objects that a stream would have sent, with few deltas."""
+        encoder = self._framing.encoder()
+        encoded = [encoder.begin()]
+        for kind, group in groupby(self.said, type):
+            if kind is str:
+                encoded.append(encoder.text(cast("list[str]", list(group))))
+            else:
+                encoded += map(encoder.part, cast("list[Part]", list(group)))
+        encoded.append(encoder.end())
+        size = sum(map(len, encoded))
+        events = EventStreamDecoder(max_event_size=size + 1).feed(b"".join(encoded))
+        found = [json.loads(each.data) for each in events if each.data != "[DONE]"]
+        return cast("list[dict[str, Any]]", found)

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from sse_asgi.cli import demo, doctor, listen, serve
-from sse_asgi.cli.errors import CommandError
-from sse_asgi.cli.options import Parser
+from sse_asgi.cli.options import CommandError, Parser
 
 _COMMANDS = (demo, serve, listen, doctor)
 
@@ -37,18 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _make_parser() -> Parser:
-    parser = Parser(
-        prog="sse-asgi", description="Turn any iterator of strings into an event stream."
-    )
-    parser.add_argument("--version", action="version", version=f"sse-asgi {_version()}")
+    try:
+        number = version("sse-asgi")
+    except PackageNotFoundError:  # run from a checkout
+        number = "(not installed)"
+    about = "Turn any iterator of strings into an event stream."
+    parser = Parser(prog="sse-asgi", description=about)
+    parser.add_argument("--version", action="version", version=f"sse-asgi {number}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for command in _COMMANDS:
         command.add_parser(commands)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("sse-asgi")
-    except PackageNotFoundError:  # run from a checkout
-        return "(not installed)"

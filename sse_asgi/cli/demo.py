@@ -1,4 +1,4 @@
-"""`sse-asgi demo`: a page on which a stream can be watched from both ends."""
+"""`sse-asgi demo`: a page on which a stream can be watched from both ends, and disturbed."""
 
 import argparse
 import asyncio
@@ -6,9 +6,14 @@ import os
 import sys
 from functools import partial
 
-from sse_asgi.cli.errors import CommandError
-from sse_asgi.cli.extra import require
-from sse_asgi.cli.options import Commands, add_address
+from sse_asgi.cli.options import (
+    CommandError,
+    Commands,
+    add_address,
+    add_command,
+    require,
+    whole_number,
+)
 from sse_asgi.errors import LogUnavailableError
 
 _DESCRIPTION = """\
@@ -20,7 +25,7 @@ The answers come from a small n-gram model, or from any OpenAI-compatible endpoi
   OPENAI_MODEL      the model, if it has more than one
 
 An answer goes on when its page is reloaded. With --redis it can be followed, and stopped, in any
-of several processes.
+of several processes, and the page can kill one of them.
 """
 _MOST_WORKERS = 64
 _PATIENCE = 1.0
@@ -29,27 +34,13 @@ _PATIENCE = 1.0
 
 def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "demo",
-        help="serve a page that shows a stream from both ends",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    about = "serve a page that shows a stream from both ends"
+    parser = add_command(commands, "demo", run, about, _DESCRIPTION)
     add_address(parser)
-    parser.add_argument(
-        "--redis",
-        type=_redis_url,
-        metavar="URL",
-        help="keep answers there, as in redis://localhost",
-    )
-    parser.add_argument(
-        "--workers",
-        type=_workers,
-        default=1,
-        metavar="N",
-        help="processes that serve; more than one need --redis (default: %(default)s)",
-    )
-    parser.set_defaults(run=run)
+    redis = "keep answers there, as in redis://localhost"
+    parser.add_argument("--redis", type=_redis_url, metavar="URL", help=redis)
+    workers = "processes that serve; more than one need --redis (default: %(default)s)"
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N", help=workers)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.workers > 1:
         raise CommandError("--workers needs --redis: the processes have nothing else in common")
     # An extra: the command line must start without it.
-    from sse_asgi.cli import server, workers  # noqa: PLC0415
+    from sse_asgi.cli import server  # noqa: PLC0415
     from sse_asgi.demo.app import create_app  # noqa: PLC0415
     from sse_asgi.demo.source import choose_source  # noqa: PLC0415
 
@@ -69,22 +60,17 @@ def run(options: argparse.Namespace) -> int:
         app = create_app(source, redis=options.redis)
     except ValueError as error:
         raise CommandError(str(error)) from error
-
     if options.redis is not None:
         _check_redis(options.redis)
 
     def greet(url: str) -> str:
         return f"The demo is at {url} ({source.name}). Ctrl-C ends it."
 
+    address = {"host": options.host, "port": options.port}
     if options.workers == 1:
-        return server.run(app, host=options.host, port=options.port, greet=greet)
-    return workers.run(
-        partial(create_app, source, redis=options.redis),
-        workers=options.workers,
-        host=options.host,
-        port=options.port,
-        greet=greet,
-    )
+        return server.run(app, greet=greet, **address)
+    make_app = partial(create_app, source, redis=options.redis, may_be_killed=True)
+    return server.run_workers(make_app, options.workers, greet=greet, **address)
 
 
 def _check_redis(url: str) -> None:
@@ -115,8 +101,8 @@ def _redis_url(text: str) -> str:
 
 
 def _workers(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_WORKERS):
+    if not (number := whole_number(text, _MOST_WORKERS)):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no number of workers: give one from 1 to {_MOST_WORKERS}"
         )
-    return int(text)
+    return number

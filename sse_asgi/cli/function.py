@@ -1,35 +1,22 @@
 """How a function of the user's is called: with what its parameters ask for."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from sse_asgi.source.request import Request
 
 REQUIRED: object = inspect.Parameter.empty
 """Stands for a prompt that has no default."""
-Function: TypeAlias = Callable[..., Any]
-"""What the user wrote; what it returns is checked when it has."""
 
-_Kinds = inspect.Parameter
-_POSITIONAL = (_Kinds.POSITIONAL_ONLY, _Kinds.POSITIONAL_OR_KEYWORD)
-_ANY_NUMBER = (_Kinds.VAR_POSITIONAL, _Kinds.VAR_KEYWORD)
+_ANY_NUMBER = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-@dataclass(frozen=True, slots=True)
-class FittedFunction:
-    """A function and what it is to be called with.
+class Fitted(NamedTuple):
+    """A function, what it takes, and the prompt where none is sent; `REQUIRED` if there is none."""
 
-    Attributes:
-        function: What the user wrote.
-        positional: What it gets by position, in order: each "prompt" or "request".
-        named: What it gets by name.
-        default: The prompt where none is sent; `REQUIRED` if there is none.
-    """
-
-    function: Function
-    positional: tuple[str, ...] = ()
+    function: Callable[..., Any]
+    positional: tuple[str, ...]
     named: tuple[str, ...] = ()
     default: object = REQUIRED
 
@@ -45,7 +32,7 @@ class FittedFunction:
         return self.function(*arguments, **{name: values[name] for name in self.named})
 
 
-def fit(function: Function) -> FittedFunction:
+def fit(function: Callable[..., Any]) -> Fitted:
     """Find out what a function is to be called with.
 
     A parameter `prompt` gets the prompt and one named `request` the `Request`. A function of
@@ -53,30 +40,28 @@ def fit(function: Function) -> FittedFunction:
     default keeps it.
 
     Raises:
-        TypeError: If the function requires what nobody has.
+        TypeError: The function requires what nobody has.
     """
     parameters = parameters_of(function)
-    if parameters is None:  # a builtin that does not tell
-        return FittedFunction(function, positional=("request",))
-    known = {name: each for name, each in parameters.items() if name in ("prompt", "request")}
-    required = [each for each in parameters.values() if each.default is REQUIRED]
-    strangers = [each for each in required if each.name not in known]
-    if not known and len(strangers) == 1 and strangers[0].kind in _POSITIONAL:
-        return FittedFunction(function, positional=("request",))
+    known = [name for name in parameters or () if name in ("prompt", "request")]
+    others = [each for name, each in (parameters or {}).items() if name not in known]
+    strangers = [each for each in others if each.default is REQUIRED]
+    only_one = (
+        not known and len(strangers) == 1 and strangers[0].kind is not strangers[0].KEYWORD_ONLY
+    )
+    if parameters is None or only_one:  # None: a builtin that does not tell
+        return Fitted(function, ("request",))
     if strangers:
         names = ", ".join(repr(each.name) for each in strangers)
         raise TypeError(f"it requires {names}, but can only be given 'prompt' and 'request'")
-    return _by_name(function, known)
+    by_position = inspect.Parameter.POSITIONAL_ONLY
+    positional = tuple(name for name in known if parameters[name].kind is by_position)
+    named = tuple(name for name in known if name not in positional)
+    default = parameters["prompt"].default if "prompt" in known else REQUIRED
+    return Fitted(function, positional, named, default)
 
 
-def _by_name(function: Function, known: Mapping[str, inspect.Parameter]) -> FittedFunction:
-    positional_only = [name for name, each in known.items() if each.kind is _Kinds.POSITIONAL_ONLY]
-    named = [name for name in known if name not in positional_only]
-    default = known["prompt"].default if "prompt" in known else REQUIRED
-    return FittedFunction(function, tuple(positional_only), tuple(named), default)
-
-
-def parameters_of(function: Function) -> dict[str, inspect.Parameter] | None:
+def parameters_of(function: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
     """The parameters that are passed one by one; None if the function does not tell."""
     try:
         parameters = inspect.signature(function).parameters

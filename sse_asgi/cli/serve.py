@@ -1,15 +1,10 @@
-"""`sse-asgi serve`: a generator of the user's, served as it is."""
+"""`sse-asgi serve`: a generator of the user's as a server."""
 
 import argparse
-import math
-from collections.abc import Callable
+from typing import Any
 
-from sse_asgi.asgi import ASGIApp
-from sse_asgi.cli.chat import load_chat
-from sse_asgi.cli.errors import CommandError
-from sse_asgi.cli.extra import require
-from sse_asgi.cli.options import Commands, add_address
-from sse_asgi.cli.target import load
+from sse_asgi.cli.options import CommandError, Commands, add_address, add_command, require, seconds
+from sse_asgi.cli.target import load, load_chat
 from sse_asgi.wire.framing import JSONFraming, TextFraming
 
 _FRAMINGS = {"text": TextFraming, "json": JSONFraming}
@@ -31,74 +26,44 @@ it gets the `Chat`, or the user's last text if its one parameter is `prompt`.
 
 def add_parser(commands: Commands) -> None:
     """Add the command and its options."""
-    parser = commands.add_parser(
-        "serve",
-        help="serve a generator of yours as an event stream",
-        description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "target", metavar="module:attribute", help="what to serve, as in app:answer"
-    )
+    about = "serve a generator of yours as an event stream"
+    parser = add_command(commands, "serve", run, about, _DESCRIPTION)
+    target = "what to serve, as in app:answer"
+    parser.add_argument("target", metavar="module:attribute", help=target)
     add_address(parser)
-    parser.add_argument(
-        "--framing", choices=_FRAMINGS, help="how text becomes events (default: text)"
-    )
-    parser.add_argument(
-        "--heartbeat",
-        type=_seconds,
-        metavar="SECONDS",
-        help="silence before a keep-alive comment (default: 15)",
-    )
-    parser.add_argument(
-        "--chat", action="store_true", help="serve it to the clients of OpenAI and others"
-    )
-    parser.add_argument(
-        "--model", metavar="NAME", help="with --chat: the model's name (default: any name will do)"
-    )
-    parser.set_defaults(run=run)
+    framing = "how text becomes events (default: text)"
+    parser.add_argument("--framing", choices=_FRAMINGS, help=framing)
+    heartbeat = "silence before a keep-alive comment (default: 15)"
+    parser.add_argument("--heartbeat", type=seconds, metavar="SECONDS", help=heartbeat)
+    chat = "serve it to the clients of OpenAI and others"
+    parser.add_argument("--chat", action="store_true", help=chat)
+    model = "with --chat: the model's name (default: any name will do)"
+    parser.add_argument("--model", metavar="NAME", help=model)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve the target until Ctrl-C."""
     require("uvicorn")
+    if options.model and not options.chat:
+        raise CommandError("--model goes with --chat")
+    if options.framing and options.chat:
+        raise CommandError("--chat has framings of its own: leave --framing out")
     # An extra: the command line must start without it.
     from sse_asgi.cli import server  # noqa: PLC0415
 
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     if options.framing:
         settings["framing"] = _FRAMINGS[options.framing]()
     if options.heartbeat:
         settings["heartbeat"] = options.heartbeat
-    app, greet = _app_of(options, settings)
+    target, chat = options.target, options.chat
+    app = load_chat(target, options.model, settings) if chat else load(target, settings)
+
+    def greet(url: str) -> str:
+        clients = (
+            f" to the clients of OpenAI ({url}/v1), Anthropic ({url}), AI SDK ({url}/ai-sdk) and "
+            f"AG-UI ({url}/ag-ui)"
+        )
+        return f"Serving {target} at {url}{clients if chat else ''}. Ctrl-C ends it."
+
     return server.run(app, host=options.host, port=options.port, greet=greet)
-
-
-def _app_of(
-    options: argparse.Namespace, settings: dict[str, object]
-) -> tuple[ASGIApp, Callable[[str], str]]:
-    """Return the app, and what makes the line that says where it is."""
-    if not options.chat:
-        if options.model:
-            raise CommandError("--model goes with --chat")
-        return load(options.target, settings), (
-            lambda url: f"Serving {options.target} at {url}. Ctrl-C ends it."
-        )
-    if options.framing:
-        raise CommandError("--chat has framings of its own: leave --framing out")
-    return load_chat(options.target, options.model, settings), (
-        lambda url: (
-            f"Serving {options.target} at {url} to the clients of OpenAI ({url}/v1), Anthropic "
-            f"({url}), AI SDK ({url}/ai-sdk) and AG-UI ({url}/ag-ui). Ctrl-C ends it."
-        )
-    )
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds greater than 0")
-    return seconds

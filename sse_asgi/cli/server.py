@@ -1,66 +1,83 @@
-"""One uvicorn for the commands that serve: it says where, and ends cleanly."""
+"""uvicorn for the commands that serve: it says where, and ends cleanly."""
 
 import asyncio
+import inspect
 import socket
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
+from multiprocessing import get_context
 from multiprocessing.synchronize import Semaphore
+from threading import Thread
+from typing import Any, Final, TypeAlias, cast
 
 import uvicorn
+from uvicorn.supervisors import Multiprocess
 
 from sse_asgi.asgi import ASGIApp
-from sse_asgi.cli.errors import CommandError
+from sse_asgi.cli.options import CommandError
 
+Greet: TypeAlias = Callable[[str], str]
 LONGEST_END = 6.0
 """Seconds after which connections that are still open are dropped when the command is stopped:
 a little more than `Shutdown` gives a stream by default."""
 
+_LONGEST_START: Final = 60  # seconds until a worker answers its supervisor
+_FAILED_START: Final = 3  # the exit status of a worker that uvicorn could not start
 
-def run(app: ASGIApp, *, host: str, port: int, greet: Callable[[str], str]) -> int:
+
+def run(app: ASGIApp, *, host: str, port: int, greet: Greet) -> int:
     """Serve an app until the command is stopped, and return the exit status.
 
-    Args:
-        app: The ASGI application.
-        host: The name or address to listen on.
-        port: The port; 0 takes a free one.
-        greet: Makes the one line that is printed when the server answers, from its URL.
-
-    Raises:
-        CommandError: If the address cannot be listened on.
+    `greet` makes the one line that is printed when the server answers, from its URL. Port 0 takes
+    a free one. A `CommandError` says that the address cannot be listened on.
     """
-    listener = listen(host, port)
-    greeting = greet(url_of(listener))
-    server = _Server(_configure(app), lambda: print(greeting, flush=True))
-    try:
-        with listener:
+    with _listen(host, port) as listener:
+        server = _Server(uvicorn.Config(app, log_level="warning"), greet(_url_of(listener)))
+        try:
             server.run(sockets=[listener])
-    except KeyboardInterrupt:  # uvicorn has ended cleanly, then says what ended it
-        return 0
+        except KeyboardInterrupt:  # uvicorn has ended cleanly, then says what ended it
+            return 0
     return 0 if server.started else 1
 
 
-def serve_on(listener: socket.socket, make_app: Callable[[], ASGIApp], started: Semaphore) -> None:
-    """Serve an app in a process of its own, on a socket that others share.
+def run_workers(
+    make_app: Callable[[], ASGIApp], workers: int, *, host: str, port: int, greet: Greet
+) -> int:
+    """Serve an app from several processes, as `run` does; uvicorn replaces one that dies.
 
-    Args:
-        listener: The socket.
-        make_app: Makes the app.
-        started: Released when the server answers.
+    `make_app` makes it in each process, and is pickled on its way there. The line is printed when
+    all have made it.
     """
-    with suppress(KeyboardInterrupt):  # uvicorn has ended cleanly, then says what ended it
-        _Server(_configure(make_app()), started.release).run(sockets=[listener])
+    end = int(LONGEST_END)
+    started = get_context("spawn").Semaphore(0)
+    app = cast("Any", partial(_make, make_app, started))
+    config = uvicorn.Config(app, factory=True, log_level="warning", timeout_graceful_shutdown=end)
+    config.workers = workers
+    config.timeout_worker_healthcheck = _LONGEST_START
+    options: dict[str, Any] = {}
+    if "target" in inspect.signature(Multiprocess).parameters:  # an older uvicorn
+        options["target"] = uvicorn.Server(config).run
+    with _listen(host, port) as listener:
+        greeting = greet(_url_of(listener))
+        Thread(target=_greet, args=(greeting, started, workers), daemon=True).start()
+        supervisor = Multiprocess(config, sockets=[listener], **options)
+        supervisor.run()
+    return int(any(each.process.exitcode == _FAILED_START for each in supervisor.processes))
 
 
-def _configure(app: ASGIApp) -> uvicorn.Config:
-    return uvicorn.Config(app, log_level="warning")
+def _make(make_app: Callable[[], ASGIApp], started: Semaphore) -> ASGIApp:
+    app = make_app()
+    started.release()
+    return app
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Listen on an address.
+def _greet(greeting: str, started: Semaphore, workers: int) -> None:
+    for _ in range(workers):
+        started.acquire()
+    print(greeting, flush=True)
 
-    Raises:
-        CommandError: If that cannot be done.
-    """
+
+def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -72,7 +89,7 @@ def listen(host: str, port: int) -> socket.socket:
         raise CommandError(f"cannot listen on {host} port {port}: {reason}", status=1) from error
 
 
-def url_of(listener: socket.socket) -> str:
+def _url_of(listener: socket.socket) -> str:
     """Give a URL for a browser on this machine, also where the server listens on every address."""
     bound, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bound, str(bound))  # noqa: S104 - compared, not bound
@@ -80,14 +97,14 @@ def url_of(listener: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
         super().__init__(config)
-        self._on_started = on_started
+        self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            self._on_started()
+            print(self._greeting, flush=True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Event streams end by their own `Shutdown`. For what does not, uvicorn's time limit would

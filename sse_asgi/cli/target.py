@@ -11,8 +11,9 @@ from typing import Any, TypeGuard, cast
 
 from sse_asgi.app import EventStream
 from sse_asgi.asgi import ASGIApp
-from sse_asgi.cli.errors import CommandError
+from sse_asgi.chat import Chat, ChatApp
 from sse_asgi.cli.function import fit, parameters_of
+from sse_asgi.cli.options import CommandError
 from sse_asgi.cli.prompted import PromptedStream
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.source import Source, is_iterable
@@ -20,36 +21,56 @@ from sse_asgi.source.source import Source, is_iterable
 GRACE = 1.0
 """Seconds that open streams get to end by themselves when the command is stopped."""
 
-_ASGI = ["scope", "receive", "send"]
-
 
 def load(target: str, settings: Mapping[str, Any]) -> ASGIApp:
-    """Import what the user named and make an ASGI app of it.
+    """Import what the user named, `module:attribute`, and make an ASGI app of it.
 
-    Args:
-        target: `module:attribute`; both may have dots.
-        settings: Options for the `EventStream` that is made.
-
-    Raises:
-        CommandError: If there is no such thing, or it cannot be served.
+    The settings are options for the `EventStream` that is made. A `CommandError` says that there
+    is no such thing, or that it cannot be served.
     """
-    value = find(target)
-    if is_asgi_app(value):
+    value = _find(target)
+    if _is_asgi_app(value):
         if settings:
             raise CommandError(f"{target} is an ASGI app: it takes no --framing or --heartbeat")
         return value
+    settings = {"shutdown": Shutdown(grace=GRACE), **settings}
     try:
-        return _stream(value, {"shutdown": Shutdown(grace=GRACE), **settings})
+        if is_iterable(value) or not callable(value):
+            return EventStream(cast("Source", value), **settings)
+        function = fit(value)
+        if function.takes_prompt:
+            return PromptedStream(function, settings)
+        return EventStream(lambda request: function.call(request, None), **settings)
     except TypeError as error:
         raise CommandError(f"cannot serve {target}: {error}") from error
 
 
-def find(target: str) -> object:
-    """Import what the user named.
+def load_chat(target: str, model: str | None, settings: Mapping[str, Any]) -> ASGIApp:
+    """Import the generator function that the user named and make a `ChatApp` of it, as `load` does.
 
-    Raises:
-        CommandError: If there is no such thing.
+    A function whose one parameter is `prompt` gets the text of the user's last message; any other
+    gets the `Chat`. A model of `None` means that any name will do.
     """
+    value: Any = _find(target)
+    if _is_asgi_app(value):
+        raise CommandError(f"{target} is an ASGI app: serve it without --chat")
+
+    def answer(chat: Chat) -> Any:  # noqa: ANN401 - whatever gives chunks
+        return value(prompt=chat.text)
+
+    if callable(value) and list(parameters_of(value) or ()) == ["prompt"]:
+        generate: Any = answer
+    else:
+        generate = value
+    settings = {"shutdown": Shutdown(grace=GRACE), **settings}
+    try:
+        models = None if model is None else (model,)
+        return ChatApp(generate, models=models, **settings)
+    except TypeError as error:
+        raise CommandError(f"cannot serve {target}: {error}") from error
+
+
+def _find(target: str) -> object:
     module_name, _, path = target.partition(":")
     if "/" in target or module_name.endswith(".py"):
         raise CommandError(_no_path(target, module_name, path))
@@ -59,25 +80,17 @@ def find(target: str) -> object:
         )
     value: object = _import(module_name)
     for name in path.split("."):
-        try:
-            value = getattr(value, name)
-        except AttributeError as error:
-            raise CommandError(_no_attribute(target, value, name)) from error
+        if not hasattr(value, name):
+            near = difflib.get_close_matches(name, dir(value), n=1)
+            hint = f": did you mean {near[0]!r}?" if near else ""
+            raise CommandError(f"{target!r} has no attribute {name!r}{hint}")
+        value = getattr(value, name)
     return value
 
 
-def is_asgi_app(value: object) -> TypeGuard[ASGIApp]:
-    """Tell whether something takes what an ASGI app takes."""
-    return callable(value) and list(parameters_of(value) or ())[:3] == _ASGI
-
-
-def _stream(value: object, settings: Mapping[str, Any]) -> ASGIApp:
-    if is_iterable(value) or not callable(value):
-        return EventStream(cast("Source", value), **settings)
-    function = fit(value)
-    if function.takes_prompt:
-        return PromptedStream(function, settings)
-    return EventStream(lambda request: function.call(request, None), **settings)
+def _is_asgi_app(value: object) -> TypeGuard[ASGIApp]:
+    asgi = ["scope", "receive", "send"]
+    return callable(value) and list(parameters_of(value) or ())[:3] == asgi
 
 
 def _no_path(target: str, module_name: str, path: str) -> str:
@@ -85,18 +98,9 @@ def _no_path(target: str, module_name: str, path: str) -> str:
     file = Path(module_name.removesuffix(".py"))
     elsewhere = file.is_absolute() or ".." in file.parts
     where = f"in {file.parent}, " if elsewhere else ""
-    module = file.name if elsewhere else ".".join(file.parts)
+    module = (file.name if elsewhere else ".".join(file.parts)) or "app"
     attribute = "answer" if not path or "/" in path else path
-    return (
-        f"{target!r} is a path: {where}write module:attribute, as in {module or 'app'}:{attribute}"
-    )
-
-
-def _no_attribute(target: str, value: object, name: str) -> str:
-    near = difflib.get_close_matches(name, dir(value), n=1)
-    return f"{target!r} has no attribute {name!r}" + (
-        f": did you mean {near[0]!r}?" if near else ""
-    )
+    return f"{target!r} is a path: {where}write module:attribute, as in {module}:{attribute}"
 
 
 def _import(name: str) -> ModuleType:
@@ -105,26 +109,20 @@ def _import(name: str) -> ModuleType:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and f"{name}.".startswith(f"{error.name}."):
-            raise CommandError(
-                f"no module {error.name!r} in {here} or on the Python path"
-            ) from error
-        raise CommandError(_failed_import(name, error)) from error
     except (Exception, SystemExit) as error:  # whatever the user's module raises
-        raise CommandError(_failed_import(name, error)) from error
+        missing = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            message = f"no module {missing!r} in {here} or on the Python path"
+        else:
+            message = f"importing {name!r} failed at {_place_and_reason(error)}"
+        raise CommandError(message) from error
 
 
-def _failed_import(name: str, error: BaseException) -> str:
+def _place_and_reason(error: BaseException) -> str:
     """One line with the user's error and where it is."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen ")
-    ]
-    place = f"{frames[-1].filename}:{frames[-1].lineno}"
-    reason = str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [frame for frame in frames if not frame.filename.startswith("<frozen ")][-1]
+    place, reason = f"{last.filename}:{last.lineno}", str(error)
     if isinstance(error, SyntaxError):
         place, reason = f"{error.filename}:{error.lineno}", error.msg
-    reason = " ".join(f"{type(error).__name__}: {reason}".split())
-    return f"importing {name!r} failed at {place}: {reason}"
+    return f"{place}: {' '.join(f'{type(error).__name__}: {reason}'.split())}"

@@ -1,35 +1,31 @@
 """One connection after the other, for one task that waits and others that interrupt it."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 
 import anyio
+import anyio.lowlevel
 
-from sse_asgi.client.connection import Connection
-from sse_asgi.client.http import AsyncClient, Response, may_pass, reason
 from sse_asgi.client.inbox import Inbox
-from sse_asgi.client.reconnection import Reconnection, retry_after
 from sse_asgi.client.request import EventStreamRequest
-from sse_asgi.client.response import Verdict, explain, judge, media_type
-from sse_asgi.client.url import shown_url
-from sse_asgi.errors import SSEError, StreamLostError, StreamRefusedError
+from sse_asgi.client.response import (
+    BODY_LENGTH,
+    CODINGS,
+    End,
+    Reconnection,
+    Response,
+    coding_of,
+    end_of,
+    is_event_stream,
+    lost,
+)
 
+PIECE = 16_384
+"""Bytes of the body that are read at a time: other tasks run in between."""
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A connection is open: its events come next."""
-
-    response: Response
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """A connection has ended."""
-
-    error: SSEError | None = None  # None for a clean end
-    wait: float | None = None  # seconds that the server asks for before the next one, if it does
-    final: bool = False  # there is no next one
-    restarted: bool = False  # on the user's word, whether or not there was a connection
+_BODY_TIMEOUT = 1.0
+_BUFFERED = 64
 
 
 class Connections:
@@ -37,46 +33,25 @@ class Connections:
 
     Args:
         request: What is sent for each connection.
-        client: What sends it.
         inbox: Where the bytes go.
         reconnection: How long to wait.
-        reconnect: Whether to connect more than once.
-        read_timeout: Seconds without a byte after which a connection is lost.
-        temporary_statuses: After which to connect again.
     """
 
     def __init__(
-        self,
-        request: EventStreamRequest,
-        client: AsyncClient,
-        inbox: Inbox,
-        reconnection: Reconnection,
-        *,
-        reconnect: bool,
-        read_timeout: float | None,
-        temporary_statuses: Collection[int],
+        self, request: EventStreamRequest, inbox: Inbox, reconnection: Reconnection
     ) -> None:
         self.opened = False  # ever
+        self.reconnection = reconnection
         self._request = request
-        self._client = client
         self._inbox = inbox
-        self._reconnection = reconnection
-        self._reconnect = reconnect
-        self._read_timeout = read_timeout
-        self._temporary = temporary_statuses
-        self._connection: Connection | None = None
+        self._body: _Body | None = None
         self._due = 0.0  # when to connect, by the event loop's clock
         self._closed = False
         self._restarted = False  # and that is not told yet
         self._scope: anyio.CancelScope | None = None  # around the wait of the task that steps
         self._waited = anyio.Event()
 
-    @property
-    def reconnection_time(self) -> int:
-        """The reconnection time, in milliseconds."""
-        return self._reconnection.time
-
-    async def step(self) -> Opened | End | None:
+    async def step(self) -> End | None:
         """Connect, or read once; None says that there may be something in the inbox.
 
         Raises:
@@ -88,16 +63,25 @@ class Connections:
         if self._restarted:
             self._restarted = False
             return End(restarted=True)
-        news = await self._step()
-        if isinstance(news, End):
-            await self._drop()
-            return self._follow(news)
-        return news
+        end = await self._step()
+        if end is None:
+            return None
+        await self._drop()
+        try:
+            wait = self.reconnection.after(end)
+        except Exception:
+            self._closed = True
+            raise
+        if wait is None:
+            self._closed = True
+            return End(final=True)
+        self._due = anyio.current_time() + wait
+        return end
 
     async def restart(self) -> None:
         """Drop the connection; the next one is due at once."""
         if not self._closed:
-            self._reconnection.reset()
+            self.reconnection.reset()
             self._due = 0.0
             self._restarted = True
             await self._interrupt()
@@ -107,26 +91,16 @@ class Connections:
         self._closed = True
         await self._interrupt()
 
-    def _follow(self, end: End) -> End:
-        """Prepare for what follows the end of a connection."""
-        if self._reconnect and not end.final:
-            self._due = anyio.current_time() + self._reconnection.delay(at_least=end.wait or 0.0)
-            return end
-        self._closed = True
-        if end.error:
-            raise end.error
-        return End(final=True)
-
-    async def _step(self) -> Opened | End | None:
+    async def _step(self) -> End | None:
         if self._scope is not None:
             raise RuntimeError("another task is waiting for the next event of this EventSource")
         self._waited = anyio.Event()
-        news: Opened | End | None = None
+        end: End | None = None
         try:
             with anyio.CancelScope() as self._scope:
-                news = await self._read_or_connect()
+                end = await self._read_or_connect()
             if not self._scope.cancel_called:
-                return news
+                return end
             await self._drop()
         except BaseException as error:
             # An error is final; a cancellation of the task is not, but closes the connection.
@@ -147,86 +121,117 @@ class Connections:
         return None
 
     async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.aclose()
+        body, self._body = self._body, None
+        if body is not None:
+            await body.aclose()
 
-    async def _read_or_connect(self) -> Opened | End | None:
-        if self._connection is not None:
-            return await self._read(self._connection)
+    async def _read_or_connect(self) -> End | None:
+        if self._body is not None:
+            return await self._read(self._body)
         await anyio.sleep_until(self._due)
-        return await self._connect()
-
-    async def _connect(self) -> Opened | End:
         try:
-            response = await self._request.send(
-                self._client,
-                last_event_id=self._inbox.last_event_id,
-                read_timeout=self._read_timeout,
-            )
-        except Exception as error:
-            if not may_pass(error):
-                raise
-            return self._lost("cannot connect", error)
-        self._connection = Connection(response)
-        return await self._open(self._connection)
+            response = await self._request.send(self._inbox.last_event_id)
+        except Exception as error:  # noqa: BLE001 - it is raised where it is not the network's
+            return End(lost("cannot connect", error, self._request.url))
+        self._body = _Body(response)
+        return await self._open(self._body, response)
 
-    async def _open(self, connection: Connection) -> Opened | End:
-        response = connection.response
-        content_type = media_type(response.headers)
-        verdict = judge(response.status_code, content_type, temporary=self._temporary)
-        if verdict is Verdict.OPEN and connection.is_readable:
-            self.opened = True
-            self._inbox.connect()
-            return Opened(response)
-        if verdict is Verdict.FINISHED:
-            return End(final=True)
-        error = await _refusal(connection, content_type)
-        if verdict is Verdict.TEMPORARY:
-            return End(error, wait=_asked_wait(response))
-        raise error
-
-    async def _read(self, connection: Connection) -> End | None:
-        try:
-            data = await connection.read()
-        except Exception as error:
-            if not may_pass(error):
-                raise
-            return self._lost("the connection broke off", error)
-        if data is None:
-            return End()
-        self._reconnection.reset()
-        self._inbox.feed(data)
-        time = self._inbox.reconnection_time
-        if time is not None:
-            self._reconnection.time = time
+    async def _open(self, body: "_Body", response: Response) -> End | None:
+        if not is_event_stream(response):
+            return end_of(response, await body.read_beginning())
+        self.opened = True
+        self._inbox.connect()
         return None
 
-    def _lost(self, what: str, cause: Exception) -> End:
-        error = StreamLostError(f"{shown_url(self._request.url)}: {what}: {reason(cause)}")
-        error.__cause__ = cause
-        return End(error)
+    async def _read(self, body: "_Body") -> End | None:
+        try:
+            data = await body.read()
+        except Exception as error:  # noqa: BLE001 - it is raised where it is not the network's
+            return End(lost("the connection broke off", error, self._request.url))
+        if data is None:
+            return End()
+        self._inbox.feed(data)
+        self.reconnection.note_byte(self._inbox.reconnection_time)
+        return None
 
 
-async def _refusal(connection: Connection, content_type: str) -> StreamRefusedError:
-    response = connection.response
-    status, url = response.status_code, str(response.url)
-    message = explain(status, response.headers, shown_url(url))
-    if not connection.is_readable:
-        coding = ", ".join(response.headers.get_list("content-encoding"))
-        message = (
-            f"{shown_url(url)} has the content coding {coding}: "
-            "have the server heed Accept-Encoding"
+class _Body:
+    """Read the body of a response as it comes, and close it properly."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        # Never aiter_text or aiter_lines: they obey `charset` and split at U+2028. A body that is
+        # there already, as tests make them, is decoded and has no raw bytes.
+        is_raw = not response.is_stream_consumed
+        self._chunks: AsyncIterator[bytes] = (
+            response.aiter_raw() if is_raw else response.aiter_bytes()
         )
-    return StreamRefusedError(
-        message,
-        status=status,
-        content_type=content_type,
-        url=url,
-        body=await connection.read_beginning(),
-    )
+        self._decode = make_decode(coding_of(response) if is_raw else "")
+        self._pieces: Iterator[bytes] = iter(())
+        self._reading = False
+
+    async def read(self) -> bytes | None:
+        """Wait for the next bytes and return them, None at the end."""
+        await anyio.lowlevel.checkpoint()  # a chunk may have any number of pieces
+        while (piece := next(self._pieces, None)) is None:
+            self._reading = True
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                return None
+            self._pieces = self._decode(chunk)
+        return piece
+
+    async def read_beginning(self) -> bytes:
+        """Return the first bytes of the body, as far as they come at once."""
+        body = b""
+        with suppress(Exception), anyio.move_on_after(_BODY_TIMEOUT):
+            while len(body) < BODY_LENGTH and (data := await self.read()) is not None:
+                body += data
+        return body
+
+    async def aclose(self) -> None:
+        """Close the response, whether or not the task is being cancelled."""
+        with anyio.CancelScope(shield=True):
+            if self._reading:
+                await self._unwind()
+            with suppress(Exception):  # a connection that is broken already
+                await self._response.aclose()
+
+    async def _unwind(self) -> None:
+        """End the generators that read the body, which the libraries stack one in the other.
+
+        Closing the outermost leaves the inner ones to the garbage collector, and under trio each
+        warns of that. A cancelled read ends them all.
+        """
+        with anyio.CancelScope() as scope, suppress(Exception):
+            scope.cancel()
+            for _ in range(_BUFFERED):  # what had arrived already comes without a wait
+                if await anext(self._chunks, None) is None:
+                    return
 
 
-def _asked_wait(response: Response) -> float | None:
-    values = response.headers.get_list("retry-after")
-    return retry_after(values[0]) if values else None
+def make_decode(coding: str) -> Callable[[bytes], Iterator[bytes]]:
+    """Return a function that undoes a content coding piece by piece.
+
+    httpx undoes it, too, but in one go: 64 KiB may become 64 MiB and stop the event loop for a
+    second. So the raw body is expanded here, one bounded piece after the other.
+    """
+    if coding in CODINGS[:2] or coding not in CODINGS:  # the latter for the text of a refusal
+        return lambda data: (data[at : at + PIECE] for at in range(0, len(data), PIECE))
+    inflate = zlib.decompressobj(47)  # the header says whether it is gzip or zlib's format
+
+    def decode(data: bytes) -> Iterator[bytes]:
+        nonlocal inflate
+        piece = b""
+        while data or len(piece) == PIECE:  # a full piece may leave something in the decompressor
+            if inflate.eof:  # gzip may have several members
+                inflate = zlib.decompressobj(47)
+            try:
+                piece = inflate.decompress(data, PIECE)
+            except zlib.error as error:
+                raise ConnectionError(f"the content coding is broken: {error}") from error
+            data = inflate.unconsumed_tail or inflate.unused_data
+            if piece:
+                yield piece
+
+    return decode

@@ -7,35 +7,36 @@ Where this differs from it, deliberately:
 
 1. Some statuses are temporary: see `TEMPORARY_STATUSES`. Servers are restarted, and to the standard
    one 503 ends an `EventSource` for good.
-2. After failures in a row the waits grow. The standard allows it.
+2. Every wait has a random part and is at least 0.1 s, and after failures in a row the waits grow.
+   The standard allows it. It does not allow `max_wait`: a server may ask for weeks.
 3. An id that no header field can carry is not sent: such a request would fail for ever.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+import inspect
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 import anyio
 
-from sse_asgi.client.call import call
-from sse_asgi.client.connections import Connections, End, Opened
-from sse_asgi.client.http import AsyncClient, check_client, make_client
+from sse_asgi.client.connections import Connections
 from sse_asgi.client.inbox import IdMoved, Inbox
-from sse_asgi.client.reconnection import Reconnection
-from sse_asgi.client.request import EventStreamRequest, HeadersInput
-from sse_asgi.client.response import TEMPORARY_STATUSES
-from sse_asgi.client.values import (
-    check_bool,
-    check_hook,
-    check_reconnection_time,
-    check_seconds,
-    check_statuses,
+from sse_asgi.client.request import (
+    AsyncClient,
+    EventStreamRequest,
+    HeadersInput,
+    check_client,
+    make_client,
 )
+from sse_asgi.client.response import End, Reconnection, check_hook
 from sse_asgi.errors import StreamLostError, StreamRefusedError
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
 from sse_asgi.wire.text import TextCollector
+
+LONGEST_OUTAGE = 60.0
+"""Seconds without a connection that gives a byte, after which `text` gives up."""
 
 _REFUSALS: Final = (429, 500)  # of a server that is there, unlike 502, 503 and 504
 
@@ -51,12 +52,16 @@ class EventSource:
     server answers 204 or after `aclose()`; with `reconnect=False` also when the stream ends.
 
     A lost or ended connection is made again after the reconnection time, with the last event ID.
-    After failures in a row the waits double, up to 30 s. To cancel the task that waits for an event
-    closes the connection; the next event asked for makes a new one.
+    After failures in a row the waits double, up to 30 s. Each wait is at least 0.1 s, at most
+    `max_wait`, and then longer by a random part of up to a half. To cancel the task that waits for
+    an event closes the connection; the next event asked for makes a new one.
+
+    Redirects are followed. Within the origin they carry all header fields; to another origin only
+    those that say nothing of the caller, such as `Accept`, and no credentials.
 
     Args:
         url: The URL, a str or the library's own class; with a `client` that has a base URL, a path.
-        method: The request's method.
+        method: The request's method; by default GET, or POST with `json` or `content`.
         headers: Header fields; one of these replaces the default of its name.
         json: A body, sent as JSON with every connection.
         content: A body, sent as it is.
@@ -66,11 +71,10 @@ class EventSource:
         reconnect: Connect again after the end of a connection. Otherwise a clean end ends the
             iteration, and any other raises.
         reconnection_time: Milliseconds to wait before that, until the server says otherwise.
-        read_timeout: Seconds without a byte after which a connection counts as lost.
+        max_wait: The most seconds that `retry` and `Retry-After` may ask for.
+        read_timeout: Seconds without a byte after which a connection counts as lost; None for no
+            limit. A server of this library sends a keep-alive every 15 s.
         max_event_size: The limit on one event, in bytes. It bounds memory.
-        temporary_statuses: Statuses of a response after which to connect again, not before its
-            `Retry-After`. `()` is the standard to the letter.
-        on_open: Called with each response whose events are about to be read.
         on_comment: Called with the text of each comment, in order with the events.
         on_error: Called with each failed connection's error before the wait for the next one. What
             it raises ends the iteration. A clean end is no error. The hooks may be async.
@@ -85,7 +89,7 @@ class EventSource:
         self,
         url: object,
         *,
-        method: str = "GET",
+        method: str | None = None,
         headers: HeadersInput | None = None,
         json: Any = None,  # noqa: ANN401 - whatever JSON can be
         content: str | bytes | None = None,
@@ -93,37 +97,37 @@ class EventSource:
         last_event_id: str = "",
         reconnect: bool = True,
         reconnection_time: int = 3000,
-        read_timeout: float | None = None,
+        max_wait: float = 300.0,
+        read_timeout: float | None = 60.0,
         max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
-        temporary_statuses: Collection[int] = TEMPORARY_STATUSES,
-        on_open: Hook[Any] | None = None,
         on_comment: Hook[str] | None = None,
         on_error: Hook[Exception] | None = None,
     ) -> None:
+        check_hook("on_comment", on_comment)
+        check_hook("on_error", on_error)
+        if client is not None:
+            check_client(client, "AsyncClient")
+        used: AsyncClient = make_client("AsyncClient") if client is None else client
+        self._own_client = used if client is None else None
         request = EventStreamRequest(
-            url, method=method, headers=headers, json=json, content=content
+            used,
+            url,
+            method=method,
+            headers=headers,
+            json=json,
+            content=content,
+            last_event_id=last_event_id,
+            read_timeout=read_timeout,
         )
         self._inbox = Inbox(
-            last_event_id=request.last_event_id if last_event_id == "" else last_event_id,
+            last_event_id=request.last_event_id,
             max_event_size=max_event_size,
             comments=on_comment is not None,
         )
-        if client is not None:
-            check_client(client)
-        used = make_client() if client is None else client
-        self._own_client = used if client is None else None
-        self._connections = Connections(
-            request,
-            used,
-            self._inbox,
-            Reconnection(check_reconnection_time(reconnection_time)),
-            reconnect=check_bool("reconnect", reconnect),
-            read_timeout=check_seconds("read_timeout", read_timeout),
-            temporary_statuses=check_statuses(temporary_statuses),
-        )
-        self._on_open = check_hook("on_open", on_open)
-        self._on_comment = check_hook("on_comment", on_comment)
-        self._on_error = check_hook("on_error", on_error)
+        reconnection = Reconnection(reconnection_time, enabled=reconnect, max_wait=max_wait)
+        self._connections = Connections(request, self._inbox, reconnection)
+        self._on_comment = on_comment
+        self._on_error = on_error
         # One that may have effects is not repeated where nothing tells that `text` needs that.
         self._may_repeat = request.method.upper() in ("GET", "HEAD")
 
@@ -136,9 +140,9 @@ class EventSource:
     def reconnection_time(self) -> int:
         """The milliseconds between connections, as the server last said; at most 2**63 - 1.
 
-        No wait is longer than 2**31 - 1 ms, some 25 days, as in browsers.
+        No wait for it is longer than `max_wait`.
         """
-        return self._connections.reconnection_time
+        return self._connections.reconnection.time
 
     async def __aenter__(self) -> Self:
         return self
@@ -180,14 +184,19 @@ class EventSource:
         ends with a clean end. A request other than GET or HEAD, which may have effects, is sent
         again only after an id, or where `Retry-After` asks for it.
 
+        It gives up at the first failure after 60 s, in sum, in which no connection gave a byte;
+        each event sets the sum back to 0. A server that is gone, answers 503 without end or never
+        sends a byte is thus given up after 60 s, one wait and one connection, which may take
+        `read_timeout`. One that sends keep-alives is waited for.
+
         Raises:
             TypeError: `framing` is none.
-            IncompleteStreamError: The stream has ended for good without its end marker; it carries
-                the partial text.
+            IncompleteStreamError: The stream has ended for good without its end marker, or its
+                server is out of reach; it carries the partial text.
             StreamFailedError: The server sent an event of type "error"; it carries the same.
             StreamLostError: The first connection could not be made.
-            StreamRefusedError: The first response was no event stream. Of `temporary_statuses` only
-                429 and 500 raise this, and only without `Retry-After`; after others it tries again.
+            StreamRefusedError: No event stream has come before it gave up. 429 and 500 without
+                `Retry-After` raise this at once, other temporary statuses after 60 s.
             FramingError: The server uses another framing.
         """
         collector = TextCollector(framing)
@@ -218,9 +227,12 @@ class EventSource:
 
     async def _collect(self, collector: TextCollector) -> None:
         id_before = self.last_event_id
+        reconnection = self._connections.reconnection
+        reconnection.outage = 0.0
         while True:
             item = await self._next()
             if isinstance(item, MessageEvent):
+                reconnection.outage = 0.0
                 if collector.add(item):
                     return
             elif isinstance(item, IdMoved):
@@ -245,6 +257,9 @@ class EventSource:
             raise collector.incomplete(
                 f"the stream {what}, and its server sends no ids by which to resume it"
             ) from end.error
+        if not end.restarted and self._connections.reconnection.outage >= LONGEST_OUTAGE:
+            ended = collector.incomplete("the connections ended, for a minute, with no event")
+            raise end.error or ended
 
     async def _next(self) -> MessageEvent | IdMoved | End:
         """Return the next event, or an id without one, or the end of a connection."""
@@ -253,23 +268,25 @@ class EventSource:
             if isinstance(item, MessageEvent | IdMoved):
                 return item
             if item is not None:
-                await call(self._on_comment, item.text)
-                continue
-            news = await self._connections.step()
-            if isinstance(news, End):
-                await self._report(news)
-                return news
-            if isinstance(news, Opened):
-                await call(self._on_open, news.response)
+                await _call(self._on_comment, item.text)
+            elif end := await self._connections.step():
+                await self._report(end)
+                return end
 
     async def _report(self, end: End) -> None:
         if end.error is None:
             return
         try:
-            await call(self._on_error, end.error)
+            await _call(self._on_error, end.error)
         except Exception:
             await self.aclose()
             raise
+
+
+async def _call(hook: Hook[T] | None, value: T) -> None:
+    result = hook(value) if hook is not None else None
+    if inspect.isawaitable(result):
+        await result
 
 
 def _says_no(end: End) -> bool:

@@ -59,7 +59,7 @@ class CommentDecoder(ItemDecoder):
         return [*self._items, *alone]
 
     def _interpret_from_block_start(self, lines: str) -> list[MessageEvent]:
-        return self._interpret(lines)
+        return self._interpret(lines.lstrip("\n"))
 
     def _interpret(self, lines: str) -> list[MessageEvent]:
         for line in lines.split("\n")[:-1]:
@@ -84,11 +84,14 @@ class Inbox:
         self._max_event_size = max_event_size
         self._comments = comments
         self._items: deque[Item] = deque()
-        self._decoder = self._make_decoder()
+        self.connect()
 
     def connect(self) -> None:
         """Begin a new connection: nothing of an unfinished event is left, a BOM may come again."""
-        self._decoder = self._make_decoder()
+        decoder = CommentDecoder if self._comments else ItemDecoder
+        self._decoder = decoder(
+            last_event_id=self.last_event_id, max_event_size=self._max_event_size
+        )
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes of the connection.
@@ -126,7 +129,3 @@ class Inbox:
     def reconnection_time(self) -> int | None:
         """The last valid `retry` of the connection, in milliseconds."""
         return self._decoder.reconnection_time
-
-    def _make_decoder(self) -> ItemDecoder:
-        decoder = CommentDecoder if self._comments else ItemDecoder
-        return decoder(last_event_id=self.last_event_id, max_event_size=self._max_event_size)

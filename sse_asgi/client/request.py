@@ -1,75 +1,166 @@
-"""The request that a client sends for each connection, and the redirects that it follows."""
+"""The request that a client sends for each connection, by whichever HTTP library there is."""
 
+import importlib
 import json as jsonlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
-from urllib.parse import urlsplit
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeAlias
 
-from sse_asgi.client.coding import ACCEPTED
-from sse_asgi.client.http import AsyncClient, Response, is_unfit, reason
-from sse_asgi.client.response import EVENT_STREAM
-from sse_asgi.client.url import shown_url
+from sse_asgi.client.response import EVENT_STREAM, Response, check_seconds, reason, shown_url
 from sse_asgi.errors import StreamRefusedError, shown
 
 HeadersInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
-Fields: TypeAlias = list[tuple[bytes, bytes]]
+AnyClient: TypeAlias = Any
+"""An `AsyncClient` or a `Client`; the libraries have classes of their own for all it takes."""
 
-MAX_REDIRECTS = 20
-"""As in the Fetch standard."""
+CONNECT_TIMEOUT = 10.0
+"""Seconds that a client of our own may take to connect, or to send a part of the request."""
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")  # no part of a field's value (RFC 9110, 5.5)
-_OF_BODY = {  # Fetch, "request-body-header name"
-    *("content-encoding", "content-language", "content-location", "content-type"),
-    *("content-length", "transfer-encoding"),
+_OURS = {"InvalidURL", "LocalProtocolError", "UnsupportedProtocol"}  # the request is at fault
+_UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # no part of a value (RFC 9110, 5.5)
+_DEFAULTS = {
+    "accept": EVENT_STREAM,
+    "cache-control": "no-cache",
+    "accept-encoding": "gzip, deflate",  # what we can undo, whatever the library can
 }
-_OF_ORIGIN = {"authorization", "cookie", "host", "proxy-authorization"}
+_HARMLESS = {  # they say nothing of who asks
+    *("accept", "accept-encoding", "accept-language", "cache-control", "connection", "host"),
+    *("content-encoding", "content-language", "content-length", "content-type"),
+    *("last-event-id", "transfer-encoding", "user-agent"),
+}
+
+
+class AsyncClient(Protocol):
+    """An `httpx.AsyncClient` or an `httpx2.AsyncClient`."""
+
+    def build_request(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102 - theirs
+
+    async def send(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102 - theirs
+
+    async def aclose(self) -> None: ...  # noqa: D102 - theirs
+
+
+class Client(Protocol):
+    """An `httpx.Client` or an `httpx2.Client`."""
+
+    def build_request(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102 - theirs
+
+    def send(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102 - theirs
+
+    def close(self) -> None: ...  # noqa: D102 - theirs
+
+
+def make_client(kind: str) -> AnyClient:
+    """Make a client of httpx, or of httpx2 where only that is installed.
+
+    Raises:
+        ImportError: If neither is; the message has the command that installs one.
+    """
+    for name in ("httpx", "httpx2"):
+        try:
+            library = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+        else:
+            # What reads wait for is set for each request.
+            timeout = library.Timeout(CONNECT_TIMEOUT, read=None, pool=None)
+            return getattr(library, kind)(timeout=timeout)
+    raise ImportError('sse_asgi.client needs httpx: pip install "sse-asgi[client]"', name="httpx")
+
+
+def check_client(client: object, kind: str) -> None:
+    """Check that a client that was passed in is one of this kind.
+
+    Raises:
+        TypeError: If it is not; a `Client` for an `AsyncClient` is the usual mistake.
+    """
+    needed = ("build_request", "send", "aclose" if kind == "AsyncClient" else "close")
+    if isinstance(client, type) or not all(hasattr(client, name) for name in needed):
+        raise TypeError(
+            f"client must be an httpx.{kind} or httpx2.{kind}, not {shown(client)} "
+            f"({type(client).__name__}); leave it out for one of its own"
+        )
 
 
 class EventStreamRequest:
     """Describe the request for an event stream; it can be sent any number of times.
 
     Args:
+        client: What sends it.
         url: The URL.
-        method: The method.
+        method: The method; by default GET, or POST with a body.
         headers: Header fields, which replace the defaults of their names. They are not changed.
         json: A body, sent as JSON.
         content: A body, sent as it is; a str as UTF-8.
+        last_event_id: The id to begin with; "" for the one among the headers, if there is one.
+        read_timeout: Seconds without a byte after which a connection is lost; None for no limit.
 
     Raises:
         TypeError: A body that cannot be sent again, two bodies, or an argument of a wrong type.
-        ValueError: No URL, no JSON, or a method or header that HTTP cannot carry.
+        ValueError: No URL, no JSON, or a header that HTTP cannot carry.
     """
 
     def __init__(
         self,
+        client: AnyClient,
         url: object,
         *,
-        method: str = "GET",
+        method: object = None,
         headers: HeadersInput | None = None,
         json: Any = None,  # noqa: ANN401 - whatever JSON can be
-        content: str | bytes | None = None,
-    ) -> None:
-        self.url = _checked_url(url)
-        self.method = _checked_method(method)
-        self._content = _make_content(json, content)
-        fields = _make_fields(headers)
-        # The id belongs to the connection: what is given here is only where to begin.
-        self.last_event_id = b"".join(
-            value for name, value in fields if name == b"last-event-id"
-        ).decode()
-        self._fields = _with_defaults(fields, is_json=json is not None)
-
-    async def send(
-        self,
-        client: AsyncClient,
-        *,
+        content: object = None,
         last_event_id: str = "",
         read_timeout: float | None = None,
-        on_redirect: Callable[[Response], None] | None = None,
-    ) -> Response:
+    ) -> None:
+        if json is not None and content is not None:
+            raise TypeError("a request has one body: give json or content, not both")
+        if content is not None and not isinstance(content, str | bytes):
+            kind = type(content).__name__
+            raise TypeError(
+                f"content must be str or bytes, not {kind}: it is sent with every connection"
+            )
+        if not (isinstance(url, str) or hasattr(url, "raw_path")) or isinstance(url, type):
+            raise TypeError(f"url must be a str or an httpx.URL, not of type {type(url).__name__}")
+        if not isinstance(method, str | None):
+            raise TypeError(f"method must be a str or None, not {shown(method)}")
+        if read_timeout is not None:
+            read_timeout = check_seconds("read_timeout", read_timeout)
+        self._client = client
+        self._headers = _make_headers(client, headers)
+        if json is not None:
+            content = _encode_json(json)
+            self._headers.setdefault("content-type", "application/json")
+        self.url = url
+        self.method = method or ("GET" if content is None else "POST")
+        self.has_cookie = "cookie" in self._headers or "cookie" in client.headers
+        # The id belongs to the connection: what is given here is only where to begin.
+        in_headers: str = self._headers.pop("last-event-id", "")
+        self.last_event_id = in_headers if last_event_id == "" else last_event_id
+        self._content = content
+        limits = client.timeout
+        # A stream may be silent for long: the client's own limit is meant for responses.
+        self._timeout = (limits.connect, read_timeout, limits.write, limits.pool)
+        self.build()  # tells now of what cannot be
+
+    def build(self, last_event_id: str = "") -> Any:  # noqa: ANN401 - a request of theirs
+        """Have the client build a request."""
+        headers = self._headers.copy()
+        # No field can carry control characters, and space at its ends would be lost on the way.
+        if last_event_id.strip(" \t") and not _UNFIT.search(last_event_id):
+            headers["last-event-id"] = last_event_id.strip(" \t")
+        with _told(self.url):
+            request = self._client.build_request(
+                self.method,
+                self.url,
+                headers=headers,
+                content=self._content,
+                timeout=self._timeout,
+            )
+        return _checked(request)
+
+    async def send(self, last_event_id: str = "") -> Response:
         """Send the request, follow redirects, and return the response, its body unread.
 
         Raises:
@@ -77,223 +168,116 @@ class EventStreamRequest:
             ValueError: The client refuses the URL, a redirect's, or a header field.
             Exception: What else the client raises.
         """
-        try:
-            return await self._send(client, last_event_id, read_timeout, on_redirect)
-        except Exception as error:
-            if not is_unfit(error):
-                raise
-            raise ValueError(
-                f"{shown_url(self.url)} cannot be requested: {reason(error)}"
-            ) from error
+        hops = _Hops(self, self._client, last_event_id)
+        with _told(self.url):
+            while True:
+                response = await self._client.send(hops.request, **hops.options)
+                if response.next_request is None:
+                    return response
+                await response.aclose()
+                hops.follow(response)
 
-    async def _send(
-        self,
-        client: AsyncClient,
-        last_event_id: str,
-        read_timeout: float | None,
-        on_redirect: Callable[[Response], None] | None,
-    ) -> Response:
-        request = self._build(client, last_event_id, read_timeout)
-        auth: dict[str, None] = {}
-        redirects = 0
-        while True:
-            response = await client.send(request, stream=True, follow_redirects=False, **auth)
-            location = _location(response)
-            if location is None:
-                return response  # type: ignore[no-any-return]  # of whichever library it is
-            redirects += 1
-            if redirects > MAX_REDIRECTS:
-                raise await self._circle(response)
-            await response.aclose()
-            if on_redirect:
-                on_redirect(response)
-            redirected = _redirect(client, request, response.status_code, location)
-            if _origin(redirected.url) != _origin(request.url):
-                auth = {"auth": None}  # credentials of the client are for the first origin
-            request = redirected
-
-    async def _circle(self, response: Response) -> StreamRefusedError:
-        await response.aclose()
-        return StreamRefusedError(
-            f"{shown_url(self.url)} redirects more than {MAX_REDIRECTS} times: check its target",
-            status=response.status_code,
-            url=str(response.url),
-        )
-
-    def _build(self, client: AsyncClient, last_event_id: str, read_timeout: float | None) -> Any:  # noqa: ANN401
-        headers = list(self._fields)
-        value = header_value(last_event_id)
-        if value:
-            headers.append((b"Last-Event-ID", value))
-        limits = client.timeout
-        return client.build_request(
-            self.method,
-            self.url,
-            content=self._content,
-            headers=headers,
-            # A stream may be silent for long: the client's own limit is meant for responses.
-            timeout=(limits.connect, read_timeout, limits.write, limits.pool),
-        )
+    def send_sync(self, last_event_id: str = "") -> Response:
+        """Do as `send` does, with a client that needs no event loop."""
+        hops = _Hops(self, self._client, last_event_id)
+        with _told(self.url):
+            while True:
+                response = self._client.send(hops.request, **hops.options)
+                if response.next_request is None:
+                    return response
+                response.close()
+                hops.follow(response)
 
 
-def header_value(last_event_id: str) -> bytes | None:
-    """Return an id as the value of a header field, UTF-8; None where no field can carry it.
+class _Hops:
+    """The request, and then those that redirects make of it.
 
-    Space at its ends is no part of a field's value, so it is left out, as it would be on the way.
+    httpx makes them, but sends all but `Authorization` to whatever host a redirect names, and drops
+    a given `Cookie` even within the origin. `follow_redirects=True` has no hook to set that right,
+    so each `next_request` is sent from here.
     """
-    value = last_event_id.encode("utf-8", "replace").strip(b" \t")
-    return None if _UNFIT.search(value) else value
+
+    def __init__(self, request: EventStreamRequest, client: AnyClient, last_event_id: str) -> None:
+        self.request = request.build(last_event_id)
+        self.options: dict[str, Any] = {"stream": True, "follow_redirects": False}
+        self._client = client
+        self._left = client.max_redirects
+        self._cookie = self.request.headers.get("cookie") if request.has_cookie else None
+
+    def follow(self, response: Response) -> None:
+        """Go on to the request that a redirect asks for."""
+        if not self._left:
+            raise StreamRefusedError(
+                f"{shown_url(response.url)} is one redirect too many, after "
+                f"{self._client.max_redirects}: check where the first URL leads",
+                status=response.status_code,
+                url=str(response.url),
+            )
+        self._left -= 1
+        left, self.request = _origin(self.request), _checked(response.next_request)
+        if _origin(self.request) != left:
+            self.options["auth"] = None  # the client's credentials are for the first origin
+        if "auth" in self.options:
+            self._keep_harmless()
+        elif self._cookie:
+            cookies = [self._cookie, self.request.headers.get("cookie")]
+            self.request.headers["cookie"] = "; ".join(filter(None, cookies))
+
+    def _keep_harmless(self) -> None:
+        for name in {*self.request.headers} - _HARMLESS:
+            del self.request.headers[name]
+        # What a server has set is its host's. Cookies that the caller gave the client name no host,
+        # and the libraries send them to any.
+        cookies = type(self._client.cookies)()
+        for cookie in self._client.cookies.jar:
+            if cookie.domain:
+                cookies.jar.set_cookie(cookie)
+        cookies.set_cookie_header(self.request)
 
 
-def _checked_url(value: object) -> str:
-    if not _is_url(value):
-        raise TypeError(
-            f"url must be a str or an httpx.URL, not {shown(value)} ({type(value).__name__})"
-        )
-    url = str(value)
-    if not url:
-        raise ValueError(
-            f"url must not be empty, as {shown(value)} is: give the URL of the stream, or with a "
-            "client that has a base URL its path"
-        )
-    visible = shown_url(url)
+@contextmanager
+def _told(url: object) -> Generator[None]:
     try:
-        _ = urlsplit(visible).port  # reading it checks it
-    except ValueError as error:
-        raise ValueError(f"url: {shown(visible)} is no URL: {error}") from error
-    return url
+        yield
+    except Exception as error:
+        if _OURS.isdisjoint(base.__name__ for base in type(error).__mro__):
+            raise
+        raise ValueError(f"{shown_url(url)} cannot be requested: {reason(error)}") from error
 
 
-def _is_url(value: object) -> bool:
-    # The libraries' own classes of URLs have a scheme; so has a class itself, and urllib's tuple.
-    is_object = hasattr(value, "scheme") and not isinstance(value, type | tuple)
-    return isinstance(value, str) or is_object
+def _origin(request: Any) -> tuple[str, str, int | None]:  # noqa: ANN401 - theirs
+    return request.url.scheme, request.url.host, request.url.port
 
 
-def _checked_method(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"method must be a str, not {shown(value)} ({type(value).__name__})")
-    if not _NAME.fullmatch(value):
-        raise ValueError(f"method must be one of HTTP, such as 'POST', not {shown(value)}")
-    return value
-
-
-def _make_content(json: object, content: object) -> bytes | None:
-    if json is not None and content is not None:
-        raise TypeError("a request has one body: give json or content, not both")
-    if json is not None:
-        return _encode_json(json)
-    if content is None or isinstance(content, bytes):
-        return content
-    if isinstance(content, str):
-        return content.encode()
-    raise TypeError(
-        f"content must be str or bytes, not of type {type(content).__name__}: "
-        "it is sent anew with every connection"
-    )
+def _checked(request: Any) -> Any:  # noqa: ANN401 - theirs
+    if (request.url.port or 0) > 65_535:  # the libraries let it pass, and asyncio fails oddly
+        raise ValueError(f"{shown_url(request.url)} cannot be requested: its port is over 65535")
+    return request
 
 
 def _encode_json(value: object) -> bytes:
     try:
-        text = jsonlib.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        return text.encode()
+        options: dict[str, Any] = {"ensure_ascii": False, "allow_nan": False}
+        return jsonlib.dumps(value, separators=(",", ":"), **options).encode()
     except TypeError as error:
         raise TypeError(f"json must be what JSON can carry: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"json must be what JSON can carry: {error}") from error
 
 
-def _make_fields(headers: HeadersInput | None) -> Fields:
-    pairs: object = () if headers is None else headers
-    if isinstance(pairs, Mapping):
-        pairs = cast("Mapping[object, object]", pairs).items()
-    if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
-        raise _no_headers(f"of type {type(pairs).__name__}")
-    return [_make_field(pair) for pair in cast("Iterable[object]", pairs)]
-
-
-def _no_headers(what: str) -> TypeError:
-    # Values may be credentials, which must not end in a log: here and below only names are shown.
-    return TypeError(f"headers must be a mapping, or pairs of name and value, both str, not {what}")
-
-
-def _make_field(pair: object) -> tuple[bytes, bytes]:
-    name, value = _two(pair)
-    if not isinstance(name, str):
-        raise _no_headers(f"an item of type {type(pair).__name__}")
-    if not isinstance(value, str):
-        raise _no_headers(f"{shown(name)} with a value of type {type(value).__name__}")
-    if not _NAME.fullmatch(name):
-        raise ValueError(
-            f"headers: {shown(name)} is no name of a header: letters, digits and - will do"
-        )
+def _make_headers(client: AnyClient, headers: HeadersInput | None) -> Any:  # noqa: ANN401 - theirs
+    """Return header fields in the library's class, with the defaults that are not given."""
     try:
-        content = value.encode().strip(b" \t")
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"the header {name} must not have a lone surrogate in its value: remove it"
-        ) from None
-    if unfit := _UNFIT.search(content):
-        raise ValueError(
-            f"the header {name} must not have control characters in its value, such as "
-            f"{unfit[0].decode()!r}: remove them"
-        )
-    return name.lower().encode(), content
-
-
-def _two(pair: object) -> Sequence[object]:
-    fields = cast("Sequence[object]", pair) if isinstance(pair, tuple | list) else ()
-    return fields if len(fields) == 2 else (None, None)
-
-
-def _with_defaults(fields: Fields, *, is_json: bool) -> Fields:
-    given = {name for name, _ in fields}
-    defaults = {b"accept": EVENT_STREAM.encode(), b"cache-control": b"no-cache"}
-    defaults[b"accept-encoding"] = ACCEPTED.encode()  # what we can undo, whatever the client can
-    if is_json:
-        defaults[b"content-type"] = b"application/json"
-    kept = [field for field in fields if field[0] != b"last-event-id"]
-    return kept + [field for field in defaults.items() if field[0] not in given]
-
-
-def _location(response: Any) -> str | None:  # noqa: ANN401 - of either library
-    if response.status_code not in _REDIRECTS:
-        return None
-    values = response.headers.get_list("location")
-    return values[0] if values else None
-
-
-def _redirect(client: AsyncClient, request: Any, status: int, location: str) -> Any:  # noqa: ANN401
-    """Build the request that a redirect asks for, by "HTTP-redirect fetch" of the Fetch standard.
-
-    The libraries follow redirects too, but make a GET of more methods than the standard does.
-    """
-    url = request.url.join(location)
-    method = request.method
-    dropped: set[str] = set()
-    if _becomes_get(status, method):
-        method = "GET"
-        dropped |= _OF_BODY
-    if _origin(url) != _origin(request.url):
-        dropped |= _OF_ORIGIN
-    dropped |= {"host", "cookie"}  # both are made anew for the URL
-    fields = [(n, v) for n, v in request.headers.raw if n.decode("ascii").lower() not in dropped]
-    return type(request)(
-        method,
-        url,
-        headers=fields,
-        content=None if dropped & {"content-type"} else request.content or None,
-        cookies=client.cookies,
-        extensions=request.extensions,
-    )
-
-
-def _becomes_get(status: int, method: str) -> bool:
-    if status == 303:
-        return method not in ("GET", "HEAD")
-    return status in (301, 302) and method == "POST"
-
-
-def _origin(url: Any) -> tuple[str, str, int | None]:  # noqa: ANN401
-    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    return url.scheme, url.host, port
+        fields = type(client.headers)(headers, encoding="utf-8")
+        pairs = [*fields.multi_items()]
+    except (AttributeError, TypeError, ValueError) as error:
+        # Values may be credentials, which must not end in a log: neither here nor below.
+        raise TypeError(
+            "headers must be a mapping, or pairs of name and value, all str that UTF-8 can carry"
+        ) from error
+    for name, value in pairs:
+        if _UNFIT.search(value):
+            raise ValueError(f"the header {name} must not have control characters: remove them")
+    for name, value in _DEFAULTS.items():
+        fields.setdefault(name, value)
+    return fields

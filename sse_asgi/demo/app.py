@@ -1,7 +1,7 @@
 """The demo's web app: one page, one generation per prompt, and what the server kept of it."""
 
 import json
-import re
+import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -11,20 +11,31 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sse_asgi import JSONFraming, Shutdown, Transcript
-from sse_asgi.demo.chat import LONGEST_PROMPT, chat_app, describe_error
+from sse_asgi import EventStream, JSONFraming, Shutdown, Transcript
+from sse_asgi.demo.chat import chat_app, describe_error
+from sse_asgi.demo.lanes import ID, KEY, PLAIN_KEY, Lanes
+from sse_asgi.demo.reading import (
+    RefusedError,
+    check_json,
+    check_worker,
+    matched,
+    read_cursors,
+    read_prompt,
+    refuse,
+)
 from sse_asgi.demo.source import Source
 from sse_asgi.live import Live, Log, LogUnavailableError, MemoryLog, UnknownGenerationError
 
-_LARGEST_BODY = 64 * 1024
-_ID = re.compile(r"[0-9a-f]{32}")
-_UNAVAILABLE = JSONResponse({"message": "Redis is out of reach"}, status_code=503)
+_KILLED = 137
 _ASSETS = {
     "/": ("index.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.mjs": ("page.mjs", "text/javascript"),
+    "/lane.mjs": ("lane.mjs", "text/javascript"),
+    "/story.mjs": ("story.mjs", "text/javascript"),
+    "/stream.mjs": ("stream.mjs", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 _ASSET_HEADERS = {
@@ -40,12 +51,13 @@ _ASSET_HEADERS = {
 }
 
 
-def create_app(source: Source, *, redis: str | None = None) -> Starlette:
+def create_app(source: Source, *, redis: str | None = None, may_be_killed: bool = False) -> ASGIApp:
     """Build the demo around a source of words.
 
     Args:
         source: What answers.
         redis: The URL where generations are kept; by default they are in this process.
+        may_be_killed: Whether the page may end this process: others go on, and it is replaced.
     """
     live = Live(
         _open_log(redis),
@@ -54,50 +66,98 @@ def create_app(source: Source, *, redis: str | None = None) -> Starlette:
         shutdown=Shutdown(grace=1.0),
         describe_error=describe_error,
     )
+    demo = _Demo(source, live, may_be_killed=may_be_killed)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         yield
         await live.aclose(drain=0.0)
 
-    async def describe(_: Request) -> Response:
-        return JSONResponse({"name": source.name, "detail": source.detail})
+    app = Starlette(
+        routes=[
+            *(_asset(path, *asset) for path, asset in _ASSETS.items()),
+            Route("/source", demo.describe),
+            Route("/generations/{id}", demo.generate, methods=["POST"]),
+            Mount("/generations", app=live),
+            Route("/plain/{id}", demo.stream, methods=["POST"]),
+            Route("/watch", demo.watch),
+            Route("/failures/{key}", demo.fail, methods=["POST"]),
+            Route("/worker/kill", demo.kill, methods=["POST"]),
+            Route("/transcripts/{id}", demo.read_transcript),
+            Mount("/", app=chat_app(source)),
+        ],
+        exception_handlers={RefusedError: refuse, LogUnavailableError: refuse},
+        lifespan=lifespan,
+    )
+    return _name_worker(app)
 
-    async def generate(request: Request) -> ASGIApp:
-        try:
-            prompt = await _read_prompt(request)
-        except _RefusedError as error:
-            return JSONResponse({"message": str(error)}, status_code=error.status)
-        try:
-            return await live.start(
-                lambda: source.answer(prompt), id=request.path_params["id"], framing=JSONFraming()
-            )
-        except LogUnavailableError:
-            return _UNAVAILABLE
 
-    async def read_transcript(request: Request) -> Response:
+class _Demo:
+    def __init__(self, source: Source, live: Live, *, may_be_killed: bool) -> None:
+        self._source = source
+        self._live = live
+        self._lanes = Lanes(source, live)
+        self._may_be_killed = may_be_killed
+
+    async def describe(self, _: Request) -> Response:
+        source = self._source
+        named = {"name": source.name, "detail": source.detail}
+        facts = {"repeatable": source.is_repeatable, "killable": self._may_be_killed}
+        return JSONResponse({**named, **facts})
+
+    async def generate(self, request: Request) -> ASGIApp:
+        id_ = matched(ID, request)
+        return await self._lanes.start(id_, await read_prompt(request))
+
+    async def stream(self, request: Request) -> ASGIApp:
+        key = matched(PLAIN_KEY, request)
+        prompt = await read_prompt(request)
+        check_worker(request)
+        return await self._lanes.stream(key, prompt)
+
+    async def watch(self, request: Request) -> ASGIApp:
+        keys = request.query_params.getlist("key")[:2]
+        seen = read_cursors(request)
+        cursors = {key: seen.get(key, "") for key in keys if KEY.fullmatch(key)}
+        made = self._lanes.watch(cursors)
+        return EventStream(made, framing=JSONFraming(), shutdown=Shutdown(grace=0.0))
+
+    async def fail(self, request: Request) -> Response:
+        check_json(request)
+        check_worker(request)
+        return Response(status_code=204 if self._lanes.fail(request.path_params["key"]) else 404)
+
+    async def kill(self, request: Request) -> Response:
+        check_json(request)
+        if not self._may_be_killed:
+            raise RefusedError(403, "this process is the only one: start with --workers")
+        check_worker(request)
+        os._exit(_KILLED)  # as when the kernel kills it: nobody is told, nothing cleaned up
+
+    async def read_transcript(self, request: Request) -> Response:
         id_ = request.path_params["id"]
         try:
-            generation = await live.get(id_, framing=JSONFraming())
+            generation = await self._live.get(id_, framing=JSONFraming())
             transcript = await generation.transcript()
-        except UnknownGenerationError:
-            return JSONResponse({"message": f"no generation {id_}"}, status_code=404)
-        except LogUnavailableError:
-            return _UNAVAILABLE
+        except UnknownGenerationError as error:
+            raise RefusedError(404, f"no generation {id_}") from error
         # Escaped to ASCII: half a character, should a model produce one, travels too.
         return Response(json.dumps(_fields(transcript)), media_type="application/json")
 
-    return Starlette(
-        routes=[
-            *(_asset(path, *asset) for path, asset in _ASSETS.items()),
-            Route("/source", describe),
-            Route("/generations/{id}", generate, methods=["POST"]),
-            Mount("/generations", app=live),
-            Route("/transcripts/{id}", read_transcript),
-            Mount("/", app=chat_app(source)),
-        ],
-        lifespan=lifespan,
-    )
+
+def _name_worker(app: ASGIApp) -> ASGIApp:
+    """Say in every response which process it comes from."""
+    field = (b"x-worker", str(os.getpid()).encode())
+
+    async def named(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], field]}
+            await send(message)
+
+        await app(scope, receive, send_named)
+
+    return named
 
 
 def _open_log(url: str | None) -> Log:
@@ -116,36 +176,6 @@ def _asset(path: str, name: str, media_type: str) -> Route:
         return Response(content, media_type=media_type, headers=_ASSET_HEADERS)
 
     return Route(path, answer)
-
-
-class _RefusedError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-async def _read_prompt(request: Request) -> str:
-    if not _ID.fullmatch(request.path_params["id"]):
-        raise _RefusedError(404, "the id of a generation is 32 hexadecimal digits")
-    # Another site's page can send any other content type without asking first.
-    if request.headers.get("content-type", "").partition(";")[0] != "application/json":
-        raise _RefusedError(415, "send the prompt as application/json")
-    try:
-        prompt = json.loads(await _read_body(request))["prompt"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise _RefusedError(400, 'send a JSON object such as {"prompt": "Hello"}') from error
-    if not isinstance(prompt, str) or len(prompt) > LONGEST_PROMPT:
-        raise _RefusedError(400, f"a prompt is a string of at most {LONGEST_PROMPT} characters")
-    return prompt
-
-
-async def _read_body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LARGEST_BODY:
-            raise _RefusedError(413, f"the body is larger than {_LARGEST_BODY} bytes")
-    return body
 
 
 def _fields(transcript: Transcript) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from sse_asgi import Request, Shutdown
+from sse_asgi import Shutdown
 from sse_asgi.chat import Chat, ChatApp, ChatError
 from sse_asgi.demo.openai import EndpointError
 from sse_asgi.demo.source import Source
@@ -25,7 +25,6 @@ def chat_app(source: Source) -> ChatApp:
     return ChatApp(
         generate,
         models=(MODEL,),
-        authorize=_refuse_other_sites,
         shutdown=Shutdown(grace=1.0),
         describe_error=describe_error,
     )
@@ -34,11 +33,3 @@ def chat_app(source: Source) -> ChatApp:
 def describe_error(error: BaseException) -> str:
     """Return what a page or a client may know of a failure."""
     return str(error) if isinstance(error, EndpointError) else "the source failed"
-
-
-def _refuse_other_sites(request: Request) -> bool:
-    """Let in what says that it sends JSON: another site's page may not, without asking first."""
-    sent = request.headers.get("content-type", "").partition(";")[0]
-    if request.method == "POST" and sent.strip().lower() != "application/json":
-        raise ChatError(415, "Send the body as application/json.")
-    return True

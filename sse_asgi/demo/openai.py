@@ -1,7 +1,7 @@
 """Answers from any endpoint that speaks OpenAI's chat completions."""
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -56,11 +56,21 @@ class OpenAIEndpoint:
         return f"{self._model or 'the model'} at {self._host}"
 
     @property
+    def is_repeatable(self) -> bool:
+        """Models answer anew each time."""
+        return False
+
+    @property
     def detail(self) -> str:
         """What this source is."""
         return "An OpenAI-compatible endpoint, named by OPENAI_BASE_URL."
 
-    async def answer(self, prompt: str) -> AsyncIterator[str]:
+    async def answer(
+        self,
+        prompt: str,
+        *,
+        seed: int | None = None,  # noqa: ARG002 - endpoints do not promise to heed one
+    ) -> AsyncGenerator[str]:
         """Yield the model's answer to one user message, as its deltas arrive.
 
         The connection to the endpoint is closed when the iteration ends, however it ends.

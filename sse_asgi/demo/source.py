@@ -1,7 +1,7 @@
 """Where the demo's words come from."""
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
 import anyio
@@ -13,6 +13,8 @@ FIRST_TOKEN_DELAY = (0.3, 0.5)
 """Seconds before the first token, drawn evenly between the two."""
 TOKEN_DELAY = (0.015, 0.06)
 """Seconds between two tokens, drawn evenly between the two."""
+LENGTH = 400
+"""Tokens of an answer, at least: some 15 seconds, so that there is time to disturb it."""
 
 
 class Source(Protocol):
@@ -28,7 +30,12 @@ class Source(Protocol):
         """One sentence on what it is, for the page."""
         ...
 
-    def answer(self, prompt: str) -> AsyncIterator[str]:
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the same seed gives the same answer."""
+        ...
+
+    def answer(self, prompt: str, *, seed: int | None = None) -> AsyncGenerator[str]:
         """Yield the answer to a prompt."""
         ...
 
@@ -41,6 +48,7 @@ class EmbeddedModel:
     """
 
     name = "a small n-gram model, not an LLM"
+    is_repeatable = True
 
     def __init__(self, *, seed: int | None = None) -> None:
         self._model = NGramModel(embedded_text())
@@ -50,15 +58,16 @@ class EmbeddedModel:
     def detail(self) -> str:
         """How it was made."""
         return (
-            f"Trained when the server started, on {self._model.words:,} words of Alice\u2019s "
-            "Adventures in Wonderland. Set OPENAI_BASE_URL to see a real model here."
+            f"Trained at the start on {self._model.words:,} words of Alice\u2019s Adventures in "
+            "Wonderland; set OPENAI_BASE_URL for a real model."
         )
 
-    async def answer(self, prompt: str) -> AsyncIterator[str]:
+    async def answer(self, prompt: str, *, seed: int | None = None) -> AsyncGenerator[str]:
         """Write a passage at the pace of a model that thinks."""
-        rng = random.Random(self._seed)  # noqa: S311 - a pace, no secret
+        seed = self._seed if seed is None else seed
+        rng = random.Random(seed)  # noqa: S311 - a pace, no secret
         await anyio.sleep(rng.uniform(*FIRST_TOKEN_DELAY))
-        for token in self._model.generate(prompt, seed=self._seed):
+        for token in self._model.generate(prompt, seed=seed, max_tokens=LENGTH):
             yield token
             await anyio.sleep(rng.uniform(*TOKEN_DELAY))
 

@@ -15,6 +15,7 @@ from sse_asgi.dialects.decoder import (
 )
 from sse_asgi.dialects.encoder import DialectEncoder, Kind
 from sse_asgi.dialects.events import HOLE, data_event, pieces
+from sse_asgi.wire.failure import code_of
 from sse_asgi.wire.names import check_name, make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
@@ -76,12 +77,13 @@ class _Encoder(DialectEncoder):
         else:
             end["outcome"] = {"type": "success"}
             end["metadata"] = {"finishReason": self._finish_reason(outcome)}
-        if self._usage != Usage():
-            end["usage"] = [self._counts()]
+        if counts := self._token_counts():
+            end["usage"] = [counts]
         return closing + data_event(end)
 
     def fail(self, message: str, outcome: Outcome) -> bytes:
-        return data_event({"type": "RUN_ERROR", "message": message, "code": outcome.value})
+        code = code_of(message) or outcome.value
+        return data_event({"type": "RUN_ERROR", "message": message, "code": code})
 
     def _open(self, kind: Kind) -> tuple[bytes, bytes]:
         self._message_id = make_id("msg_")
@@ -108,14 +110,6 @@ class _Encoder(DialectEncoder):
 
     def _message(self, kind: str, **fields: str) -> bytes:
         return data_event({"type": kind, "messageId": self._message_id, **fields})
-
-    def _counts(self) -> dict[str, int]:
-        counts = {
-            "inputTokens": self._usage.input_tokens,
-            "outputTokens": self._usage.output_tokens,
-            "totalTokens": self._total_tokens,
-        }
-        return {name: count for name, count in counts.items() if count is not None}
 
 
 class _Decoder(DialectDecoder):

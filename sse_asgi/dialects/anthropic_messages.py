@@ -1,7 +1,7 @@
 """Anthropic's messages, as events: https://docs.anthropic.com/en/api/messages-streaming."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 
 from sse_asgi.dialects.decoder import (
     DialectDecoder,
@@ -14,7 +14,7 @@ from sse_asgi.dialects.decoder import (
 )
 from sse_asgi.dialects.encoder import DialectEncoder, Kind
 from sse_asgi.dialects.events import HOLE, pieces, typed_event
-from sse_asgi.dialects.options import check_id, check_model
+from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.wire.names import make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall
@@ -48,7 +48,7 @@ _DELTAS: dict[Kind, Mapping[str, object]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class AnthropicMessages:
+class AnthropicMessages(ModelFraming):
     """Speak to the clients of Anthropic's messages API.
 
     A stream is complete once `message_stop` has come. The dialect has no word for numbers of tokens
@@ -63,19 +63,6 @@ class AnthropicMessages:
         TypeError: An option is no str.
         ValueError: An option is empty.
     """
-
-    model: str
-    _: KW_ONLY
-    id: str | None = None
-
-    def __post_init__(self) -> None:
-        check_model(self.model)
-        check_id("id", self.id)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return none: Anthropic's clients demand none."""
-        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""

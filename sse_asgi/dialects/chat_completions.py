@@ -16,8 +16,9 @@ from sse_asgi.dialects.decoder import (
 )
 from sse_asgi.dialects.encoder import DialectEncoder, Kind
 from sse_asgi.dialects.events import DONE, HOLE, data_event, pieces
-from sse_asgi.dialects.options import check_id, check_model
+from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.errors import shown
+from sse_asgi.wire.failure import code_of
 from sse_asgi.wire.names import make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
@@ -26,7 +27,7 @@ _DELTAS: dict[Kind, str] = {"text": "content", "reasoning": "reasoning_content"}
 
 
 @dataclass(frozen=True, slots=True)
-class ChatCompletions:
+class ChatCompletions(ModelFraming):
     """Speak to the clients of OpenAI's chat completions API.
 
     A stream is complete once its chunk with a finish reason and then `[DONE]` have come. Reasoning
@@ -43,24 +44,16 @@ class ChatCompletions:
         ValueError: `model` or `id` is empty.
     """
 
-    model: str
     _: KW_ONLY
-    id: str | None = None
     include_usage: bool = False
 
     def __post_init__(self) -> None:
-        check_model(self.model)
-        check_id("id", self.id)
+        ModelFraming.__post_init__(self)  # a class with slots has no super() of its own
         if not isinstance(self.include_usage, bool):
             raise TypeError(
                 f"include_usage must be a bool, not {shown(self.include_usage)} "
                 f"({type(self.include_usage).__name__}): give True or False"
             )
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return none: OpenAI's clients demand none."""
-        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""
@@ -92,8 +85,8 @@ class _Encoder(DialectEncoder):
         return last + self._usage_chunk() + DONE
 
     def fail(self, message: str, outcome: Outcome) -> bytes:  # noqa: ARG002 - one error for all
-        error = {"message": message, "type": "server_error", "param": None, "code": None}
-        return data_event({"error": error})
+        error = {"message": message, "type": "server_error", "param": None}
+        return data_event({"error": {**error, "code": code_of(message)}})
 
     def _open(self, kind: Kind) -> tuple[bytes, bytes]:
         return b"", self._chunk({_DELTAS[kind]: HOLE})

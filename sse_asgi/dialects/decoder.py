@@ -17,8 +17,8 @@ Object: TypeAlias = dict[str, Any]
 class DialectDecoder(ABC):
     """Reads one stream whose events hold JSON objects; it is the function `decoder()` returns.
 
-    Whatever a server sends beyond what is known here is let pass, but for the first object: one of
-    no known kind shows that the server speaks another dialect.
+    Objects of unknown kinds are skipped. If the first one is unknown, the server speaks another
+    dialect, and a `FramingError` is raised.
     """
 
     dialect: ClassVar[str]
@@ -73,7 +73,7 @@ class PartialCalls:
         self._calls: dict[str | int, _PartialCall] = {}
 
     def begin(self, key: str | int, name: str, id: str) -> list[ToolCall]:  # noqa: A002 - its name
-        """Note a call, by what its pieces are known by; give the one that this had meant before.
+        """Begin a call under a key; return the call that had this key before, now whole.
 
         A server may repeat name and id with each piece: that begins no other call.
         """
@@ -105,7 +105,10 @@ class PartialCalls:
     def take_all(self, *, may_be_cut: bool = False) -> list[ToolCall]:
         """Give all calls. Those that were cut are left out, if any may be."""
         calls: list[ToolCall] = []
-        for key in list(self._calls):
+        keys = list(self._calls)
+        if may_be_cut and keys and not any(self._calls[keys[-1]].pieces):
+            del self._calls[keys.pop()]  # its arguments were still to come
+        for key in keys:
             try:
                 calls += self.take(key)
             except FramingError:
@@ -158,7 +161,7 @@ def objects_in(value: Object, name: str) -> list[Object]:
 
 
 def key_in(value: Object, name: str) -> str | int:
-    """Return what a field knows something by, 0 if it holds neither a number nor a name."""
+    """Return the key in a field, a number or a name; 0 if the field holds neither."""
     found = value.get(name)
     return found if isinstance(found, str | int) else 0
 

@@ -109,6 +109,15 @@ class DialectEncoder(ABC):
             return "stop"
         return self._reason or ("tool_calls" if self._calls else "stop")
 
+    def _token_counts(self) -> dict[str, int]:
+        """Return the numbers of tokens that are known, by the names of AI SDK and AG-UI."""
+        counts = {
+            "inputTokens": self._usage.input_tokens,
+            "outputTokens": self._usage.output_tokens,
+            "totalTokens": self._total_tokens,
+        }
+        return {name: count for name, count in counts.items() if count is not None}
+
     @property
     def _total_tokens(self) -> int | None:
         used, made = self._usage.input_tokens, self._usage.output_tokens

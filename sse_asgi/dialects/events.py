@@ -40,10 +40,10 @@ def cut_at(hole: str, event: str) -> tuple[str, str]:
 
 
 def fill(event: bytes, text: str) -> bytes:
-    """Put a JSON text into an event's hole, on one line."""
+    """Put a JSON text into the first hole of an event, on one line."""
     # JSON has line ends between its values only: in a string they are escaped.
     line = text.replace("\r", " ").replace("\n", " ")
-    return event.replace(_HOLE, utf8(on_one_line(line)))
+    return event.replace(_HOLE, utf8(on_one_line(line)), 1)
 
 
 def pieces(text: str) -> Iterator[str]:

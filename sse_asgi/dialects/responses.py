@@ -4,8 +4,8 @@ https://platform.openai.com/docs/api-reference/responses-streaming and https://w
 """
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sse_asgi.dialects import response_object as objects
 from sse_asgi.dialects.decoder import (
@@ -20,8 +20,9 @@ from sse_asgi.dialects.decoder import (
 )
 from sse_asgi.dialects.encoder import DialectEncoder, Kind, json_string
 from sse_asgi.dialects.events import DONE, HOLE, NUMBER, cut_at, pieces, typed_event
-from sse_asgi.dialects.options import check_id, check_model
+from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.wire.events import well_formed
+from sse_asgi.wire.failure import code_of
 from sse_asgi.wire.names import make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall
@@ -30,7 +31,7 @@ _ITEM_PREFIXES: dict[Kind, str] = {"text": "msg_", "reasoning": "rs_"}
 
 
 @dataclass(frozen=True, slots=True)
-class Responses:
+class Responses(ModelFraming):
     """Speak to the clients of OpenAI's Responses API, and of Open Responses.
 
     A stream is complete once `response.completed` or `response.incomplete` has come; `[DONE]`
@@ -46,19 +47,6 @@ class Responses:
         TypeError: An option is no str.
         ValueError: An option is empty.
     """
-
-    model: str
-    _: KW_ONLY
-    id: str | None = None
-
-    def __post_init__(self) -> None:
-        check_model(self.model)
-        check_id("id", self.id)
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Return none: OpenAI's clients demand none."""
-        return {}
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""
@@ -113,7 +101,7 @@ class _Encoder(DialectEncoder):
         return closing + self._event(kind, response=response) + DONE
 
     def fail(self, message: str, outcome: Outcome) -> bytes:  # noqa: ARG002 - one error for all
-        error = {"code": "server_error", "message": message}
+        error = {"code": code_of(message) or "server_error", "message": message}
         nested = {"type": "server_error", **error, "param": None}
         told = typed_event({"type": "error", "error": nested, "sequence_number": self._next()})
         failed = self._event("failed", response=self._response("failed", error=error))

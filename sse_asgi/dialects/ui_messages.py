@@ -122,13 +122,8 @@ class _Encoder(DialectEncoder):
         return data_event({"type": "message-metadata", **metadata}) if metadata else b""
 
     def _metadata(self) -> dict[str, object]:
-        counts = {
-            "inputTokens": self._usage.input_tokens,
-            "outputTokens": self._usage.output_tokens,
-            "totalTokens": self._total_tokens,
-        }
-        known = {name: count for name, count in counts.items() if count is not None}
-        return {"messageMetadata": {"usage": known}} if self._usage != Usage() else {}
+        counts = self._token_counts()
+        return {"messageMetadata": {"usage": counts}} if counts else {}
 
 
 class _Decoder(DialectDecoder):

@@ -107,7 +107,7 @@ class AsyncioHost:
         self._message = error.args
 
     def as_failure(self, error: BaseException) -> BaseException:
-        """Return what stands for an exception that fails the stream."""
+        """Return the exception to report for one that failed the stream: itself."""
         return error
 
     def take_back(self) -> None:

@@ -19,7 +19,7 @@ class Event(Protocol):
     """An event that one task sets and another waits for."""
 
     def set(self) -> object:
-        """Wake who waits, now and later."""
+        """Wake the tasks that wait; those that come later do not wait at all."""
         ...
 
     async def wait(self) -> object:

@@ -153,8 +153,8 @@ class Request:
     async def have_body_asked_for(self) -> None:
         """Let the server ask for a body that its client holds back: after the start none does.
 
-        It asks when the watcher first calls `receive`. A server that does so in a thread of its own
-        has surely asked once an answer comes; that is waited for only if the source waits for it.
+        The server asks when the watcher first calls `receive`. Some do so in a thread of their own,
+        maybe too late; so if the source waits for the body, its first bytes are waited for here.
         """
         await anyio.lowlevel.checkpoint()
         if self._changed is not None:  # the source waits

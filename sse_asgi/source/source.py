@@ -77,11 +77,11 @@ class SourceOpener:
 class Stepper:
     """Steps an open source, and tells it what has happened while it stood at a `yield`.
 
-    Its own timeouts and task groups run on while others have its chunk, and cancel the task that
-    waits in a hook then. The source can tell whether that is theirs; whoever waits cannot.
+    A timeout or task group around a `yield` of the source may cancel the task while it awaits a
+    hook. Only the source can tell whether a cancellation is its own, so it is raised there.
 
     Attributes:
-        next_chunk: Returns what gives the next chunk; to be called while `told` is None.
+        next_chunk: Returns an awaitable of the next chunk; call it only while `told` is None.
         told: What the next `step` raises at the source's `yield`.
     """
 
@@ -99,7 +99,7 @@ class Stepper:
         return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
 
     def step(self) -> Awaitable[Chunk]:
-        """Return what gives the next chunk, or raises `StopAsyncIteration` at the end."""
+        """Return an awaitable of the next chunk; it raises `StopAsyncIteration` at the end."""
         if self.told is None:
             return self.next_chunk()
         error, self.told = self.told, None
@@ -118,8 +118,8 @@ class Stepper:
     ) -> None:
         """Wait while the source stands at a `yield`.
 
-        If that is cancelled, and `source_must_know` says so, nothing is raised here: the source's
-        next step is to learn of it.
+        If the wait is cancelled and `source_must_know()` is true, nothing is raised here: the next
+        step raises the cancellation in the source.
         """
         try:
             await awaitable
@@ -148,7 +148,7 @@ class Stepper:
         """Close the source, as `async for` does not: now, in this task, not at collection.
 
         Args:
-            cleanup: Gives a context in which the close of a source in a thread is waited for.
+            cleanup: Returns a context manager around the close of a source that has a thread.
         """
         self.told = None  # its traceback holds whoever waited
         # The awaits of a source in a thread are ours to shield.
@@ -164,9 +164,9 @@ class Stepper:
 
 
 async def throw(iterator: AsyncIterator[Chunk], error: BaseException) -> Chunk:
-    """Raise an error where an iterator stands, at its `yield`; return the chunk that it then gives.
+    """Raise an error in an iterator, at its `yield`, and return the chunk that it yields next.
 
-    What is no generator cannot be told: the error is raised here.
+    An iterator without `athrow` cannot take the error: it is raised here.
     """
     athrow = getattr(iterator, "athrow", None)
     try:
@@ -186,7 +186,7 @@ async def close(iterator: AsyncIterator[Chunk]) -> None:
 
 
 def is_iterable(value: object, it_is: str = "the source is") -> bool:
-    """Tell whether this is an iterable of chunks; `it_is` begins what is said of one that is none.
+    """Tell whether this is an iterable of chunks; `it_is` is how the error message begins.
 
     Raises:
         TypeError: It is one string, which would be streamed letter by letter; or something that

@@ -1,4 +1,4 @@
-"""What a source may yield besides text, and what it is told of all else."""
+"""Encodes the events that a source yields, and refuses whatever is no chunk."""
 
 from collections.abc import AsyncIterable, Iterable, Mapping
 from inspect import isawaitable

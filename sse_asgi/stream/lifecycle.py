@@ -198,7 +198,7 @@ class Lifecycle:
             self._set_deadline(self._cleanup_timeout)
 
     def begin_drain(self) -> None:
-        """Wait for the background task; once a shutdown's grace is over, half a second."""
+        """Begin to wait for the background task: 0.5 s at most if a shutdown's grace is over."""
         self._clear_deadline()
         self.sending_since = self._host.clock()
         if self._shutdown_due:
@@ -213,13 +213,13 @@ class Lifecycle:
             self.limit_last_message(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
 
     def last_message_cut(self, *, by: Cause = Cause.SERVER) -> None:
-        """Settle the outcome of a stream whose last message was cut, if nothing here did so."""
+        """Settle the outcome of a stream whose last message was cut, unless it is settled."""
         outcome, cause = self._last_stop or (Outcome.SHUT_DOWN, by)
         self.client_lost = True
         self.settle(outcome, by=cause)
 
     def hold_deadline(self) -> None:
-        """Let no deadline pass until `resume_deadline`: the time is a hook's."""
+        """Stop the deadline until `resume_deadline`: a hook runs, whose time does not count."""
         self._clear_deadline()
         self._last_stop = None
         self._held = True

@@ -29,7 +29,7 @@ class Outbox:
 
     Attributes:
         chunks: The text chunks that wait to be encoded.
-        encode: The encoder's `text`, for who sends a chunk that nothing waits before.
+        encode: The encoder's `text`, for a chunk that is sent at once, past the outbox.
         sent_chunks: How many text chunks were in what has been taken.
         unsent_chunks: How many have come and will not be sent, or not by the outbox.
         must_start: The response starts also if nothing is ready.
@@ -134,7 +134,7 @@ class Outbox:
         return b"".join(frames)
 
     def begin_elsewhere(self) -> None:
-        """Note that another has sent what the encoder begins with."""
+        """Note that the stream's first events were sent, but not from this outbox."""
         if not self._begun:
             self._begun = True
             self._encoder.begin()

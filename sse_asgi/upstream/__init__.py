@@ -46,7 +46,8 @@ def from_openai(stream: object) -> AsyncUpstream | SyncUpstream:
         An async iterator of text and parts; for a stream of the sync client one that is a sync
         iterator, too. It closes the stream when it ends, is cancelled or is closed. It raises
         `UpstreamTruncatedError` where the stream ends without a finish reason (chat completions)
-        or a final event (responses), and `UpstreamFailedError` where a response has failed.
+        or a final event (responses), and `UpstreamFailedError` where the upstream says that it
+        failed.
         What the package itself raises passes through.
 
     Raises:

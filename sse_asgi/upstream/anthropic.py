@@ -59,6 +59,7 @@ class AnthropicReader:
         """Return usage and the finish reason of a message that is whole."""
         if not self._stopped:
             raise truncated("message_stop")
+        yield from self._stop()  # a block whose end has not come
         self._calls.check(self._finish_reason)
         if self._input_tokens is not None or self._output_tokens is not None:
             yield Usage(self._input_tokens, self._output_tokens)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from sse_asgi.errors import UpstreamFailedError
-from sse_asgi.upstream.reader import Item, SDKObject, ToolCalls, truncated, unknown_event
+from sse_asgi.upstream.reader import CUTS, Item, SDKObject, ToolCalls, truncated, unknown_event
 from sse_asgi.wire.parts import Finish, Reasoning, Usage
 
 
@@ -21,7 +21,7 @@ class OpenAIReader:
         return stream
 
     def read(self, event: SDKObject) -> Iterable[Item]:
-        """Return what one event says; those that a helper derives from others say nothing."""
+        """Return text and parts of an event; none of one that `.stream()` derives from others."""
         if hasattr(event, "choices"):
             return self._chat.read(event)
         kind = getattr(event, "type", None)
@@ -72,11 +72,13 @@ class _ChatReader:
             if text:
                 yield text
         for call in getattr(delta, "tool_calls", None) or ():
-            self._add_call(call)
+            self._add_call(call.index, call.id or "", call.function)
+        older = getattr(delta, "function_call", None)
+        if older is not None:
+            self._add_call(None, "", older)
 
-    def _add_call(self, delta: SDKObject) -> None:
-        call = self._call_of(delta.index, delta.id or "")
-        function = delta.function
+    def _add_call(self, index: int | None, id_: str, function: SDKObject) -> None:
+        call = self._call_of(index, id_)
         if function is not None:
             call.name += function.name or ""
             call.arguments += function.arguments or ""
@@ -97,6 +99,8 @@ class _ChatReader:
         if not self._finish_reason:
             raise truncated("a finish reason")
         calls = ToolCalls()
+        if self._finish_reason in CUTS and self._calls and not self._calls[-1].arguments:
+            del self._calls[-1]  # its arguments were still to come
         for call in self._calls:
             yield from calls.whole(call.name, call.arguments, call.id)
         calls.check(self._finish_reason)
@@ -125,7 +129,7 @@ class _ResponsesReader:
         kind: str = event.type
         if kind in _DELTAS:
             return (_DELTAS[kind](event.delta),) if event.delta else ()
-        if kind == "response.output_item.done" and event.item.type == "function_call":
+        if kind == "response.output_item.done" and _is_call(event.item):
             return self._calls.whole(event.item.name, event.item.arguments, event.item.call_id)
         if kind in ("error", "response.failed"):
             raise UpstreamFailedError(f"the upstream says that it failed: {_message_of(event)}")
@@ -149,6 +153,10 @@ class _ResponsesReader:
         if reason:
             return _REASONS.get(reason, reason)
         return "tool_calls" if self._calls.count else "stop"
+
+
+def _is_call(item: SDKObject) -> bool:
+    return item.type == "function_call" and getattr(item, "status", None) != "incomplete"
 
 
 def _message_of(event: SDKObject) -> str:

@@ -1,9 +1,9 @@
 """What reads the events of one kind of upstream, and what all of them share."""
 
 from collections.abc import Iterable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from sse_asgi.errors import UpstreamTruncatedError
+from sse_asgi.errors import UpstreamFailedError, UpstreamTruncatedError
 from sse_asgi.wire.parts import Part, ToolCall
 
 Item: TypeAlias = str | Part
@@ -36,11 +36,15 @@ class Reader(Protocol):
         ...
 
 
-class ToolCalls:
-    """The calls of one answer, which are whole before they go on.
+CUTS: Final = ("length", "content_filter")
+"""The finish reasons of an answer that was cut while the model wrote it, maybe in a call."""
 
-    Models write arguments themselves. Those that are no JSON fail the stream, except in an answer
-    that the model's limit has cut: there the call is dropped, as the model has not finished it.
+
+class ToolCalls:
+    """Checks the tool calls of one answer, each of which is passed on when it is whole.
+
+    A model may write arguments that are no JSON. Such a call fails the stream. If the answer was
+    cut, the call is unfinished, and is left out instead.
     """
 
     def __init__(self) -> None:
@@ -57,12 +61,15 @@ class ToolCalls:
             return ()
 
     def check(self, finish_reason: str) -> None:
-        """Check that no call was lost but for the model's limit.
+        """Check that the model has not failed, and that no call was lost but for a cut.
 
         Raises:
-            ValueError: One was.
+            UpstreamFailedError: It says so in its finish reason.
+            ValueError: A call was lost.
         """
-        if self._broken is not None and finish_reason != "length":
+        if finish_reason == "error":
+            raise UpstreamFailedError('the upstream failed: its finish reason is "error"')
+        if self._broken is not None and finish_reason not in CUTS:
             raise self._broken
 
 

@@ -185,15 +185,17 @@ class EventStreamDecoder:
             texts[-1] = texts[-1][:-2]
             if "\n" not in "".join(texts):
                 return message_events(texts, self._last_event_id)
-        return self._interpret(lines)
+        return self._interpret(lines.lstrip("\n"))  # blank lines that do nothing: maybe millions
 
     def _interpret(self, lines: str) -> list[MessageEvent]:
         events: list[MessageEvent] = []
+        data = self._data
         for line in lines.split("\n")[:-1]:
             if not line:
-                self._dispatch(events)
+                if data or self._type or self._id != self._last_event_id:  # of many, only the first
+                    self._dispatch(events)
             elif line[:6] == "data: ":  # as most begin; _read_field knows the other spellings
-                self._data.append(line[6:])
+                data.append(line[6:])
             else:
                 self._read_field(line)
         return events
@@ -212,11 +214,10 @@ class EventStreamDecoder:
             self._reconnection_time = _milliseconds(value)
 
     def _dispatch(self, events: list[MessageEvent]) -> None:
-        self._last_event_id = self._id
-        if self._data:
-            data = "\n".join(self._data)
-            events.append(message_event(data, self._type or "message", self._id))
-            self._data.clear()
+        last_event_id = self._last_event_id = self._id
+        if data := self._data:
+            events.append(message_event("\n".join(data), self._type or "message", last_event_id))
+            data.clear()
         self._type = ""
 
 

@@ -1,7 +1,25 @@
 """What a server says of a failure, in the words of any dialect."""
 
 import json
-from typing import Any, cast
+from typing import Any, Self, cast
+
+
+class ErrorMessage(str):
+    """A message for clients, with the code by which programs know the same, if it has one."""
+
+    __slots__ = ("code",)
+    code: str | None
+
+    def __new__(cls, message: str, code: str | None = None) -> Self:
+        """Return the message. One that is a plain `str` has no code."""
+        self = super().__new__(cls, message)
+        self.code = code
+        return self
+
+
+def code_of(message: str) -> str | None:
+    """Return the code that comes with a message, None if none does."""
+    return message.code if isinstance(message, ErrorMessage) else None
 
 
 def error_message(data: str) -> str:

@@ -9,10 +9,9 @@ from json.encoder import encode_basestring, encode_basestring_ascii
 from sse_asgi.errors import FramingError, shown
 from sse_asgi.wire.events import MessageEvent, encode_data
 from sse_asgi.wire.json_text import on_one_line
-from sse_asgi.wire.marker import check_marker, encode_marker
-from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.marker import check_marker
 from sse_asgi.wire.parts import Part
-from sse_asgi.wire.typed_events import decode_typed, encode_failure, encode_part
+from sse_asgi.wire.typed_events import TypedEventEncoder, decode_typed
 
 _BETWEEN_SURROGATES = re.compile("(?<=[\ud800-\udbff])(?=[\udc00-\udfff])")
 
@@ -71,17 +70,10 @@ class JSONFraming:
         return decode
 
 
-class JSONEncoder:
+class JSONEncoder(TypedEventEncoder):
     """Encodes one stream as `JSONFraming` has it."""
 
-    __slots__ = ("_done",)
-
-    def __init__(self, done: str | None) -> None:
-        self._done = done
-
-    def begin(self) -> bytes:
-        """Return nothing: the stream begins with its first chunk."""
-        return b""
+    __slots__ = ()
 
     def text(self, chunks: list[str]) -> bytes:
         """Encode the chunks that leave together, one event or more for each."""
@@ -90,18 +82,6 @@ class JSONEncoder:
             return f"data: {frames}\n\n".encode()
         except UnicodeEncodeError:
             return b"".join(map(_encode, chunks))
-
-    def part(self, part: Part) -> bytes:
-        """Encode a part as an event of its own type."""
-        return encode_part(part)
-
-    def end(self, outcome: Outcome = Outcome.COMPLETED) -> bytes:  # noqa: ARG002 - one end for all
-        """Return the event whose data is the end marker, or `b""`."""
-        return encode_marker(self._done)
-
-    def fail(self, message: str, outcome: Outcome) -> bytes:
-        """Return an event of type `error`, at a shutdown `b""`."""
-        return encode_failure(message, outcome)
 
 
 def _encode(chunk: str) -> bytes:

@@ -7,7 +7,7 @@ from sse_asgi.wire.events import encode_data, well_formed
 
 
 def check_marker(done: object) -> None:
-    """Raise a TypeError or ValueError for what no event's data can be, or can arrive as."""
+    """Raise a TypeError or ValueError unless this can be an event's data, and arrive unchanged."""
     if done is None:
         return
     if not isinstance(done, str):

@@ -81,9 +81,9 @@ class TextCollector:
         self._decode_from_id = None
 
     def rewind(self) -> None:
-        """Forget what a server which resumes after the last id gives again.
+        """Forget the text and the parts that came after the last id.
 
-        That is the text, and the parts, of events without an id of their own, after that id came.
+        A server that resumes after that id sends them again.
         """
         del self._items[self._confirmed :]
         self._decode = self._decode_from_id or self._decode

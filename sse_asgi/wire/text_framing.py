@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 from sse_asgi.errors import shown
 from sse_asgi.wire.events import MessageEvent, encode_data, well_formed
-from sse_asgi.wire.marker import check_marker, encode_marker
-from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.marker import check_marker
 from sse_asgi.wire.parts import Part
-from sse_asgi.wire.typed_events import decode_typed, encode_failure, encode_part
+from sse_asgi.wire.typed_events import TypedEventEncoder, decode_typed
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +61,14 @@ class TextFraming:
         return decode
 
 
-class TextEncoder:
+class TextEncoder(TypedEventEncoder):
     """Encodes one stream as `TextFraming` has it."""
 
-    __slots__ = ("_after_cr", "_done")
+    __slots__ = ("_after_cr",)
 
     def __init__(self, done: str | None) -> None:
-        self._done = done
+        super().__init__(done)
         self._after_cr = False  # the text so far ends with CR
-
-    def begin(self) -> bytes:
-        """Return nothing: the stream begins with its first chunk."""
-        return b""
 
     def text(self, chunks: list[str]) -> bytes:
         """Encode the chunks that leave together, one event or more for each."""
@@ -91,18 +86,6 @@ class TextEncoder:
                 except UnicodeEncodeError:
                     pass
         return b"".join(map(self._encode, chunks))
-
-    def part(self, part: Part) -> bytes:
-        """Encode a part as an event of its own type."""
-        return encode_part(part)
-
-    def end(self, outcome: Outcome = Outcome.COMPLETED) -> bytes:  # noqa: ARG002 - one end for all
-        """Return the event whose data is the end marker, or `b""`."""
-        return encode_marker(self._done)
-
-    def fail(self, message: str, outcome: Outcome) -> bytes:
-        """Return an event of type `error`, at a shutdown `b""`."""
-        return encode_failure(message, outcome)
 
     def _encode(self, chunk: str) -> bytes:
         # The LF of a CRLF that the source cut: its CR has already been sent as a newline.

@@ -4,27 +4,48 @@ Both framings of plain text share them, so that listeners of "message" see text 
 """
 
 import json
+from abc import ABC, abstractmethod
 from typing import Any
 
 from sse_asgi.errors import StreamFailedError
 from sse_asgi.wire.events import MessageEvent, ServerSentEvent
 from sse_asgi.wire.failure import error_message
 from sse_asgi.wire.json_text import json_bytes, read_object
+from sse_asgi.wire.marker import encode_marker
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Part, Reasoning, ToolCall, Usage
 
 
-def encode_part(part: Part) -> bytes:
-    """Encode a part as an event of its own type, with an object as its data."""
-    kind, value = _describe(part)
-    return b"event: %b\ndata: %b\n\n" % (kind, json_bytes(value))
+class TypedEventEncoder(ABC):
+    """Encodes one stream as text, events of their own types, and an end marker."""
 
+    __slots__ = ("_done",)
 
-def encode_failure(message: str, outcome: Outcome) -> bytes:
-    """Encode an event of type `error`; at a shutdown nothing, as the farewell says it all."""
-    if outcome is Outcome.SHUT_DOWN:
+    def __init__(self, done: str | None) -> None:
+        self._done = done
+
+    def begin(self) -> bytes:
+        """Return nothing: the stream begins with its first chunk."""
         return b""
-    return ServerSentEvent(event="error", data=json.dumps({"message": message})).encode()
+
+    @abstractmethod
+    def text(self, chunks: list[str]) -> bytes:
+        """Encode the chunks that leave together, one event or more for each."""
+
+    def part(self, part: Part) -> bytes:
+        """Encode a part as an event of its own type, with an object as its data."""
+        kind, value = _describe(part)
+        return b"event: %b\ndata: %b\n\n" % (kind, json_bytes(value))
+
+    def end(self, outcome: Outcome = Outcome.COMPLETED) -> bytes:  # noqa: ARG002 - one end for all
+        """Return the event whose data is the end marker, or `b""`."""
+        return encode_marker(self._done)
+
+    def fail(self, message: str, outcome: Outcome) -> bytes:
+        """Return an event of type `error`; at a shutdown `b""`, as the farewell says it all."""
+        if outcome is Outcome.SHUT_DOWN:
+            return b""
+        return ServerSentEvent(event="error", data=json.dumps({"message": message})).encode()
 
 
 def decode_typed(event: MessageEvent) -> str | Part:

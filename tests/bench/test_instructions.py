@@ -11,6 +11,8 @@ from tests.bench import instructions
 from tests.bench.instructions import Case, CountError, Result, count, measure, over_limit
 from tests.conftest import require
 
+pytestmark = pytest.mark.matrix
+
 RESULT = Result("paced", raw=20_000, sse_asgi=31_000, added=11_000)
 
 

@@ -89,9 +89,27 @@ async def be_busy(chat, tries=[]):  # noqa: B006 - it counts
     yield "At last"
 
 
+async def be_busy_late():
+    yield "Hel"
+    raise ChatError(429, "Too many.", code="rate_limit_exceeded")
+
+
 async def be_empty():
     for chunk in ():
         yield chunk
+
+
+async def take_turns():
+    """Say every kind of thing twice, each between others."""
+    for city in ("Århus", "Oslo"):
+        yield f"Look at {city}. "
+        yield Reasoning(f"Ask for {city}. ")
+        yield ToolCall("weather", {"city": city}, f"call_{city}")
+        yield ToolCall("time", {}, f"time_{city}")
+        yield f"There: {city}. "
+    yield Usage(1, 1)
+    yield Finish("tool_calls")
+    yield Usage(9, 4)
 
 
 async def be_cut_short():
@@ -113,7 +131,9 @@ def generate(chat):
         "deadline": be_late,
         "SIGTERM": wait_for_signal,
         "empty": be_empty,
+        "late": be_busy_late,
         "length": be_cut_short,
+        "turns": take_turns,
     }
     if chat.text in doings:
         return doings[chat.text]()

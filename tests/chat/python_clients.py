@@ -189,6 +189,7 @@ def ask(name, url, message, **options):
         except Exception as error:
             status = getattr(error, "status_code", None)
             said.error = {"name": type(error).__name__, "message": str(error), "status": status}
+            said.error["code"] = getattr(error, "code", None)
     return asdict(said)
 
 

@@ -1,5 +1,6 @@
 """ChatApp: its addresses, what the generator is given, and whole answers in each dialect."""
 
+import contextvars
 import json
 
 import pytest
@@ -23,6 +24,13 @@ async def everything(chat):
     yield Usage(9, 4)
 
 
+TENANT = contextvars.ContextVar("TENANT", default="none")
+
+
+async def tenant(chat):
+    yield TENANT.get()
+
+
 async def nothing(chat):
     for chunk in ():
         yield chunk
@@ -39,17 +47,19 @@ def keeping(chats):
 @pytest.mark.parametrize("path", BODIES)
 async def test_the_generator_gets_the_chat(path):
     chats = []
-    body = BODIES[path] | {"tools": [{"name": "weather"}], "vendor_key": {"deep": [1]}}
+    body = {"input": "of others", "messages": "of others", "vendor_key": {"deep": [1]}}
+    known = {"input" if path == RESPONSES else "messages", "model", "tools"}
+    body = {name: value for name, value in body.items() if name not in known}
+    body |= BODIES[path] | {"tools": [{"name": "weather"}]}
 
     answer = await ask(ChatApp(keeping(chats), models=["mine"]), path, body)
 
     assert answer.status == 200
     [chat] = chats
-    expected = body.get("messages", [{"role": "user", "content": "Hi"}])
-    assert chat.messages == expected
+    prompt = [{"role": "user", "content": "Hi"}]
+    assert chat.messages == (prompt if path == RESPONSES else body["messages"])
     assert (chat.text, chat.model, chat.principal) == ("Hi", "mine", None)
     assert chat.tools == [{"name": "weather"}]
-    known = {"messages", "input", "model", "tools"}
     assert chat.options == {name: value for name, value in body.items() if name not in known}
     assert chat.request.path == path
     assert await chat.request.json() == body
@@ -288,3 +298,11 @@ async def test_a_lone_surrogate_does_no_harm(path):
         answer = await ask(ChatApp(generate), path, body[:-1] + stream + b"}")
         assert answer.status == 200
         assert "Hi" in answer.text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_generator_runs_in_the_context_it_is_given(stream):
+    context = contextvars.copy_context()
+    context.run(TENANT.set, "ours")
+    answer = await ask(ChatApp(tenant, context=context), CHAT, BODIES[CHAT] | {"stream": stream})
+    assert "ours" in answer.text

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_reasoning_tool_calls_and_usage_come_through(answers, client):
 
 
 @pytest.mark.parametrize("client", ALL)
+def test_text_reasoning_and_calls_may_take_turns(answers, client):
+    said = answers(client, "turns")
+    assert said["error"] is None
+    assert said["text"] == "Look at Århus. There: Århus. Look at Oslo. There: Oslo. "
+    # A field that OpenAI does not have: its npm helper keeps the last delta only.
+    first = "" if client == "openai (npm), `chat.completions.stream`" else "Ask for Århus. "
+    assert said["reasoning"] == f"{first}Ask for Oslo. "
+    assert [call["id"] for call in said["calls"]] == [
+        *("call_Århus", "time_Århus", "call_Oslo", "time_Oslo")
+    ]
+    assert [json.loads(call["arguments"]) for call in said["calls"]] == [
+        *({"city": "Århus"}, {}, {"city": "Oslo"}, {})
+    ]
+    assert said["usage"] == {"input": 9, "output": 4}
+
+
+@pytest.mark.parametrize("client", ALL)
 def test_an_empty_answer_is_one(answers, client):
     said = answers(client, "empty")
     assert (said["error"], said["text"], said["calls"]) == (None, "", [])
@@ -109,6 +127,17 @@ def test_a_generator_that_takes_too_long_is_an_error(answers, client, record_pro
     assert_told(answers(client, "deadline"), GENERIC, record_property)
 
 
+@pytest.mark.parametrize("client", ALL)
+def test_a_late_refusal_is_an_error_with_its_message_and_where_there_is_a_place_its_code(
+    answers, client
+):
+    said = answers(client, "late")
+    assert said["finish"] is None
+    assert "Too many." in said["error"]["message"]
+    has_code = client.startswith(("openai", "@ag-ui"))
+    assert said["error"]["code"] == ("rate_limit_exceeded" if has_code else None)
+
+
 @pytest.fixture(scope="module")
 def answers_at_sigterm(tmp_path_factory):
     """Return what every client has understood when its server was told to stop."""
@@ -149,7 +178,9 @@ def test_a_server_that_is_told_to_stop_is_an_error(answers_at_sigterm, client, r
     ],
 )
 def test_a_client_that_is_told_to_slow_down_waits_and_succeeds(server, client):
+    begun = time.monotonic()
     said = python_clients.ask(client, server.url, "busy", retries=2)
+    assert time.monotonic() - begun >= 1
     assert (said["error"], said["text"]) == (None, "At last")
 
 

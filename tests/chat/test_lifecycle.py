@@ -220,6 +220,51 @@ async def test_a_shutdown(path, stream):
     assert [each.outcome for each in told] == [Outcome.SHUT_DOWN]
 
 
+@pytest.mark.parametrize(("path", "stream"), ALL)
+async def test_a_shutdown_before_the_first_chunk_is_the_status(path, stream):
+    waits, sent_when_told, told = anyio.Event(), [], []
+    shutdown = Shutdown(grace=0.05, signals=False)
+
+    async def generate(chat):
+        waits.set()
+        await anyio.sleep_forever()
+        yield
+
+    def complete(transcript):
+        told.append(transcript)
+        sent_when_told.extend(client.sent)
+
+    app = ChatApp(generate, shutdown=shutdown, on_complete=complete)
+    client = Client(app, path, streaming(path, stream))
+    async with anyio.create_task_group() as group:
+        group.start_soon(client.run)
+        with anyio.fail_after(5):
+            await waits.wait()
+            shutdown.begin()
+
+    assert (client.answer.status, client.answer.headers["retry-after"]) == (503, "1")
+    assert error_of(path, client.answer) == "The server is shutting down."
+    assert [each.outcome for each in told] == [Outcome.SHUT_DOWN]
+    assert sent_when_told == []  # some servers wait for nobody once all is sent
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_shutdown_while_the_first_chunk_is_on_its_way_keeps_that(path):
+    shutdown, goes_on = Shutdown(grace=0.05, signals=False), anyio.Event()
+
+    async def generate(chat):
+        yield "Hel"
+        yield "lo"  # ready at once: it is still gathered when the server is told to stop
+        shutdown.begin()
+        await goes_on.wait()
+
+    app = ChatApp(generate, shutdown=shutdown)
+    answer = await ask(app, path, streaming(path, True))
+    assert answer.status == 200
+    assert "Hel" in answer.text
+    assert "The server is shutting down." in answer.text
+
+
 async def test_on_chunk_sees_the_text():
     async def generate(chat):
         yield "Hel"

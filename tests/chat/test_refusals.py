@@ -282,7 +282,7 @@ async def test_head_of_a_model_that_does_not_exist_has_no_body():
     assert (answer.status, answer.body) == (404, b"")
 
 
-@pytest.mark.parametrize("option", ["framing", "source"])
-def test_options_that_the_dialects_and_the_generator_give(option):
-    with pytest.raises(TypeError, match=f"has no option {option}"):
+@pytest.mark.parametrize("option", ["framing", "source", "retries"])
+def test_an_option_that_it_lacks_is_refused_by_name(option):
+    with pytest.raises(TypeError, match=f"ChatApp has no option {option}"):
         ChatApp(never([]), **{option: None})

@@ -1,8 +1,10 @@
-"""Every event and every whole answer fits the official packages' own models, field by field.
+"""Every event and every whole answer fits the APIs' own models, field by field.
 
 The clients themselves check nothing: they take what comes. These models come from the APIs'
-published descriptions.
+published descriptions; those of Open Responses are generated from its schemas.
 """
+
+from typing import Union
 
 import pytest
 from anthropic.types import Message, RawMessageStreamEvent
@@ -13,6 +15,7 @@ from pydantic import TypeAdapter
 from sse_asgi import Finish, Reasoning, ToolCall, Usage
 from sse_asgi.chat import ChatApp
 from tests.chat.asking import ANTHROPIC, BODIES, CHAT, RESPONSES, ask
+from tests.conftest import require
 
 pytestmark = pytest.mark.anyio
 
@@ -54,3 +57,31 @@ async def test_whole_answers_and_events_fit_the_models(path, generate):
     for each in events:
         fitting = TypeAdapter(event).validate_python(each)
         assert getattr(fitting, "type", None) == each.get("type")
+
+
+async def fails(chat):
+    yield "Hel"
+    raise LookupError
+
+
+@pytest.fixture(scope="module")
+def open_responses():
+    """Return what checks a response, and what checks an event, by Open Responses' schemas."""
+    require("openresponses_types")
+    from openresponses_types import types
+
+    kinds = tuple(kind for name, kind in vars(types).items() if name.endswith("StreamingEvent"))
+    return TypeAdapter(types.ResponseResource), TypeAdapter(Union[kinds])  # noqa: UP007 - of a tuple
+
+
+@pytest.mark.parametrize("generate", [everything, nothing, cut, fails])
+async def test_responses_fit_open_responses(generate, open_responses):
+    whole, event = open_responses
+    body = BODIES[RESPONSES]
+    events = (await ask(ChatApp(generate), RESPONSES, body | {"stream": True})).events
+    assert len(events) > 2
+    for number, each in enumerate(events):
+        assert event.validate_python(each).type.value == each["type"]
+        assert each["sequence_number"] == number
+    if generate is not fails:
+        whole.validate_json((await ask(ChatApp(generate), RESPONSES, body)).body)

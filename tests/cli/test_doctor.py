@@ -6,13 +6,13 @@ import re
 import subprocess
 import time
 import zlib
-from dataclasses import replace
 
 import pytest
 
 from sse_asgi.cli import main
-from sse_asgi.cli.doctor.findings.answer import six_connections
-from sse_asgi.cli.doctor.observation import Examination, Exchange
+from sse_asgi.cli.doctor.examine import Examination
+from sse_asgi.cli.doctor.exchange import Exchange
+from sse_asgi.cli.doctor.findings import SEVERITIES, TEXTS, diagnose
 from tests import documents
 from tests.cli import commands
 from tests.client.scripted import ScriptedServer, redirect, status, stream
@@ -48,8 +48,9 @@ def examine(capsys):
             url = servers[-1].__enter__().url + path
         status = main(["doctor", url, "--json", "--wait", "1", *options])
         report = json.loads(capsys.readouterr().out)
-        assert status == (0 if report["healthy"] else 1)
-        assert report["healthy"] == (not report["findings"])
+        assert status == (0 if report["healthy"] else 4 if "unreachable" in codes(report) else 1)
+        weights = [SEVERITIES.index(finding["severity"]) for finding in report["findings"]]
+        assert weights == sorted(weights)  # the gravest first
         for finding in report["findings"]:
             assert all(finding[part] for part in ("code", "title", "evidence", "remedy"))
         return report
@@ -60,13 +61,17 @@ def examine(capsys):
 
 
 def codes(report):
-    return [finding["code"] for finding in report["findings"]]
+    return [each["code"] for each in report["findings"] if each["severity"] != "note"]
+
+
+def notes(report):
+    return [each["code"] for each in report["findings"] if each["severity"] == "note"]
 
 
 def only(report, code):
     """Return the one finding that there is."""
     assert codes(report) == [code], report["findings"]
-    return report["findings"][0]
+    return next(finding for finding in report["findings"] if finding["code"] == code)
 
 
 # Health
@@ -77,8 +82,7 @@ def test_a_healthy_stream_gets_no_finding(examine):
     assert codes(report) == []
     assert report["observation"]["events"] == 3
     assert report["observation"]["comments"] == 1
-    assert any("six connections" in note for note in report["notes"])
-    assert any("close()" in note for note in report["notes"])
+    assert notes(report) == ["local-http-1", "no-ids", "close-at-end"]
 
 
 def test_a_healthy_endless_stream_gets_no_finding(examine):
@@ -159,8 +163,8 @@ def test_the_response_does_not_start(examine):
 def test_a_wrong_status(examine, number):
     finding = only(examine(status(number)), "status")
     assert str(number) in finding["evidence"]
-    assert (finding["remedy"] == "see the server's log") == (number == 500)
-    assert ("credentials" in finding["remedy"]) == (number < 500)
+    assert "credentials" in finding["remedy"]
+    assert ("stop for good" in finding["evidence"]) == (number == 204)
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/json"])
@@ -189,9 +193,17 @@ def test_missing_header_fields(examine):
 
 
 def test_nginx_keeps_x_accel_buffering_for_itself(examine):
-    answer = without("x-accel-buffering")
-    answer.headers["server"] = "nginx/1.22.1"
-    assert codes(examine(answer)) == []
+    def behind_nginx(*parts):
+        return stream(*parts, headers={"server": "nginx/1.22.1", **headers})
+
+    headers = {"cache-control": GOOD["cache-control"]}
+    report = examine(behind_nginx(*WORDS, END))
+    assert codes(report) == []
+    assert "nginx-in-front" in notes(report)  # too little came to see whether it buffers
+    report = examine(behind_nginx(WORDS[0], 0.2, WORDS[1], 0.2, END))
+    assert (codes(report), "nginx-in-front" in notes(report)) == ([], False)
+    report = examine(behind_nginx(0.8, b"".join([*WORDS, *WORDS, END])))
+    assert codes(report) == ["buffered", "x-accel-buffering"]
 
 
 def test_a_connection_header(examine, tmp_path):
@@ -380,6 +392,7 @@ def test_ids_that_are_ignored(examine):
     assert codes(report) == ["endless-reconnects", "last-event-id"]
     assert "last-event-id: 3" in report["findings"][0]["evidence"]
     assert "last-event-id: 1" in report["findings"][1]["evidence"]
+    assert report["healthy"]
 
 
 def test_new_ids_for_each_connection(examine):
@@ -480,7 +493,7 @@ def test_a_bare_app_behind_nginx_is_buffered(examine, behind_nginx):
     direct, proxied = behind_nginx
     assert codes(examine(url=f"{direct}/bare")) == ["no-transform", "x-accel-buffering"]
     report = examine(url=f"{proxied}/bare", options=["--wait", "3"])
-    assert codes(report) == ["no-transform", "buffered"]
+    assert codes(report) == ["buffered", "no-transform", "x-accel-buffering"]
 
 
 def test_an_event_stream_behind_nginx_is_healthy(examine, behind_nginx):
@@ -489,11 +502,6 @@ def test_an_event_stream_behind_nginx_is_healthy(examine, behind_nginx):
 
 
 # What cannot be served from this machine
-
-
-def examination(**first):
-    headers = [("content-type", "text/event-stream")]
-    return Examination(first=Exchange(status=200, headers=headers, **first), records=[], wait=1.0)
 
 
 @pytest.mark.parametrize(
@@ -509,19 +517,115 @@ def examination(**first):
     ],
 )
 def test_six_connections(url, alpn, found):
-    finding = six_connections(replace(examination(url=url), alpn=alpn))
-    assert (finding is not None) == found
+    first = Exchange(url=url, status=200, headers={"content-type": "text/event-stream"})
+    findings = diagnose(Examination(first=first, alpn=alpn))
+    assert any(finding.code == "six-connections" for finding in findings) == found
 
 
-def test_the_reference_lists_every_finding():
+def test_the_reference_lists_every_finding_with_its_severity():
     page = documents.DOCS / "reference" / "cli-listen-doctor.md"
-    listed = {
-        code for row in documents.tables_in(page)[-1] for code in re.findall("`(.+?)`", row[0])
+    listed = {row[0].strip("`"): row[1] for row in documents.tables_in(page)[-1]}
+    severities = {code: next(each for each in SEVERITIES if each in TEXTS[code]) for code in TEXTS}
+    assert listed == severities
+    assert {code: set(texts) for code, texts in TEXTS.items()} == {
+        code: {severity, "remedy"} for code, severity in severities.items()
     }
-    package = documents.ROOT / "sse_asgi" / "cli" / "doctor" / "findings"
-    code = "".join(path.read_text() for path in package.glob("*.py"))
-    found = set(re.findall(r'Finding\(\s*"([a-z0-9-]+)"', code))
-    assert listed == found | {"crlf", "cr"}
+
+
+# The exit status
+
+
+BAD = stream(*WORDS, headers={"connection": "close"})  # warnings alone
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "expected"),
+    [
+        ((), BAD, 0),
+        (("--fail-on", "error"), BAD, 0),
+        (("--fail-on", "warning"), BAD, 1),
+        (("--fail-on", "note"), healthy(*WORDS, END), 1),
+        (("--fail-on", "warning"), healthy(*WORDS, END), 0),
+        ((), healthy(*WORDS, end="cut"), 1),
+        (("--ignore", "cut"), healthy(*WORDS, end="cut"), 0),
+        (("--ignore", "cut"), status(500), 1),
+        (("--ignore=cut", "--ignore=status"), status(500), 0),
+    ],
+)
+def test_only_what_is_grave_makes_it_fail(options, answer, expected, capsys):
+    with ScriptedServer(answer) as server:
+        assert main(["doctor", server.url, "--wait", "1", *options]) == expected
+    ignored = {option.removeprefix("--ignore=") for option in options}
+    assert not any(f"({code})" in capsys.readouterr().out for code in ignored)
+
+
+def test_an_unknown_code_cannot_be_ignored(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["doctor", "http://127.0.0.1:1", "--ignore", "nonsense"])
+    assert stopped.value.code == 2
+    assert "invalid choice: 'nonsense'" in capsys.readouterr().err
+
+
+def test_a_server_out_of_reach_has_a_status_of_its_own(capsys):
+    url = f"http://127.0.0.1:{free_port()}/"
+    for options in ((), ("--ignore", "unreachable"), ("--fail-on", "warning")):
+        assert main(["doctor", url, *options]) == 4
+    capsys.readouterr()
+
+
+SSE_STARLETTE = """
+import anyio
+from sse_starlette import EventSourceResponse
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+async def words():
+    for number in range(4):
+        yield {"data": f"{number} "}
+        await anyio.sleep(0.2)
+
+app = Starlette(routes=[Route("/", lambda request: EventSourceResponse(words()))])
+"""
+
+
+def test_a_healthy_stream_of_sse_starlette_is_no_failure(examine, tmp_path):
+    require("sse_starlette")
+    (tmp_path / "theirs.py").write_text(SSE_STARLETTE)
+    with on_uvicorn(tmp_path, "theirs:app") as running:
+        report = examine(url=running.url)
+    assert report["healthy"]
+    assert {each["severity"] for each in report["findings"]} == {"warning", "note"}
+
+
+# Requests that may have effects
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_what_may_have_effects_is_sent_once(method):
+    answer = healthy(gzip.compress(b"".join([*WORDS, END])), headers={"content-encoding": "gzip"})
+    with ScriptedServer(answer) as server:
+        assert main(["doctor", server.url, "--wait", "1", "-X", method]) == 0
+        assert [request.method for request in server.requests] == [method]
+    with ScriptedServer(answer) as server:
+        assert main(["doctor", server.url, "--wait", "1", "-X", method, "--repeat"]) == 0
+        assert [request.method for request in server.requests] == [method] * 2
+
+
+def test_what_was_not_compared_is_said(examine):
+    answer = healthy(gzip.compress(b"".join([*WORDS, END])), headers={"content-encoding": "gzip"})
+    assert "sent-once" in notes(examine(answer, options=["-X", "POST"]))
+
+
+def test_credentials_stay_with_their_origin():
+    with ScriptedServer(healthy(*WORDS, END)) as other:
+        target = f"http://localhost:{other.port}/"
+        with ScriptedServer(redirect(307, target)) as server:
+            headers = ["-H", "X-Api-Key: k", "-H", "Authorization: Bearer k", "-H", "Cookie: k"]
+            main(["doctor", server.url, "--wait", "1", *headers])
+            assert server.requests[0].get("x-api-key") == b"k"
+    asked = other.requests[0]
+    assert [asked.get(name) for name in ("x-api-key", "authorization", "cookie")] == [None] * 3
+    assert asked.get("accept") == b"text/event-stream"
 
 
 # The command
@@ -530,19 +634,38 @@ def test_the_reference_lists_every_finding():
 def test_the_report_for_people(tmp_path):
     with ScriptedServer(healthy(*WORDS)) as server:
         done = commands.run("doctor", server.url, "--wait", "1", directory=tmp_path)
-    assert done.returncode == 1
-    assert "1. The stream ends without an end marker" in done.stdout
+    assert done.returncode == 0
+    assert "warning: The stream ends without an end marker" in done.stdout
     assert "Seen: " in done.stdout
     assert "Remedy: " in done.stdout
-    assert done.stdout.rstrip().endswith("1 finding.")
+    assert done.stdout.rstrip().endswith("1 warning, 2 notes.")
+    assert "\x1b" not in done.stdout
     assert done.stderr == ""
 
 
 def test_the_report_for_healthy_people(tmp_path):
     with ScriptedServer(healthy(*WORDS, END)) as server:
-        done = commands.run("doctor", server.url, "--wait", "1", directory=tmp_path)
+        ignored = [f"--ignore={code}" for code in ("local-http-1", "no-ids", "close-at-end")]
+        done = commands.run("doctor", server.url, "--wait", "1", *ignored, directory=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.rstrip().endswith("No finding.")
+
+
+@pytest.mark.parametrize(("environment", "colours"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colour_on_a_terminal(environment, colours, monkeypatch, capsys):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with ScriptedServer(status(500)) as server:
+        main(["doctor", server.url, "--wait", "1"])
+    assert ("\x1b[1;31merror\x1b[0m: The status is not 200" in capsys.readouterr().out) == colours
+
+
+def test_no_server_steers_the_terminal(capsys):
+    with ScriptedServer(healthy(b"id: \x1b]0;x\x07\ndata: \x1b]0;x\x07\n\n")) as server:
+        main(["doctor", server.url, "--wait", "1"])
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_the_request_can_be_chosen(examine):
@@ -566,5 +689,5 @@ def test_ctrl_c_ends_it(tmp_path):
         server.wait_for_requests(1)
         process.send_signal(2)
         _, errors = process.communicate(timeout=20)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert errors == "interrupted before the examination was complete\n"

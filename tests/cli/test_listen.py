@@ -15,14 +15,13 @@ import pytest
 
 from sse_asgi import EventStreamDecoder, Finish, JSONFraming, MessageEvent, Outcome, TextFraming
 from sse_asgi.cli import main
-from sse_asgi.cli.listen.framings import NAMES, make_decoder, recognise
-from sse_asgi.cli.listen.timing import Timing, percentile, seconds, status_line, summary
+from sse_asgi.cli.framings import NAMES, make_decoder, recognise
+from sse_asgi.cli.timing import Timing, duration
 from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.errors import StreamFailedError
 from sse_asgi.wire.framing import items_of
 from tests.cli import commands
 from tests.client.scripted import ScriptedServer, status, stream
-from tests.conftest import require
 from tests.servers import free_port
 
 HELLO = [b"data: Hello, \n\n", b"data: w\xc3\xb6rld!\n\n"]
@@ -72,7 +71,7 @@ def test_text_as_it_is(listen):
 def test_one_is_not_many(listen):
     done, _ = listen(stream(b"data: x\n\n"), options=["--no-done"])
     assert done.stderr.splitlines()[0] == "complete: 1 event, 1 character of text"
-    assert status_line(Timing()).count("0 events") == 1
+    assert Timing().status.count("0 events") == 1
 
 
 def test_the_summary_begins_a_line_where_the_text_is_shown_too():
@@ -151,6 +150,30 @@ def test_output_that_nobody_reads():
         assert process.wait(20) == 0
 
 
+def test_a_hint_where_events_carry_no_text(listen):
+    typed = [b"event: token\ndata: %d\n\n" % number for number in range(5)]
+    done, _ = listen(stream(*typed, END))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines()[0].startswith("hint: these events carry no text")
+    assert done.stderr.count("hint") == 1
+    done, _ = listen(stream(typed[0], END))  # so few that it is said at the end
+    assert done.stderr.startswith("hint: ")
+    for options in (["--events"], ["--json"], ["--quiet"]):
+        assert "hint" not in listen(stream(*typed, END), options=options)[0].stderr
+    assert "hint" not in listen(stream(*typed, *HELLO[:1], END))[0].stderr.splitlines()[-1]
+    assert "hint" not in listen(stream(END))[0].stderr
+
+
+def test_a_hint_comes_while_the_stream_goes_on():
+    body = b"event: token\ndata: x\n\n" * 3
+    with (
+        ScriptedServer(stream(body, 60, end="open")) as server,
+        start(server.url, stderr=subprocess.PIPE) as process,
+    ):
+        assert process.stderr.readline().startswith(b"hint: ")
+        process.kill()
+
+
 # The request
 
 
@@ -189,7 +212,6 @@ def test_a_url_without_a_scheme(listen):
         (["http://x", "--json-body", "{"], "no JSON"),
         (["http://x", "--json-body", "@missing"], "cannot read"),
         (["http://x", "--read-timeout", "0"], "greater than 0"),
-        (["http://x", "--plot", "/no/such/place.png"], "no directory"),
         (["http://x", "--events", "--json"], "not allowed with"),
     ],
 )
@@ -279,26 +301,6 @@ def test_a_signal_ends_it_with_the_summary(number):
     assert errors.startswith("interrupted: 2 events, 13 characters of text\nfirst byte after")
 
 
-def test_a_plot(listen, tmp_path):
-    require("matplotlib")
-    done, _ = listen(stream(*HELLO, 0.1, END), options=["--plot", "times.png", "-q"])
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "times.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_plot_without_matplotlib(listen):
-    code = "import sys; sys.modules['matplotlib'] = None; from sse_asgi.cli import main; main({!r})"
-    arguments = ["listen", "http://127.0.0.1:1", "--plot", "x.png"]
-    done = subprocess.run(
-        [sys.executable, "-c", f"{code.format(arguments)}"],
-        capture_output=True,
-        text=True,
-        cwd=commands.ROOT,
-        check=False,
-    )
-    assert "pip install matplotlib" in done.stderr
-
-
 # The terminal
 
 
@@ -341,6 +343,27 @@ def test_the_status_line_of_a_terminal():
     shown, _, summary_lines = terminal.output.partition("interrupted: 3 events")
     assert shown.rindex("\x1b[r") > shown.rindex("\x1b[7m")  # the scrolling region is given back
     assert "longest" in summary_lines
+
+
+TITLE = b"\x1b]0;pwned\x07"
+
+
+def test_no_server_sets_the_title_of_a_terminal(listen):
+    refused = stream(b"no " + TITLE, status=403, content_type="text/plain")
+    done, _ = listen(refused)
+    assert "it says: no \ufffd]0;pwned\ufffd\n" in done.stderr
+    named = stream(b"id: " + TITLE + b"\nevent: " + TITLE + b"\ndata: x\n\n", END)
+    done, _ = listen(named, options=["--events"])
+    assert "id=\ufffd]0;pwned\ufffd" in done.stdout
+    lost = stream(b"id: " + TITLE + b"\ndata: x\n\n", end="cut")
+    failing = stream(b'event: error\ndata: {"message": "\\u001b]0;pwned\\u0007"}\n\n')
+    for answer in (refused, named, lost, failing):
+        with ScriptedServer(answer) as server:
+            for options in ((), ("--events",)):
+                terminal = Terminal(server.url, *options)
+                terminal.end()
+                assert "\x1b]" not in terminal.output
+                assert "\x07" not in terminal.output
 
 
 def test_a_quiet_terminal():
@@ -475,13 +498,13 @@ def test_times_are_noted(clock):
         clock.now = at
         timing.note_event()
     clock.now = 104.0
-    line = status_line(timing)
+    line = timing.status
     timing.note_end()
     clock.now = 200.0
     assert line == (
         "4.0 s | first byte 500 ms, event 1.00 s | 4 events, 1.3/s | longest gap 2.00 s"
     )
-    assert summary(timing) == [
+    assert timing.summary == [
         "first byte after 500 ms, first event after 1.00 s, end after 4.00 s",
         "1.3 events/s; gaps p50 200 ms, p90 2.00 s, p99 2.00 s, longest 2.00 s",
     ]
@@ -489,21 +512,21 @@ def test_times_are_noted(clock):
 
 def test_nothing_has_come(clock):
     timing = Timing(clock)
-    assert status_line(timing) == (
-        "0.0 s | first byte -, event - | 0 events, 0.0/s | longest gap 0 ms"
-    )
-    assert summary(timing) == ["first byte after -, first event after -, end after 0 ms"]
+    assert timing.status == ("0.0 s | first byte -, event - | 0 events, 0.0/s | longest gap 0 ms")
+    assert timing.summary == ["first byte after -, first event after -, end after 0 ms"]
 
 
 def test_a_silence_that_goes_on_is_a_gap(clock):
     timing = Timing(clock)
     timing.note_event()
     clock.now = 107.0
-    assert "longest gap 7.00 s" in status_line(timing)
+    assert "longest gap 7.00 s" in timing.status
 
 
-def test_percentiles():
-    values = list(range(1, 101))
-    assert [percentile(values, each) for each in (0, 50, 90, 99, 100)] == [1, 50, 90, 99, 100]
-    assert percentile([7.0], 99) == 7.0
-    assert seconds(0.0004) == "0 ms"
+def test_percentiles(clock):
+    timing = Timing(clock)
+    for number in range(101):  # the gaps are 1 to 100 s
+        clock.now += number
+        timing.note_event()
+    assert "gaps p50 50.00 s, p90 90.00 s, p99 99.00 s, longest 100.00 s" in timing.summary[1]
+    assert duration(0.0004) == "0 ms"

@@ -44,6 +44,12 @@ async def each_client(each_library):
 
 
 @pytest.fixture
+def quick_waits(monkeypatch):
+    """Let waits be shorter than what is the least otherwise, so that tests need no time."""
+    monkeypatch.setattr("sse_asgi.client.response.SHORTEST_WAIT", 0.001)
+
+
+@pytest.fixture
 def serve():
     """Start scripted servers; each is stopped after the test."""
     started = []

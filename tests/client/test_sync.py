@@ -1,9 +1,13 @@
 """The twins for scripts, with real synchronous clients."""
 
+import inspect
+import tracemalloc
+
 import pytest
 
 from sse_asgi import JSONFraming, MessageEvent, Outcome, Reasoning, TextFraming
-from sse_asgi.client import collect_text, iter_events
+from sse_asgi.client import EventSource, collect_text, follow, iter_events
+from sse_asgi.client.request import make_client
 from sse_asgi.errors import (
     EventTooLargeError,
     IncompleteStreamError,
@@ -167,3 +171,245 @@ async def test_a_response_of_an_async_client_is_told_with_its_remedy(serve, each
             iter_events(response)
         await response.aread()
         assert list(iter_events(response)) == [MessageEvent("a")]
+
+
+# Wrong arguments
+
+
+@pytest.mark.parametrize("read", [iter_events, collect_text])
+@pytest.mark.parametrize("response", [5, None, "data: x\n\n", b"data: x\n\n", bytearray(), list])
+def test_what_is_no_response(read, response):
+    with pytest.raises(TypeError, match="response must be"):
+        read(response)
+
+
+def test_a_response_class_is_no_response(each_library):
+    with pytest.raises(TypeError, match="response must be"):
+        iter_events(each_library.Response)
+    with pytest.raises(TypeError, match="response must be"):
+        iter_events(each_library.AsyncClient())
+
+
+@pytest.mark.parametrize("framing", [TextFraming, None, "text"])
+def test_what_is_no_framing(framing):
+    with pytest.raises(TypeError, match="framing must be"):
+        collect_text([b"data: x\n\n"], framing)
+
+
+# follow
+
+
+@pytest.fixture
+def followed(serve, each_library, quick_waits):
+    """Follow what a server answers, with each library."""
+    with each_library.Client(verify=False) as client:
+
+        def start(*answers, **options):
+            server = serve(*answers)
+            options = {"client": client, "reconnection_time": 1, **options}
+            return server, follow(f"{server.url}/path", **options)
+
+        yield start
+        assert not client.is_closed
+
+
+def test_follow_goes_on_over_connections(followed):
+    server, events = followed(
+        stream(b"id: 1\ndata: a\n\ndata: b\n\n", end="cut"),
+        stream(b"data: c\n\nid: 2\n\n"),
+        status(503),
+        stream(b"\xef\xbb\xbfdata: d\n\n"),
+        status(204),
+    )
+    assert [(event.data, event.last_event_id) for event in events] == [
+        *(("a", "1"), ("b", "1"), ("c", "1"), ("d", "2"))
+    ]
+    ids = [request.get("last-event-id") for request in server.requests]
+    assert ids == [None, b"1", b"2", b"2", b"2"]
+
+
+def test_follow_sends_what_it_is_given(followed):
+    server, events = followed(
+        status(204), headers={"X-Mine": "1"}, json={"a": 1}, last_event_id="7"
+    )
+    assert list(events) == []
+    (request,) = server.requests
+    assert (request.method, request.path, request.body) == ("POST", "/path", b'{"a":1}')
+    assert (request.get("x-mine"), request.get("last-event-id")) == (b"1", b"7")
+    assert request.get("accept") == b"text/event-stream"
+
+
+def test_follow_gives_every_case_of_the_wire_table(serve, each_library):
+    server = serve(lambda request: stream(CASES[int(request.path[1:])].stream))
+    with each_library.Client(verify=False) as client:
+        for number, case in enumerate(CASES):
+            events = follow(f"{server.url}/{number}", client=client, reconnect=False)
+            assert list(events) == list(case.events), case.name
+
+
+def test_follow_gives_events_as_they_come_and_lets_go_when_it_is_left(followed):
+    server, events = followed(stream(b"data: a\n\n", end="open"))
+    assert next(events) == MessageEvent("a")
+    events.close()
+    server.wait_until_left(0)
+
+
+def test_follow_tells_of_comments_and_errors(followed):
+    seen = []
+    _, events = followed(
+        stream(b": hello\ndata: a\n\n", end="cut"),
+        status(503),
+        status(204),
+        on_comment=seen.append,
+        on_error=seen.append,
+    )
+    for event in events:
+        seen.append(event)
+    assert seen[:2] == ["hello", MessageEvent("a")]
+    assert [type(error) for error in seen[2:]] == [StreamLostError, StreamRefusedError]
+
+
+@pytest.mark.parametrize("hook", ["on_comment", "on_error"])
+@pytest.mark.parametrize("error", [ValueError, ConnectionError, StreamLostError])
+def test_what_a_hook_raises_ends_it(followed, hook, error):
+    def fail(_):
+        raise error("mine")
+
+    server, events = followed(stream(b": a\n", end="cut"), **{hook: fail})
+    with pytest.raises(error, match="mine"):
+        next(events)
+    assert list(events) == []
+    assert len(server.requests) == 1
+
+
+def test_follow_waits_as_long_as_the_server_asks(followed):
+    server, events = followed(
+        stream(b"retry: 300\n\n"), status(503, headers={"retry-after": "60"}), status(204),
+        max_wait=0.4,
+    )  # fmt: skip
+    assert list(events) == []
+    first, second, third = (request.at for request in server.requests)
+    assert second - first >= 0.3
+    assert third - second >= 0.4
+
+
+def test_follow_takes_silence_for_a_lost_connection(followed):
+    errors = []
+    _, events = followed(
+        stream(b":\n", end="open"), status(204), read_timeout=0.2, on_error=errors.append
+    )
+    assert list(events) == []
+    assert [type(error) for error in errors] == [StreamLostError]
+
+
+def test_follow_without_reconnect_ends_with_the_stream(followed):
+    _, events = followed(stream(b"data: a\n\n"), reconnect=False)
+    assert [event.data for event in events] == ["a"]
+    for answer in (stream(b"data: a\n\n", end="cut"), status(503)):
+        _, events = followed(answer, reconnect=False)
+        with pytest.raises((StreamLostError, StreamRefusedError)):
+            list(events)
+
+
+def test_follow_does_not_follow_what_is_no_event_stream(followed):
+    server, events = followed(stream(b"no", status=404, content_type="text/plain"))
+    with pytest.raises(StreamRefusedError, match="check the path") as caught:
+        next(events)
+    assert caught.value.body == "no"
+    assert len(server.requests) == 1
+    _, events = followed(stream(b"data: a\n\n", headers={"content-encoding": "br"}))
+    with pytest.raises(StreamRefusedError, match="content coding is br"):
+        next(events)
+
+
+def test_follow_takes_redirects_as_event_source_does(serve, each_library):
+    elsewhere = serve(stream(b"data: a\n\n"))
+    server = serve(redirect(307, "/same"), redirect(302, elsewhere.url))
+    events = follow(server.url, headers={"Cookie": "a=1", "X-API-Key": "k"}, reconnect=False)
+    assert [event.data for event in events] == ["a"]
+    kept = [(request.get("cookie"), request.get("x-api-key")) for request in server.requests]
+    assert kept == [(b"a=1", b"k")] * 2
+    (request,) = elsewhere.requests
+    assert (request.get("cookie"), request.get("x-api-key")) == (None, None)
+
+
+def test_follow_leaves_a_circle_of_redirects(followed):
+    server, events = followed(redirect(302, "/path"))
+    with pytest.raises(StreamRefusedError, match="one redirect too many"):
+        next(events)
+    assert len(server.requests) == 21
+
+
+def test_follow_closes_a_client_of_its_own(serve, monkeypatch):
+    made = []
+
+    def make(kind):
+        made.append(make_client(kind))
+        return made[-1]
+
+    monkeypatch.setattr("sse_asgi.client.sync.make_client", make)
+    server = serve(stream(b"data: a\n\n", end="open"))
+    events = follow(server.url)
+    assert next(events).data == "a"
+    assert not made[0].is_closed
+    events.close()
+    assert made[0].is_closed
+
+
+def test_follow_takes_the_options_of_event_source():
+    ours = inspect.signature(follow).parameters.values()
+    theirs = inspect.signature(EventSource).parameters.values()
+    assert [(each.name, each.default) for each in ours] == [
+        (each.name, each.default) for each in theirs
+    ]
+
+
+# What a refusal says
+
+
+@pytest.mark.parametrize("read", [iter_events, collect_text])
+def test_a_refusal_carries_what_the_server_says(open_stream, read):
+    answer = stream(b'{"error": "no key"}', status=401, content_type="application/json")
+    with open_stream(answer) as response, pytest.raises(StreamRefusedError) as caught:
+        read(response)
+    assert caught.value.body == '{"error": "no key"}'
+    assert caught.value.content_type == "application/json"
+
+
+def test_a_refusal_carries_the_beginning_of_a_long_body(open_stream):
+    answer = stream(b"x" * 1500, b"\xff" * 1500, end="open", content_type="text/plain")
+    with open_stream(answer) as response, pytest.raises(StreamRefusedError) as caught:
+        iter_events(response)
+    assert caught.value.body == "x" * 1500 + "\ufffd" * 500
+
+
+def test_a_body_that_comes_slowly_is_not_waited_for(open_stream, monkeypatch):
+    monkeypatch.setattr("sse_asgi.client.sync._BODY_TIMEOUT", 0.2)
+    answer = stream(*[b"x", 0.1] * 100, end="open", status=500)
+    with open_stream(answer) as response, pytest.raises(StreamRefusedError) as caught:
+        iter_events(response)
+    assert 0 < len(caught.value.body) < 100
+
+
+def test_what_had_come_of_a_body_that_breaks_off_is_told(open_stream):
+    with (
+        open_stream(stream(b"because", end="cut", status=500)) as response,
+        pytest.raises(StreamRefusedError) as caught,
+    ):
+        iter_events(response)
+    assert caught.value.body == "because"
+
+
+def test_a_response_that_was_read_already_has_its_body(each_library):
+    with pytest.raises(StreamRefusedError) as caught:
+        iter_events(each_library.Response(500, content=b"because"))
+    assert caught.value.body == "because"
+
+
+def test_a_body_of_any_size_comes_in_bounded_pieces():
+    events = iter_events([b"data\n\n" * 1_000_000])
+    tracemalloc.start()
+    assert next(events) == MessageEvent("")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000

@@ -1,5 +1,8 @@
 """The whole text of a source, over connections that break off, and on both sides."""
 
+import socket
+import threading
+
 import anyio
 import pytest
 
@@ -16,7 +19,7 @@ from tests.client.conftest import in_thread
 from tests.client.scripted import PATIENCE, status, stream
 from tests.dialects.streams import FRAMINGS
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("quick_waits")]
 
 CHUNKS = ["Hello", ", ", "wörld\n", "", "[DONE]", "\n", " two\nlines ", "\u2028end"]
 
@@ -100,12 +103,11 @@ async def test_a_stream_without_ids_cannot_be_resumed(serve, client, end):
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("last", [status(204), status(404), status(503, headers={})])
+@pytest.mark.parametrize("last", [status(204), status(404)])
 async def test_an_end_for_good_without_the_end_marker(serve, client, last):
     server = serve(stream(b"id: 1\ndata: Hello\n\n", end="cut"), last)
-    temporary = {"temporary_statuses": ()} if last.status == 503 else {}
     with pytest.raises(IncompleteStreamError, match="5 characters had come") as caught:
-        await text_of(server.url, client=client, **temporary)
+        await text_of(server.url, client=client)
     assert caught.value.text == "Hello"
 
 
@@ -116,6 +118,99 @@ async def test_one_connection_that_ends_too_early(serve, client, end):
         await text_of(server.url, client=client, reconnect=False)
     assert caught.value.text == "Hello"
     assert isinstance(caught.value.__cause__, StreamLostError) == (end == "cut")
+
+
+# Outages
+
+
+@pytest.fixture
+def brief_outage(monkeypatch):
+    """Let `text` give up after a moment instead of a minute."""
+    monkeypatch.setattr("sse_asgi.client.event_source.LONGEST_OUTAGE", 0.3)
+
+
+@pytest.mark.usefixtures("brief_outage")
+async def test_an_endless_503_is_given_up(serve, each_client):
+    server = serve(status(503))
+    with pytest.raises(StreamRefusedError, match="status 503"):
+        await text_of(server.url, client=each_client)
+    assert len(server.requests) > 2
+
+
+@pytest.mark.usefixtures("brief_outage")
+async def test_a_503_without_end_that_asks_to_come_again_is_given_up(serve, client):
+    server = serve(status(503, headers={"retry-after": "0"}))
+    with pytest.raises(StreamRefusedError, match="status 503"):
+        await text_of(server.url, client=client, json={})
+    assert len(server.requests) > 2
+
+
+@pytest.mark.usefixtures("brief_outage")
+@pytest.mark.parametrize("then", [status(503), stream(end="cut"), stream(), stream(b":\n")])
+async def test_a_server_that_gives_no_more_events_is_given_up(serve, client, then):
+    server = serve(stream(b"id: 1\ndata: Hello\n\n", end="cut"), then)
+    with pytest.raises(IncompleteStreamError) as caught:
+        await text_of(server.url, client=client)
+    assert caught.value.text == "Hello"
+    assert len(server.requests) > 3
+
+
+@pytest.mark.usefixtures("brief_outage")
+@pytest.mark.parametrize("first", [stream(end="cut"), stream(), stream(b": x\n\n")])
+async def test_a_server_that_never_gives_an_event_is_given_up(serve, client, first):
+    with pytest.raises(IncompleteStreamError):
+        await text_of(serve(first).url, client=client)
+
+
+@pytest.mark.usefixtures("brief_outage")
+async def test_a_server_that_is_silent_is_given_up(serve, client):
+    server = serve(stream(end="open"))
+    with pytest.raises(IncompleteStreamError, match="broke off"):
+        await text_of(server.url, client=client, read_timeout=0.2)
+    assert len(server.requests) > 1
+
+
+@pytest.mark.usefixtures("brief_outage")
+async def test_a_server_that_is_gone_is_given_up(client):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+        def answer_once():
+            with listener.accept()[0] as connection:
+                connection.recv(65536)
+                connection.sendall(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+                    b"connection: close\r\n\r\nid: 1\ndata: Hello\n\n"
+                )
+            listener.close()
+
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        with pytest.raises(IncompleteStreamError, match="Connection refused") as caught:
+            await text_of(f"http://127.0.0.1:{port}", client=client)
+        thread.join()
+    assert caught.value.text == "Hello"
+
+
+@pytest.mark.usefixtures("brief_outage")
+async def test_a_server_that_keeps_alive_is_waited_for(serve, client):
+    thinking = stream(b"id: 1\ndata: a\n\n", *[b":\n", 0.1] * 6, end="cut")
+    again = stream(*[b":\n", 0.1] * 6, end="cut")
+    server = serve(thinking, again, stream(b"data: b\n\ndata: [DONE]\n\n"))
+    assert await text_of(server.url, client=client) == "ab"
+
+
+@pytest.mark.usefixtures("brief_outage")
+async def test_an_event_begins_the_count_anew(serve, client):
+    def answer(request):
+        number = len(server.requests)
+        if number > 9:
+            return stream(b"data: [DONE]\n\n")
+        parts = [0.1, b"id: %d\ndata: a\n\n" % number] if number % 2 else [0.1]
+        return stream(*parts, end="cut")
+
+    server = serve(answer)
+    assert await text_of(server.url, client=client) == "a" * 5
 
 
 async def test_an_error_event_carries_its_message_and_the_text(serve, client):

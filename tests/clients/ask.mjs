@@ -157,7 +157,7 @@ async function ask({ client, url, message, retries = 0 }) {
         initialMessages: [{ id: "1", ...user }],
       });
       await agent.runAgent({}, {
-        onRunErrorEvent: ({ event }) => note(Object.assign(new Error(event.message), { name: "RUN_ERROR" })),
+        onRunErrorEvent: ({ event }) => note(Object.assign(new Error(event.message), { name: "RUN_ERROR", code: event.code })),
         onRunFinishedEvent: ({ event }) => {
           said.finish = event.outcome?.type;
           for (const each of event.usage ?? []) count(each.inputTokens, each.outputTokens);
@@ -172,6 +172,7 @@ async function ask({ client, url, message, retries = 0 }) {
 
   function note(error) {
     said.error ??= { name: error.constructor?.name ?? error.name, message: error.message, status: error.status ?? null };
+    said.error.code ??= error.code ?? null;
     if (error.name === "RUN_ERROR") said.error.name = "RUN_ERROR";
   }
 

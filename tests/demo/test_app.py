@@ -7,7 +7,8 @@ import re
 import anyio
 import pytest
 
-from sse_asgi.demo.app import LONGEST_PROMPT, create_app
+from sse_asgi.demo.app import create_app
+from sse_asgi.demo.chat import LONGEST_PROMPT
 from sse_asgi.demo.openai import EndpointError
 from sse_asgi.testing import connect
 
@@ -29,11 +30,18 @@ class Source:
 
     def __init__(self):
         self.closed = asyncio.Event()
+        self.held = asyncio.Event()
+        self.release = None
 
-    async def answer(self, prompt):
+    is_repeatable = True
+
+    async def answer(self, prompt, *, seed=None):
         try:
             yield prompt
             yield " \ud83d\r\n"
+            if prompt == "held":
+                self.held.set()
+                await self.release.wait()
             if prompt == "wait":
                 await asyncio.Event().wait()
             if prompt == "fail":
@@ -135,7 +143,12 @@ async def test_a_failure_is_told_as_far_as_it_is_the_users(app, prompt, message)
 async def test_the_source_is_described(app):
     assert await get_json(app, "/source") == (
         200,
-        {"name": "a test", "detail": "It says what it is told."},
+        {
+            "name": "a test",
+            "detail": "It says what it is told.",
+            "repeatable": True,
+            "killable": False,
+        },
     )
 
 
@@ -191,6 +204,9 @@ async def test_another_sites_page_cannot_send_a_prompt_unasked(app, content_type
         ("/", "text/html; charset=utf-8"),
         ("/page.css", "text/css; charset=utf-8"),
         ("/page.mjs", "text/javascript; charset=utf-8"),
+        ("/lane.mjs", "text/javascript; charset=utf-8"),
+        ("/story.mjs", "text/javascript; charset=utf-8"),
+        ("/stream.mjs", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
     ],
 )
@@ -210,3 +226,82 @@ async def test_the_page_has_no_inline_code_and_asks_nobody_else(app):
     assert re.findall(r"<script[^>]*>", page) == ['<script type="module" src="page.mjs">']
     assert '<script type="module" src="page.mjs"></script>' in page
     assert not re.search(r"\son\w+=|\sstyle=|<style|https?://", page)
+
+
+# The plain lane, and what the page can do to both
+
+
+async def plain(app, prompt, key=f"{ID}p0"):
+    async with connect(app, f"/plain/{key}", method="POST", json={"prompt": prompt}) as connection:
+        body = b""
+        while part := await connection.read():
+            body += part
+        return connection.status, body.decode()
+
+
+async def test_the_plain_lane_answers_the_same_and_keeps_nothing(app):
+    assert await plain(app, "hi") == (
+        200,
+        "hi ?\r\nend",
+    )  # half a character is none on a plain wire
+    status, _ = await get_json(app, f"/transcripts/{ID}")
+    assert status == 404
+
+
+async def test_what_both_lanes_make_can_be_watched_and_resumed(app):
+    await generate(app, "hi")
+    await plain(app, "ho")
+    url = f"/watch?key={ID}&key={ID}p0"
+    async with connect(app, url) as connection:
+        events = [event async for event in connection]
+    assert events.pop().data == "[DONE]"
+    made = {key: [json.loads(e.data) for e in events if e.type == key] for key in (ID, f"{ID}p0")}
+    assert made == {ID: ["hi", " \ud83d\r\n", "end"], f"{ID}p0": ["ho", " \ud83d\r\n", "end"]}
+    headers = {"last-event-id": events[3].last_event_id}
+    async with connect(app, url, headers=headers) as connection:
+        rest = [event async for event in connection]
+    assert [(e.type, e.data) for e in rest[:-1]] == [(e.type, e.data) for e in events[4:]]
+
+
+@pytest.mark.parametrize("cursors", ["x", "[]", "{", "7", "[" * 9_000])
+async def test_cursors_that_are_none_begin_anew(app, cursors):
+    await generate(app, "hi")
+    headers = {"last-event-id": cursors}
+    async with connect(app, f"/watch?key={ID}&key=../x", headers=headers) as connection:
+        assert len([event async for event in connection]) == 4
+
+
+@pytest.mark.parametrize("key", [ID, f"{ID}p0"])
+async def test_a_lane_can_be_made_to_fail(app, source, key):
+    async with connect(app, f"/failures/{key}", method="POST", json={}) as unknown:
+        assert unknown.status == 404
+    release = source.release = asyncio.Event()
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(plain if "p" in key else generate, app, "held", key)
+            await source.held.wait()
+            async with connect(app, f"/failures/{key}", method="POST", json={}) as failing:
+                assert failing.status == 204
+            release.set()
+    assert source.closed.is_set()
+
+
+@pytest.mark.parametrize("path", ["/plain/{}p0", "/failures/{}", "/worker/kill"])
+async def test_another_sites_page_cannot_disturb_a_stream(app, path):
+    headers = {"content-type": "text/plain"}
+    url = path.format(ID)
+    async with connect(app, url, method="POST", headers=headers, json={}) as connection:
+        assert connection.status == 415
+
+
+async def test_what_is_meant_for_another_worker_is_refused(app):
+    for path in (f"/failures/{ID}?worker=1", f"/plain/{ID}p0?worker=1"):
+        async with connect(app, path, method="POST", json={"prompt": "x"}) as connection:
+            assert connection.status == 421
+            assert connection.headers["connection"] == "close"
+            assert connection.headers["x-worker"] != "1"
+
+
+async def test_the_only_process_cannot_be_killed(app):
+    async with connect(app, "/worker/kill", method="POST", json={}) as connection:
+        assert connection.status == 403

@@ -14,7 +14,9 @@ class Source:
     name = "a test"
     detail = "It says what it is told."
 
-    async def answer(self, prompt):
+    is_repeatable = True
+
+    async def answer(self, prompt, *, seed=None):
         yield prompt
         if prompt == "fail":
             raise RuntimeError("secret")
@@ -48,7 +50,8 @@ async def test_failures_are_told(prompt, status, says):
 
 
 async def test_pages_of_other_sites_are_refused():
-    for headers in ({}, {"content-type": "text/plain"}):
+    for kind in ({}, {"content-type": "text/plain"}):
+        headers = {"origin": "https://other.example", **kind}
         answer = await ask(chat_app(Source()), CHAT, asking(CHAT, "Hello"), headers=headers)
         assert answer.status == 415
 

@@ -177,10 +177,11 @@ def test_a_call_without_an_id_is_given_one():
 
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
-def test_a_call_that_was_cut_is_none(reason):
+@pytest.mark.parametrize("arguments", ['{"x": ', ""])
+def test_a_call_that_was_cut_is_none(reason, arguments):
     collector, complete = collected(
         call_chunk(0, name="a", call_id="1", arguments="{}"),
-        call_chunk(1, name="b", call_id="2", arguments='{"x": '),
+        call_chunk(1, name="b", call_id="2", arguments=arguments),
         chunk({}, reason),
     )
     assert complete

@@ -66,13 +66,16 @@ def place_in(cell):
 async def test_the_keep_alive_is_the_comment_of_every_stream(row):
     import anyio
 
+    goes_on = anyio.Event()
+
     async def waits(request):
-        await anyio.sleep(0.05)
+        await goes_on.wait()
         yield "Hello"
 
     stream = EventStream(waits, framing=FRAMINGS[row[0].strip("`")], heartbeat=0.01)
     async with connect(stream) as connection:
         assert await connection.read() == f"{row[-1].strip('`')}\n".encode()
+        goes_on.set()
 
 
 @pytest.mark.parametrize("name", FRAMINGS)

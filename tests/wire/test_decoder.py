@@ -1,4 +1,5 @@
 import gc
+import sys
 import time
 import tracemalloc
 from collections.abc import Iterable, Iterator
@@ -314,6 +315,24 @@ def test_a_large_event_in_small_pieces_is_decoded_in_a_moment():
     events, _, _ = outcome(pieces(stream, 1024))
     assert time.process_time() - start < 3
     assert len(events[0].data) == 14_000_000
+
+
+@pytest.mark.parametrize("before", [b"", b"data: x\n\n", b"id: 1\nevent: x\n\n"])
+def test_a_blank_line_that_does_nothing_costs_no_call(before: bytes):
+    calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    decoder = EventStreamDecoder()
+    decoder.feed(b"data: a\n\n")
+    sys.setprofile(count)
+    try:
+        decoder.feed(before + b"\n" * 10_000)
+    finally:
+        sys.setprofile(None)
+    assert calls < 500
 
 
 def peak_memory(feeds: Iterable[bytes], limit: int) -> int:

@@ -2,10 +2,20 @@
 
 import pytest
 
-from sse_asgi import EventStreamDecoder, Finish, MessageEvent, Reasoning, ToolCall, Usage
-from sse_asgi.wire.typed_events import decode_typed, encode_part
+from sse_asgi import (
+    EventStreamDecoder,
+    Finish,
+    JSONFraming,
+    MessageEvent,
+    Reasoning,
+    TextFraming,
+    ToolCall,
+    Usage,
+)
+from sse_asgi.wire.typed_events import decode_typed
 
 
+@pytest.mark.parametrize("framing", [TextFraming(), JSONFraming()])
 @pytest.mark.parametrize(
     ("part", "stream"),
     [
@@ -18,10 +28,11 @@ from sse_asgi.wire.typed_events import decode_typed, encode_part
         (Finish("st\ud800p"), 'event: finish\ndata: {"reason":"st\ufffdp"}\n\n'.encode()),
     ],
 )
-def test_a_part_is_an_event_of_its_own_type(part, stream):
-    assert encode_part(part) == stream
+def test_a_part_is_an_event_of_its_own_type(part, stream, framing):
+    encoder = framing.encoder()
+    assert encoder.part(part) == stream
     (event,) = EventStreamDecoder().feed(stream)
-    assert encode_part(decode_typed(event)) == stream
+    assert encoder.part(decode_typed(event)) == stream
 
 
 @pytest.mark.parametrize("kind", ["reasoning", "tool_call", "usage", "finish", "ping", "toString"])

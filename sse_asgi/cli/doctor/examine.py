@@ -3,133 +3,107 @@
 import ipaddress
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-import anyio
-import anyio.to_thread
+from sse_asgi.cli.doctor.exchange import Exchange, Stop, observe
 
-from sse_asgi.cli.doctor.observation import Examination, Exchange, Record, Stop
-from sse_asgi.cli.doctor.probe import Limits, Probe
-from sse_asgi.cli.doctor.reading import read_records
-from sse_asgi.client.http import AsyncClient, make_client
-from sse_asgi.client.request import EventStreamRequest
+Evidence: TypeAlias = Mapping[str, object]
+"""What was seen, by the code of the finding; what is false is none."""
 
-FOLLOW_UP = 5.0
+_FOLLOW_UP = 5.0
 """Seconds that a second look waits for its first event, at most."""
 
+_FIELDS = {
+    "Accept": "text/event-stream",
+    "Accept-Encoding": "gzip, deflate",
+    "Cache-Control": "no-cache",
+    "User-Agent": "sse-asgi-doctor",
+}
 # What needs no preflight (Fetch, "CORS-safelisted request-header"), or is the browser's own.
 _SAFE_HEADERS = {"accept", "accept-language", "cache-control", "content-language", "last-event-id"}
+_SAFE_METHODS = ("GET", "HEAD", "POST")
 _SAFE_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What to examine, and how."""
+@dataclass(slots=True)
+class Examination:
+    """What is asked, and all that is known of the stream."""
 
-    url: str
+    url: str = ""
     method: str = "GET"
     headers: Sequence[tuple[str, str]] = ()
     content: bytes | None = field(default=None, repr=False)
-    wait: float = 20.0
-    origin: str | None = None
+    wait: float = 20.0  # seconds of silence that are too many
+    origin: str | None = None  # the page's, for CORS
     done: str = "[DONE]"
+    repeat: bool = False  # whether a request that may have effects may be sent twice
+    first: Exchange = field(default_factory=Exchange)  # what was watched
+    again: Exchange | None = None  # a reconnection after the stream had ended
+    resumed: Exchange | None = None  # with the first event's id as Last-Event-ID
+    plain: Exchange | None = None  # one that asked for no compression
+    preflight: Exchange | None = None
+    alpn: str = ""  # the protocol that the server chose when it was offered HTTP/2
 
+    def watch(self, library: Any) -> None:  # noqa: ANN401 - httpx or httpx2
+        """Watch the stream, then look again for what one connection does not tell."""
+        with library.Client() as client:
+            ask = partial(self._ask, partial(observe, library, client), client.build_request)
+            first = self.first = ask(self.wait, one_event=False)
+            ids = [event.id for event in first.events if event.id]
+            follow_up = min(self.wait, _FOLLOW_UP)
+            # Only a browser's EventSource reconnects by itself, and that sends GET.
+            if first.method == "GET" and first.stop is Stop.ENDED and first.events:
+                self.again = ask(follow_up, {"Last-Event-ID": first.events[-1].id})
+            if first.method == "GET" and len(set(ids)) > 1:
+                self.resumed = ask(follow_up, {"Last-Event-ID": ids[0]})
+            may_repeat = self.repeat or self.method in ("GET", "HEAD")
+            if first.status == 200 and "content-encoding" in first.headers and may_repeat:
+                self.plain = ask(self.wait, {"Accept-Encoding": "identity"})
+            if self.origin and (self.method not in _SAFE_METHODS or self.unsafe_headers):
+                names = ",".join(self.unsafe_headers)
+                asked = {"Access-Control-Request-Headers": names} if names else {}
+                asked["Access-Control-Request-Method"] = self.method
+                self.preflight = ask(follow_up, asked, preflight=True)
+        self.alpn = _ask_alpn(first.url)
 
-async def examine(settings: Settings) -> Examination:
-    """Watch the stream, then look again for what one connection does not tell."""
-    client = make_client()
-    try:
-        return await _Doctor(client, settings).examine()
-    finally:
-        with anyio.CancelScope(shield=True):
-            await client.aclose()
-
-
-class _Doctor:
-    def __init__(self, client: AsyncClient, settings: Settings) -> None:
-        self._client = client
-        self._settings = settings
-
-    async def examine(self) -> Examination:
-        wait = self._settings.wait
-        first = await self._probe(Limits(silence=wait, watch=wait))
-        records = read_records(first.arrivals)
-        again = await self._reconnect(first, records)
-        resumed = await self._resume(first, records)
-        return Examination(
-            first=first,
-            records=records,
-            wait=wait,
-            origin=self._settings.origin,
-            done=self._settings.done,
-            again=again,
-            again_records=read_records(again.arrivals) if again else (),
-            resumed=resumed,
-            resumed_records=read_records(resumed.arrivals) if resumed else (),
-            plain=await self._ask_plain(first),
-            preflight=await self._preflight(first),
-            asked_headers=self._unsafe_headers(),
-            alpn=await anyio.to_thread.run_sync(_ask_alpn, first.url, abandon_on_cancel=True),
-        )
-
-    async def _probe(
-        self, limits: Limits, *, last_event_id: str = "", coding: str = "gzip, deflate"
+    def _ask(
+        self,
+        send: Callable[..., Exchange],
+        build: Callable[..., Any],
+        wait: float,
+        more: Mapping[str, str] = MappingProxyType({}),
+        *,
+        one_event: bool = True,
+        preflight: bool = False,
     ) -> Exchange:
-        settings = self._settings
-        given = {name.lower() for name, _ in settings.headers}
-        headers = list(settings.headers)
-        if "accept-encoding" not in given:
-            headers.append(("Accept-Encoding", coding))
-        if settings.origin:
-            headers.append(("Origin", settings.origin))
-        request = EventStreamRequest(
-            settings.url, method=settings.method, headers=headers, content=settings.content
-        )
-        return await Probe(self._client, request, limits).run(last_event_id=last_event_id)
+        given = () if preflight else self.headers
+        fields = {**(_FIELDS if not preflight else {}), "Origin": self.origin or "", **more}
+        names = {name.lower() for name, _ in given}
+        ours = [each for each in fields.items() if each[0].lower() not in names]
+        headers = [(name.encode(), value.encode()) for name, value in (*given, *ours) if value]
+        method, url = ("OPTIONS", self.first.url) if preflight else (self.method, self.url)
+        content = None if preflight else self.content
+        request = build(method, url, headers=headers, content=content, timeout=wait)
+        return send(request, watch=wait, one_event=one_event)
 
-    def _second_look(self) -> Limits:
-        wait = min(self._settings.wait, FOLLOW_UP)
-        return Limits(silence=wait, watch=wait, until=_has_event)
+    @property
+    def unsafe_headers(self) -> list[str]:
+        """The header fields that need a preflight, in lower case."""
+        return sorted({name.lower() for name, value in self.headers if _is_unsafe(name, value)})
 
-    async def _reconnect(self, first: Exchange, records: Sequence[Record]) -> Exchange | None:
-        # Only a browser's EventSource reconnects by itself, and that sends GET.
-        events = [record for record in records if not record.comment]
-        if first.method != "GET" or first.stop is not Stop.ENDED or not events:
-            return None
-        return await self._probe(self._second_look(), last_event_id=events[-1].id)
-
-    async def _resume(self, first: Exchange, records: Sequence[Record]) -> Exchange | None:
-        ids = [record.id for record in records if record.id]
-        if first.method != "GET" or len(set(ids)) < 2:
-            return None
-        return await self._probe(self._second_look(), last_event_id=ids[0])
-
-    async def _ask_plain(self, first: Exchange) -> Exchange | None:
-        if first.status != 200 or not first.has("content-encoding"):
-            return None
-        limits = Limits(silence=self._settings.wait, watch=self._settings.wait, until=_has_event)
-        return await self._probe(limits, coding="identity")
-
-    async def _preflight(self, first: Exchange) -> Exchange | None:
-        settings = self._settings
-        unsafe = self._unsafe_headers()
-        if not settings.origin or (settings.method in ("GET", "HEAD", "POST") and not unsafe):
-            return None
-        headers = [("Origin", settings.origin), ("Access-Control-Request-Method", settings.method)]
-        if unsafe:
-            headers.append(("Access-Control-Request-Headers", ",".join(unsafe)))
-        request = EventStreamRequest(first.url, method="OPTIONS", headers=headers)
-        return await Probe(self._client, request, self._second_look()).run()
-
-    def _unsafe_headers(self) -> list[str]:
-        fields = self._settings.headers
-        return sorted({name.lower() for name, value in fields if _is_unsafe(name, value)})
-
-
-def _has_event(exchange: Exchange) -> bool:
-    return any(not record.comment for record in read_records(exchange.arrivals))
+    @property
+    def is_local(self) -> bool:
+        """Whether the host is this machine."""
+        host = urlsplit(self.first.url).hostname or ""
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
 
 
 def _is_unsafe(name: str, value: str) -> bool:
@@ -138,27 +112,19 @@ def _is_unsafe(name: str, value: str) -> bool:
     return name.lower() not in _SAFE_HEADERS
 
 
-def is_local(url: str) -> bool:
-    """Tell whether a URL's host is this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _ask_alpn(url: str) -> str:
     """Return the protocol that an https server chooses when it is offered HTTP/2, "" if none."""
     parts = urlsplit(url)
     if parts.scheme != "https" or not parts.hostname:
         return ""
+    # Whom we talk to has been checked, or refused, before.
     context = ssl.create_default_context()
-    context.check_hostname = False  # whom we talk to has been checked, or refused, before
-    context.verify_mode = ssl.CERT_NONE
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
+    address = (parts.hostname, parts.port or 443)
     try:
         with (
-            socket.create_connection((parts.hostname, parts.port or 443), timeout=FOLLOW_UP) as raw,
+            socket.create_connection(address, timeout=_FOLLOW_UP) as raw,
             context.wrap_socket(raw, server_hostname=parts.hostname) as connection,
         ):
             return connection.selected_alpn_protocol() or "http/1.1"
