@@ -16,7 +16,7 @@ async def generate(chat):
     note("call")
     for chunk in words(60):
         yield chunk
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(float(os.environ.get("LIVE_PAUSE", "0.02")))
 
 
 def complete(transcript):
