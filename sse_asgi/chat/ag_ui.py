@@ -14,11 +14,13 @@ class AGUIDialect:
 
     def read(self, body: Body) -> Order:
         """Return what a request, a `RunAgentInput`, asks for."""
-        framing = AGUI(thread_id=body.required_text("threadId"), run_id=body.required_text("runId"))
+        run_id = body.required_text("runId")
+        framing = AGUI(thread_id=body.required_text("threadId"), run_id=run_id)
         return Order(
             messages=body.messages(),
             framing=lambda model: framing,  # noqa: ARG005 - its runs name no model
             whole=None,
+            named=run_id,
         )
 
     def refusal(self, error: ChatError) -> Answer:

@@ -21,6 +21,7 @@ class UIMessagesDialect:
             messages=messages,
             framing=lambda model: UIMessages(message_id=continued),  # noqa: ARG005 - it has none
             whole=None,
+            named=body.text("id") or None,
         )
 
     def refusal(self, error: ChatError) -> Answer:

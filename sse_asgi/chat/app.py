@@ -1,7 +1,7 @@
 """ChatApp: one generator behind the addresses that every kind of client knows."""
 
 import re
-from typing import Final, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
 from sse_asgi.chat.ag_ui import AGUIDialect
@@ -16,6 +16,11 @@ from sse_asgi.chat.openai import ChatCompletionsDialect, ResponsesDialect, refus
 from sse_asgi.chat.setup import Authorize, Generate, OnChatComplete, Setup, StreamOptions
 from sse_asgi.source.request import Request
 from sse_asgi.stream.other_scopes import answer_other
+
+if TYPE_CHECKING:
+    from sse_asgi.chat.lasting import LastingAnswers
+    from sse_asgi.chat.resuming import Resuming
+    from sse_asgi.live import Live
 
 _DIALECTS: Final[dict[str, Dialect]] = {
     "chat/completions": ChatCompletionsDialect(),
@@ -48,6 +53,9 @@ class ChatApp:
         authorize: Called with the `Request`, sync or async. What it returns is `Chat.principal`;
             `None` or `False` refuses the client, with 401. `ChatError` refuses in other ways.
         on_complete: As for `EventStream`; a second argument is the `Chat`.
+        live: Where answers run that go on without their client, and that it can come back for or
+            stop: those of AI SDK and AG-UI, and of OpenAI's clients those with `background`. They
+            belong to who `authorize` returns: a user's id, or `True`, which tells nobody apart.
         **options: As for `EventStream`. `prefetch` is one `heartbeat` unless given.
 
     Raises:
@@ -62,9 +70,22 @@ class ChatApp:
         models: ModelsInput = None,
         authorize: Authorize | None = None,
         on_complete: OnChatComplete | None = None,
+        live: "Live | None" = None,
         **options: Unpack[StreamOptions],
     ) -> None:
         self._setup = Setup(generate, models, authorize, on_complete, options)
+        self._lasting: LastingAnswers | None = None
+        self._resuming: Resuming | None = None
+        if live is not None:
+            self._last_with(live)
+
+    def _last_with(self, live: "Live") -> None:
+        # What knows generations is imported where it is used.
+        from sse_asgi.chat.lasting import LastingAnswers  # noqa: PLC0415
+        from sse_asgi.chat.resuming import Resuming  # noqa: PLC0415
+
+        self._lasting = LastingAnswers(live, self._setup)
+        self._resuming = Resuming(self._lasting, self._setup)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
@@ -72,7 +93,11 @@ class ChatApp:
             await answer_other(scope, receive, send)
             return
         route = _PATH.search(path_below_mount(scope))
-        if route is None:
+        is_known = route is not None and (route["dialect"] != "ag-ui" or scope["method"] != "GET")
+        again = None if is_known or self._resuming is None else self._resuming.route(scope)
+        if again is not None:
+            await again(scope, receive, send)
+        elif route is None:
             answer = refusal(ChatError(404, "There is nothing at this address."))
             await self._send(answer, scope, send)
         elif route["dialect"] is None:
@@ -82,7 +107,8 @@ class ChatApp:
             await self._send(answer, scope, send, allow="POST")
         else:
             dialect = _DIALECTS[route["dialect"]]
-            await Exchange(self._setup, dialect, scope, receive, send).run()
+            exchange = Exchange(self._setup, dialect, scope, receive, send, lasting=self._lasting)
+            await exchange.run()
 
     async def _tell_models(
         self, name: str | None, scope: Scope, receive: Receive, send: Send

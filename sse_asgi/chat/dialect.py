@@ -23,12 +23,17 @@ class Order:
         framing: Given the model's name, returns the framing of the answer.
         whole: Given what was said, returns the answer as one JSON object; `None` where the client
             wants a stream.
+        named: The client's name for the answer, by which it comes back for it with `live`; `None`
+            where it does not come back.
+        needs_live: The parameter that asks for what only an app with `live` has.
     """
 
     messages: list[Object]
     messages_in: str = "messages"
     framing: Callable[[str], Framing]
     whole: MakeWhole | None
+    named: str | None = None
+    needs_live: str | None = None
 
 
 class Dialect(Protocol):

@@ -1,15 +1,16 @@
 """One request for an answer: it is read, and answered with a stream or with one object."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from sse_asgi.app import EventStream
 from sse_asgi.asgi import Message, Receive, Scope, Send
 from sse_asgi.chat.answer import Answer, check_sends_json, read_body
 from sse_asgi.chat.body import Body
 from sse_asgi.chat.chat import Chat
-from sse_asgi.chat.dialect import Dialect, MakeWhole
-from sse_asgi.chat.error import ChatError
+from sse_asgi.chat.client import Client
+from sse_asgi.chat.dialect import Dialect, MakeWhole, Order
+from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.chat.noticing import Noticing
 from sse_asgi.chat.setup import Chunks, Setup, StreamOptions
 from sse_asgi.chat.unseen import UnseenStream
@@ -17,6 +18,9 @@ from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import MESSAGES
 from sse_asgi.wire.framing import Framing
 from sse_asgi.wire.outcome import Outcome
+
+if TYPE_CHECKING:
+    from sse_asgi.chat.lasting import LastingAnswers
 
 Source: TypeAlias = Callable[[Request], Chunks | Awaitable[Chunks]]
 
@@ -27,13 +31,21 @@ class Exchange:
     """Answers one request in one dialect."""
 
     def __init__(
-        self, setup: Setup, dialect: Dialect, scope: Scope, receive: Receive, send: Send
+        self,
+        setup: Setup,
+        dialect: Dialect,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        lasting: "LastingAnswers | None" = None,
     ) -> None:
         self._setup = setup
         self._dialect = dialect
         self._scope = scope
         self._receive = receive
         self._send = send
+        self._lasting = lasting
         self._has_started = False
 
     async def run(self) -> None:
@@ -47,6 +59,7 @@ class Exchange:
             principal = await self._setup.principal_of(request)
             body = Body(raw)
             order = self._dialect.read(body)
+            self._check_can_last(order)
             chat = Chat(
                 messages=order.messages,
                 model=await self._setup.models.choose(body.text("model")),
@@ -57,10 +70,14 @@ class Exchange:
                 dialect=self._dialect.name,
             )
             framing = order.framing(chat.model or _NO_MODEL)
-            streams = order.whole is None
-            options = await self._setup.admit(chat, streams=streams)  # last: it takes a place
+            lasting = None if order.named is None else self._lasting
+            if lasting is None:  # last: it takes a place
+                options = await self._setup.admit(chat, streams=order.whole is None)
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's
             await self._refuse(error)
+            return
+        if lasting is not None:
+            await self._let_last(lasting, order, chat, framing)
             return
         source = self._source(chat, raw)
         if order.whole is None:
@@ -68,6 +85,11 @@ class Exchange:
         else:
             unseen = UnseenStream(self._setup, chat, source, framing, options)
             await self._answer_whole(unseen, order.whole)
+
+    def _check_can_last(self, order: Order) -> None:
+        param = order.needs_live
+        if param is not None and self._lasting is None:
+            raise InvalidRequestError(param, f"'{param}' must be false.")
 
     def _source(self, chat: Chat, body: bytes) -> Source:
         def generate(request: Request) -> Chunks | Awaitable[Chunks]:
@@ -107,6 +129,23 @@ class Exchange:
                 await self._send(message)
 
         return send
+
+    async def _let_last(
+        self, lasting: "LastingAnswers", order: Order, chat: Chat, framing: Framing
+    ) -> None:
+        """Answer with what goes on without the client."""
+
+        async def send(message: Message) -> None:
+            self._has_started = True
+            await self._send(message)
+
+        try:
+            client = Client(self._scope, self._receive, send)
+            await lasting.answer(order, chat, framing, client)
+        except Exception as error:
+            if self._has_started:
+                raise
+            await self._refuse(error)
 
     async def _answer_whole(self, unseen: UnseenStream, whole: MakeWhole) -> None:
         try:

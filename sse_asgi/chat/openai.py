@@ -7,6 +7,7 @@ from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.chat.whole import Kept
 from sse_asgi.dialects import ChatCompletions, Responses
 from sse_asgi.wire.json_text import json_bytes
+from sse_asgi.wire.names import make_id
 from sse_asgi.wire.parts import Part, Reasoning, ToolCall
 
 _ERROR_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -41,13 +42,15 @@ class ResponsesDialect:
 
     def read(self, body: Body) -> Order:
         """Return what a request asks for."""
-        if body.flag("background"):
-            raise InvalidRequestError("background", "'background' must be false.")
+        in_background = body.flag("background")
+        name = make_id("resp_")
         return Order(
             messages=body.one_message("input") or body.messages("input", are_items=True),
             messages_in="input",
-            framing=Responses,
+            framing=lambda model: Responses(model, id=name, background=in_background),
             whole=None if body.flag("stream") else _response,
+            named=name if in_background else None,
+            needs_live="background" if in_background else None,
         )
 
     def refusal(self, error: ChatError) -> Answer:

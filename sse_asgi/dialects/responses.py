@@ -21,6 +21,7 @@ from sse_asgi.dialects.decoder import (
 from sse_asgi.dialects.encoder import DialectEncoder, Kind, json_string
 from sse_asgi.dialects.events import DONE, HOLE, NUMBER, cut_at, pieces, typed_event
 from sse_asgi.dialects.options import ModelFraming
+from sse_asgi.errors import shown
 from sse_asgi.wire.events import well_formed
 from sse_asgi.wire.failure import code_of
 from sse_asgi.wire.names import make_id
@@ -42,11 +43,19 @@ class Responses(ModelFraming):
     Attributes:
         model: The model's name.
         id: The response's id; each stream has one of its own if none is given.
+        background: Whether the client asked for an answer in the background; the response says so.
 
     Raises:
-        TypeError: An option is no str.
+        TypeError: An option is of another type.
         ValueError: An option is empty.
     """
+
+    background: bool = False
+
+    def __post_init__(self) -> None:
+        ModelFraming.__post_init__(self)  # `super` does not work in a class with slots
+        if not isinstance(self.background, bool):
+            raise TypeError(f"background must be True or False, not {shown(self.background)}")
 
     def encoder(self) -> DialectEncoder:
         """Return an encoder for one stream."""
@@ -59,6 +68,7 @@ class Responses(ModelFraming):
 
 class _Encoder(DialectEncoder):
     __slots__ = (
+        "_background",
         "_created_at",
         "_id",
         "_item_id",
@@ -72,6 +82,7 @@ class _Encoder(DialectEncoder):
 
     def __init__(self, framing: Responses) -> None:
         super().__init__()
+        self._background = framing.background
         self._id = framing.id or make_id("resp_")
         self._model = framing.model
         self._created_at = int(time.time())
@@ -185,6 +196,8 @@ class _Encoder(DialectEncoder):
             created_at=self._created_at,
             status=status,
             output=self._output,
+            background=self._background,
+            store=self._background,
             **changed,
         )
 

@@ -28,6 +28,9 @@ from sse_asgi.wire.outcome import Outcome
 LAST_WORDS: Final = LAST_CHANCE + 1.0
 """Seconds in which the last generations are stored and reported once their sources have ended."""
 
+LABEL_KEEP: Final = 86_400.0
+"""Seconds for which a label names a generation."""
+
 _logger = logging.getLogger("sse_asgi")
 
 
@@ -68,7 +71,14 @@ class Generations:
             raise RuntimeError("this Live is being closed and starts nothing more")
 
     async def begin(
-        self, key: str, opener: SourceOpener, options: Options, meta: Meta, *, linger: float | None
+        self,
+        key: str,
+        opener: SourceOpener,
+        options: Options,
+        meta: Meta,
+        *,
+        linger: float | None,
+        at_once: bool = False,
     ) -> bool:
         """Begin a generation, unless the id exists.
 
@@ -84,7 +94,8 @@ class Generations:
             self._log, self._bounds, key, token, meta.text(), keep=self._keep, outage=self.outage
         )
         task = asyncio.create_task(
-            self._run(begun, writer, opener, options, linger), name="sse_asgi live generation"
+            self._run(begun, writer, opener, options, linger, at_once=at_once),
+            name="sse_asgi live generation",
         )
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
@@ -99,9 +110,11 @@ class Generations:
         opener: SourceOpener,
         options: Options,
         linger: float | None,
+        *,
+        at_once: bool,
     ) -> None:
         try:
-            producer = Producer(opener, options, writer, linger=linger)
+            producer = Producer(opener, options, writer, linger=linger, at_once=at_once)
             started = await self._log.create(
                 writer.key, writer.feed.token, writer.meta, keep=self._keep
             )
@@ -219,6 +232,22 @@ class Generations:
                 f"the id {shown(key)} is taken by a generation of another owner; start with an id "
                 "of its own, or with the owner that it has"
             )
+
+    async def label(self, label: str, key: str) -> None:
+        """Let a label name a generation, for a day at most.
+
+        Raises:
+            LogUnavailableError: The log is out of reach.
+        """
+        await self._log.label(label, key, keep=LABEL_KEEP)
+
+    async def labelled(self, label: str) -> str | None:
+        """Return the key that a label names, None for none.
+
+        Raises:
+            LogUnavailableError: The log is out of reach.
+        """
+        return await self._log.labelled(label)
 
     def runs_here(self, key: str, head: Head) -> bool:
         """Tell whether a generation runs in this process."""

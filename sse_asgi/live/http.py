@@ -35,6 +35,9 @@ class Answers:
         elsewhere: The same for viewers of what runs elsewhere.
         authorize: Decides who may follow or stop; None: whatever has no owner is open to all.
         retry: The reconnection time that viewers are told, in milliseconds.
+
+    Attributes:
+        generations: As given.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Answers:
         authorize: Authorize | None,
         retry: int | None,
     ) -> None:
-        self._generations = generations
+        self.generations = generations
         self._here = here
         self._elsewhere = elsewhere
         self._authorize = authorize
@@ -70,21 +73,25 @@ class Answers:
         else:
             await self._serve(key, scope, receive, send, routed=False)
 
+    def options_for(self, key: str, head: Head) -> Options:
+        """Return the options of a response to a viewer of a generation."""
+        return self._here if self.generations.runs_here(key, head) else self._elsewhere
+
     async def _serve(
         self, key: str, scope: Scope, receive: Receive, send: Send, *, routed: bool
     ) -> None:
         stops = routed and scope["method"] == "DELETE"
         try:
-            head = await self._generations.look(key)
+            head = await self.generations.look(key)
             if head is None or (routed and not await self._may(scope, key, head, stops=stops)):
                 await _answer(send, 404)
                 return
             if stops:
-                await self._generations.stop(key, head)
+                await self.generations.stop(key, head)
                 await _answer(send, 204)
                 return
         except LogError as error:
-            self._generations.outage.note(error)
+            self.generations.outage.note(error)
             later = [(b"retry-after", b"5")] if isinstance(error, LogUnavailableError) else []
             await _answer(send, 503, *later)
             return
@@ -128,13 +135,13 @@ class Answers:
         if has_seen_all(head, after):
             await _answer(send, 204)
             return
-        options = self._here if self._generations.runs_here(key, head) else self._elsewhere
+        options = self.options_for(key, head)
         headers = (*options.headers, (b"generation-id", key.encode()))
         if scope["method"] == "HEAD":
             await _answer(send, options.status, *headers)
             return
         options = options.with_start(options.status, headers)
-        blocks = self._generations.view(key, head, after, self._first_line)
+        blocks = self.generations.view(key, head, after, self._first_line)
         opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
         await respond(opener, options, request, receive, send)
 

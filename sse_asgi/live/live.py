@@ -125,7 +125,7 @@ class Live:
         )
         bounds = Bounds(max_events=max_events, max_bytes=max_bytes, max_total_bytes=max_total_bytes)
         self._generations = Generations(self._log, bounds, keep=keep)
-        self._answers = Answers(
+        self.answers = Answers(
             self._generations,
             replace(elsewhere, shutdown=here),
             elsewhere,
@@ -146,6 +146,8 @@ class Live:
         framing: Framing = TextFraming(),  # noqa: B008 - immutable
         on_chunk: OnChunk | None = None,
         on_complete: OnComplete | None = None,
+        describe_error: DescribeError | None = None,
+        at_once: bool = False,
     ) -> Generation:
         """Start a generation, or follow the one of this id if it exists.
 
@@ -163,6 +165,8 @@ class Live:
             framing: As for `EventStream`.
             on_chunk: As for `EventStream`.
             on_complete: As for `EventStream`: once for each generation, whoever watched.
+            describe_error: As for `Live`, which asks it where this is `None`.
+            at_once: Viewers get what the framing begins with before the source gives anything.
 
         Raises:
             UnknownGenerationError: The id exists, and has another owner.
@@ -179,12 +183,18 @@ class Live:
             check_seconds("linger", linger, or_zero=True)
         key = secrets.token_urlsafe(16) if id is None else check_id(id)
         options = replace(
-            self._source_options, framing=framing, on_chunk=on_chunk, on_complete=on_complete
+            self._source_options,
+            framing=framing,
+            on_chunk=on_chunk,
+            on_complete=on_complete,
+            describe_error=describe_error or self._source_options.describe_error,
         )
         meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
         opener = open_live(source)
         self._interrupted.know(framing)
-        started = await self._generations.begin(key, opener, options, meta, linger=linger)
+        started = await self._generations.begin(
+            key, opener, options, meta, linger=linger, at_once=at_once
+        )
         if not started:
             await self._generations.join(key, owner=owner)
         return self._found(key, framing, started=started)
@@ -281,7 +291,7 @@ class Live:
         if scope["type"] == "lifespan":
             await complete_lifespan(receive, send, at_shutdown=self.aclose)
         else:
-            await self._answers.route(scope, receive, send)
+            await self.answers.route(scope, receive, send)
 
     def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
         producer = self._generations.producers.get(key)
@@ -290,5 +300,5 @@ class Live:
             started=started,
             ended=None if producer is None else producer.ended,
             read=lambda: self._generations.read(key, framing),
-            answers=self._answers,
+            answers=self.answers,
         )

@@ -267,6 +267,20 @@ class Log(Protocol):
         """
         ...
 
+    async def label(self, label: str, key: str, *, keep: float) -> None:
+        """Let a label name a generation that exists, whatever it has named before.
+
+        Args:
+            label: Printable ASCII without spaces, as a key.
+            key: The generation.
+            keep: Seconds for which it does so at most.
+        """
+        ...
+
+    async def labelled(self, label: str) -> str | None:
+        """Return the key that a label names, None for none. The generation may be gone."""
+        ...
+
     async def aclose(self) -> None:
         """Close connections and tasks. The log may be used again, also in another loop."""
         ...

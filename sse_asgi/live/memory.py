@@ -16,14 +16,15 @@ class _Generation:
     """One generation's events and those who wait for more."""
 
     __slots__ = (
-        "ending", "events", "expires", "followers", "keep", "meta", "size", "stop", "token",
-        "visited", "waiting",
+        "ending", "events", "expires", "followers", "keep", "labels", "meta", "size", "stop",
+        "token", "visited", "waiting",
     )  # fmt: skip
 
     def __init__(self, token: str, meta: str, keep: float) -> None:
         self.token = token
         self.meta = meta
         self.keep = keep
+        self.labels: list[str] = []
         self.events: list[bytes] = []
         self.size = 0
         self.ending: Ending | None = None
@@ -95,6 +96,7 @@ class MemoryLog:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._generations: dict[str, _Generation] = {}
+        self._labels: dict[str, str] = {}  # each as long as its generation
         self._finished: OrderedDict[str, _Generation] = OrderedDict()
         self._expiry: list[tuple[float, str]] = []  # sorted
         self._timer_at = math.inf
@@ -198,6 +200,18 @@ class MemoryLog:
                 generation.waiting.remove(change)
             generation.followers -= 1
 
+    async def label(self, label: str, key: str, *, keep: float) -> None:  # noqa: ARG002 - the log's
+        """Let a label name a generation for as long as that stays."""
+        generation = self._generations.get(key)
+        if generation is not None:
+            generation.labels.append(label)
+            self._labels[label] = key
+
+    async def labelled(self, label: str) -> str | None:
+        """Return the key that a label names, None for none."""
+        self._expire()
+        return self._labels.get(label)
+
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
 
@@ -244,6 +258,9 @@ class MemoryLog:
     def _drop(self, key: str) -> None:
         generation = self._finished.pop(key)
         del self._generations[key]
+        for label in generation.labels:
+            if self._labels.get(label) == key:
+                del self._labels[label]
         del self._expiry[bisect.bisect_left(self._expiry, (generation.expires, key))]
         self._events -= len(generation.events)
         self._bytes -= generation.cost

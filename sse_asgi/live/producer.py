@@ -44,6 +44,7 @@ class Producer(Response):
         options: The framing, the hooks, the clean-up timeout, and the `Shutdown`.
         writer: What brings its events into the log.
         linger: Seconds without viewers after which it ends; None for never.
+        at_once: What the framing begins with does not wait for the source.
 
     Attributes:
         writer: What brings its events into the log.
@@ -54,10 +55,18 @@ class Producer(Response):
                  "_record", "ended", "writer")  # fmt: skip
 
     def __init__(
-        self, opener: SourceOpener, options: Options, writer: Writer, *, linger: float | None
+        self,
+        opener: SourceOpener,
+        options: Options,
+        writer: Writer,
+        *,
+        linger: float | None,
+        at_once: bool,
     ) -> None:
         super().__init__(opener, options, NoRequest(), _nothing_comes, _storing_with(ref(self)))
         self.outbox.take_start()  # nobody needs it
+        if at_once:
+            self.outbox.put_event(b"")  # the framing's beginning comes before it
         self.ended: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
         self.writer = writer
         writer.told = self

@@ -119,17 +119,17 @@ class Shutdown:
         """Tell whether the server of an event loop has been told to stop; listen for it if not."""
         if loop in self._stopped:
             return True
-        if self._signals and "hypercorn" in sys.modules and self._hypercorn.is_stopping(loop):
+        if self.signals and "hypercorn" in sys.modules and self._hypercorn.is_stopping(loop):
             return True
         self._stopped.listen(loop, self._listen, self._ignore)
         return False
 
     def _listen(self) -> None:
-        if self._signals:
+        if self.signals:
             chain.listen(self.begin)
 
     def _ignore(self) -> None:
-        if self._signals:
+        if self.signals:
             chain.ignore(self.begin)
 
 

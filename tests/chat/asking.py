@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 import anyio
 
@@ -63,10 +64,10 @@ class Client:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": method,
-            "path": path,
-            "raw_path": path.encode(),
+            "path": unquote(path.partition("?")[0]),
+            "raw_path": path.partition("?")[0].encode(),
             "root_path": root_path,
-            "query_string": b"",
+            "query_string": path.partition("?")[2].encode(),
             "headers": [(k.encode(), v.encode()) for k, v in (headers or {}).items()],
         }
         self.sent = []

@@ -8,7 +8,7 @@ PAGE = "<!doctype html><meta charset=utf-8><div id=root></div><script src='/page
 
 async def serve_page(scope, send):
     """Answer `/ready`, and `/page` and `/page.js`, whose query is AI SDK's major version."""
-    version = scope["query_string"].decode()
+    version = scope["query_string"].decode().partition("&")[0]
     kind = b"text/html"
     if scope["path"] == "/ready":
         body = os.environ["SSE_TEST_TOKEN"].encode()

@@ -5,9 +5,13 @@ import { createRoot } from "react-dom/client";
 import { useState } from "react";
 import { useChat } from "use-chat";
 
+// A page that resumes has one chat, whose id it keeps.
+const resuming = location.search.includes("resume") ? { id: "chat 1/ä", resume: true } : {};
+
 function Page() {
   const [told, setTold] = useState({});
   const { messages, sendMessage, status, error, stop } = useChat({
+    ...resuming,
     transport: new DefaultChatTransport({ api: "/ai-sdk" }),
     onFinish: ({ isError, isAbort, isDisconnect, finishReason }) =>
       setTold({ isError, isAbort, isDisconnect, finishReason, finished: true }),

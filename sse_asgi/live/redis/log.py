@@ -186,6 +186,17 @@ class RedisLog:
         """Read the events after a position, and wait for more, up to the ending."""
         return Follower(self._session(), key, token).batches(after)
 
+    async def label(self, label: str, key: str, *, keep: float) -> None:
+        """Let a label name a generation."""
+        session = self._session()
+        await session.run(scripts.LABEL, (session.label(label),), key, milliseconds(keep))
+
+    async def labelled(self, label: str) -> str | None:
+        """Return the key that a label names, None for none."""
+        session = self._session()
+        key: bytes | None = await session.run(scripts.LABELLED, (session.label(label),))
+        return None if key is None else key.decode()
+
     async def aclose(self) -> None:
         """Close the connections. The next call opens them again, also in another loop."""
         session, self._opened = self._opened, None

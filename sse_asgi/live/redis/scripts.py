@@ -7,6 +7,8 @@ Keys of a generation, all in one hash slot:
 - `{prefix:key}:own`, a hash whose TTL is the lease: token `o`, tail `n`, stop `c`, whether
   somebody has followed `v`, and the log's time to live `t` while the lease lasts.
 
+- `{prefix:label}:label`, a string: the generation that a label names.
+
 Pushes go to the channel that is called like the log, and its subscribers are the followers.
 Arguments never build key names. A script touches one generation, so that a cluster runs it.
 """
@@ -220,3 +222,9 @@ if by == run then return now - since end
 redis.pcall('SET', KEYS[1], run .. ' ' .. string.format('%.0f', now))
 return 0
 """)
+
+# KEYS label; ARGV key keep
+LABEL = Script("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
+
+# KEYS label. The generation's key, or nothing.
+LABELLED = Script("return redis.call('GET', KEYS[1])")

@@ -58,6 +58,10 @@ class Session:
         slot = f"{self._prefix}{key}}}:"
         return slot + "log", slot + "own"
 
+    def label(self, label: str) -> str:
+        """Return the name of a label's key."""
+        return f"{self._prefix}{label}}}:label"
+
     async def run(
         self, script: scripts.Script, keys: tuple[str, ...], *values: str | bytes | int
     ) -> Any:  # noqa: ANN401 - each script has its own reply
