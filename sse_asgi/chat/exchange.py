@@ -71,6 +71,7 @@ class Exchange:
             )
             framing = order.framing(chat.model or _NO_MODEL)
             lasting = None if order.named is None else self._lasting
+            options: StreamOptions = {}
             if lasting is None:  # last: it takes a place
                 options = await self._setup.admit(chat, streams=order.whole is None)
         except Exception as error:  # noqa: BLE001 - of the client's making, or of the user's

@@ -8,16 +8,8 @@ from datetime import UTC, datetime
 
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import UnknownGenerationError
+from sse_asgi.live import checks
 from sse_asgi.live.bounds import Bounds
-from sse_asgi.live.checks import (
-    check_authorize,
-    check_id,
-    check_int,
-    check_log,
-    check_loop,
-    check_owner,
-    check_seconds,
-)
 from sse_asgi.live.drain import while_draining
 from sse_asgi.live.events import position_of
 from sse_asgi.live.generation import Generation
@@ -98,12 +90,12 @@ class Live:
         on_interrupted: OnInterrupted | None = None,
     ) -> None:
         self._log: Log = MemoryLog() if log is None else log
-        check_log(self._log)
-        check_authorize(authorize)
-        check_seconds("keep", keep)
-        check_seconds("drain", drain, or_zero=True)
+        checks.check_log(self._log)
+        checks.check_authorize(authorize)
+        checks.check_seconds("keep", keep)
+        checks.check_seconds("drain", drain, or_zero=True)
         if retry is not None:
-            check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
+            checks.check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
         elsewhere = Options(
             framing=TextFraming(done=None),
             headers=(*make_headers(headers), (b"x-content-type-options", b"nosniff")),
@@ -177,11 +169,11 @@ class Live:
             ValueError: An argument has a value that cannot work.
         """
         self._generations.check_open()
-        check_loop()
-        check_owner(owner)
+        checks.check_loop()
+        checks.check_owner(owner)
         if linger is not None:
-            check_seconds("linger", linger, or_zero=True)
-        key = secrets.token_urlsafe(16) if id is None else check_id(id)
+            checks.check_seconds("linger", linger, or_zero=True)
+        key = secrets.token_urlsafe(16) if id is None else checks.check_id(id)
         options = replace(
             self._source_options,
             framing=framing,
@@ -282,7 +274,7 @@ class Live:
             TypeError: `drain` is no number.
             ValueError: `drain` is less than 0.
         """
-        check_seconds("drain", drain, or_zero=True)
+        checks.check_seconds("drain", drain, or_zero=True)
         await self._interrupted.aclose()
         await self._generations.aclose(drain, cleanup=self._cleanup_timeout)
 

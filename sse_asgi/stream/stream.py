@@ -61,7 +61,7 @@ class Stream(ABC):
             self.host,
             send,
             self.lifecycle,
-            self._next_message,
+            lambda: self.outbox.next_message(),  # noqa: PLW0108 - the outbox is made later
             heartbeat=options.heartbeat,
             send_timeout=options.send_timeout,
         )
@@ -96,9 +96,6 @@ class Stream(ABC):
         """Watch the client in a task of its own, and the clocks."""
         self._watcher = self.host.start(self._watch)
         self.sender.start_clocks()
-
-    def _next_message(self) -> Message | None:
-        return self.outbox.next_message()
 
     async def _watch(self) -> None:
         try:

@@ -11,6 +11,8 @@ from tests.chat.apps import SECRET, TEXTS
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 
+pytestmark = pytest.mark.matrix
+
 PYTHON = list(python_clients.CLIENTS)
 NODE = list(node_clients.CLIENTS)
 ALL = [*PYTHON, *NODE]

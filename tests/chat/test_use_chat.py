@@ -10,6 +10,8 @@ from tests.chat.test_clients import GENERIC, SHUTS_DOWN
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 
+pytestmark = pytest.mark.matrix
+
 VERSIONS = ("5", "6", "7")
 CLIENTS = {f"@ai-sdk/react, `useChat` of AI SDK {version}": version for version in VERSIONS}
 

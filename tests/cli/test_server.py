@@ -10,6 +10,8 @@ import pytest
 from tests.cli import commands
 from tests.servers import free_port, launch
 
+pytestmark = pytest.mark.matrix
+
 APP = """
 import asyncio
 

@@ -18,7 +18,7 @@ from tests.live.proxy import Proxy
 from tests.live.redis_server import RedisServer
 from tests.live.viewers import paced, watch, words
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix]
 prefixes = (f"chaos-{number}" for number in itertools.count())
 
 

@@ -12,6 +12,8 @@ from tests.documents import DOCS
 from tests.live.network import Network
 from tests.servers import SERVERS, serve, wait_for
 
+pytestmark = pytest.mark.matrix
+
 EXPLANATION = DOCS / "explanation" / "live.md"
 TUTORIAL = DOCS / "tutorial" / "survive-a-reload.md"
 TEXT = "".join(f"word {number}, " for number in range(1, 61)) + "the end."

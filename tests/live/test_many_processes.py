@@ -12,7 +12,7 @@ from sse_asgi.testing import connect
 from tests.live.test_chaos import hubs
 from tests.live.viewers import paced, until, watch, words
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix]
 
 
 def endless():

@@ -21,7 +21,7 @@ from sse_asgi.live.redis import RedisLog
 from tests.live.redis_server import free_port
 from tests.live.viewers import DEADLINE, Seen, note, until, words
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix]
 ROOT = Path(__file__).resolve().parents[2]
 LEASE = 2.0
 keys = (f"k{number}" for number in itertools.count())

@@ -451,6 +451,7 @@ def busy(seconds):
 class TestCancelledAtAYield:
     """A source's own scope cancels while the source stands at a `yield`: it learns of it there."""
 
+    @pytest.mark.real_pauses
     @pytest.mark.parametrize("where", ["on_chunk", "pause", "both"])
     async def test_a_timeout_around_yields_ends_what_it_is_around(self, where):
         async def source(request):
