@@ -76,8 +76,8 @@ def log_error(cause: BaseException) -> LogError:
 
 
 def _is_refusal(cause: BaseException) -> bool:
-    if not isinstance(cause, (*FAILURES, asyncio.CancelledError)):
-        return True  # a defect, here or in redis-py
+    # Only what the server says: redis-py raises an AttributeError, for instance, where it learns of
+    # a failover while it uses a connection.
     # Over a socket in the file system redis-py wraps what the server says to a new connection.
     if isinstance(cause.__cause__ or cause, AuthenticationError | AuthorizationError):
         return True
@@ -167,6 +167,7 @@ class Client:
         self._own = isinstance(target, str)
         self._client: Any = _open(target, timeout) if isinstance(target, str) else target
         self.clustered = isinstance(target, RedisCluster)
+        self._pools: dict[Any, Any] = {}  # by connection; redis-py may have dropped the node
 
     async def ready(self) -> None:
         """Learn which node has which keys, unless that is known.
@@ -199,18 +200,18 @@ class Client:
         pool = self._client.get_node(node_name=node)
         if pool is None:
             raise ConnectionError(f"the cluster has no node {node} any more")
-        return pool.acquire_connection()
+        connection = pool.acquire_connection()
+        self._pools[connection] = pool
+        return connection
 
     async def give_back(self, node: str, connection: Any) -> None:  # noqa: ANN401 - redis-py's
         """Give a connection back that was taken."""
         if not self.clustered:
             await self._client.connection_pool.release(connection)
             return
-        pool = self._client.get_node(node_name=node)
-        if pool is None:
+        if self._client.get_node(node_name=node) is not self._pools[connection]:
             await connection.disconnect(nowait=True)
-        else:
-            pool.release(connection)
+        self._pools.pop(connection).release(connection)
 
     async def execute(self, *command: str | bytes | int) -> Any:  # noqa: ANN401 - any reply
         """Execute one command as redis-py does: with its redirections, and its retries."""
