@@ -5,7 +5,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming and https://w
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 from sse_asgi.dialects import response_object as objects
 from sse_asgi.dialects.decoder import (
@@ -50,6 +50,7 @@ class Responses(ModelFraming):
         ValueError: An option is empty.
     """
 
+    _: KW_ONLY
     background: bool = False
 
     def __post_init__(self) -> None:
