@@ -1,6 +1,7 @@
 """Answers that do not stream, made of the events that would have been one."""
 
 import json
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, cast
 
@@ -44,7 +45,8 @@ class Kept:
         """Send nothing."""
         return b""
 
-    end = fail = begin
+    end: Callable[..., bytes] = begin
+    fail: Callable[..., bytes] = begin
 
     def events(self) -> list[dict[str, Any]]:
         """Return the objects that a stream would have sent, with few deltas."""

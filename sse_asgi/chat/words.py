@@ -36,7 +36,7 @@ class UIMessagesWords:
 
     def __init__(self) -> None:
         self._framing: Framing = UIMessages()
-        self.headers = self._framing.headers
+        self.headers: Mapping[str, str] = self._framing.headers
 
     def failed(self, message: str, last: int) -> bytes:  # noqa: ARG002 - its events have no numbers
         """Return an error."""
@@ -50,7 +50,7 @@ class AGUIWords:
 
     def __init__(self) -> None:
         self._framing: Framing = AGUI(thread_id="-", run_id="-")
-        self.headers = self._framing.headers
+        self.headers: Mapping[str, str] = self._framing.headers
 
     def failed(self, message: str, last: int) -> bytes:  # noqa: ARG002 - its events have no numbers
         """Return an error."""

@@ -12,10 +12,10 @@ try:
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-except ModuleNotFoundError as error:
-    if error.name != "redis":
+except ModuleNotFoundError as _error:
+    if _error.name != "redis":
         raise
-    raise ImportError("RedisLimits needs redis-py: pip install 'sse-asgi[redis]'") from error
+    raise ImportError("RedisLimits needs redis-py: pip install 'sse-asgi[redis]'") from _error
 
 from sse_asgi.around import Refusal
 from sse_asgi.errors import shown

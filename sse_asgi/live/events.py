@@ -69,9 +69,9 @@ class Block(EncodedEvents):
 
     def __init__(self, data: bytes, after: int, last: int, ending: Ending | None) -> None:
         super().__init__(data)
-        self.after = after
-        self.last = last
-        self.ending = ending
+        self.after: int = after
+        self.last: int = last
+        self.ending: Ending | None = ending
 
 
 def encode_events(tag: bytes, after: int, events: Sequence[bytes], first_line: bytes) -> bytes:

@@ -49,9 +49,9 @@ class Generations:
     """
 
     def __init__(self, log: Log, bounds: Bounds, *, keep: float) -> None:
-        self.outage = Outage()
+        self.outage: Outage = Outage()
         self.producers: dict[str, Producer] = {}
-        self.tails = Tails(log, self.outage)
+        self.tails: Tails = Tails(log, self.outage)
         self._log = log
         self._bounds = bounds
         self._keep = keep

@@ -117,7 +117,7 @@ class Live:
         )
         bounds = Bounds(max_events=max_events, max_bytes=max_bytes, max_total_bytes=max_total_bytes)
         self._generations = Generations(self._log, bounds, keep=keep)
-        self.answers = Answers(
+        self.answers: Answers = Answers(
             self._generations,
             replace(elsewhere, shutdown=here),
             elsewhere,

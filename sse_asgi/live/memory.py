@@ -87,7 +87,7 @@ class MemoryLog:
         ValueError: An argument is less than 0.
     """
 
-    lease = math.inf
+    lease: float = math.inf
 
     def __init__(self, *, max_events: int = 1_000_000, max_bytes: int = 128 * 1024 * 1024) -> None:
         check_int("max_events", max_events, lowest=0)

@@ -68,7 +68,7 @@ class Producer(Response):
         if at_once:
             self.outbox.put_event(b"")  # the framing's beginning comes before it
         self.ended: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
-        self.writer = writer
+        self.writer: Writer = writer
         writer.told = self
         self._cutter = Cutter()
         self._linger = None if linger is None else Linger(linger, writer.feed)

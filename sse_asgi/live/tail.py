@@ -38,6 +38,10 @@ class Tail(Feed):
         tails: Where it is listed while somebody looks at it.
     """
 
+    events: list[bytes]
+    first: int
+    ending: Ending | None
+
     def __init__(
         self, log: Log, outage: Outage, key: str, token: str, after: int, *, tails: "Tails"
     ) -> None:
@@ -48,6 +52,7 @@ class Tail(Feed):
         self._size = 0
         self._has_heard = False
         self._tails = tails
+        self.task: asyncio.Task[None]
         self.task = asyncio.create_task(self._follow(), name="sse_asgi live tail")
 
     def leave(self) -> None:

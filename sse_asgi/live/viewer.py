@@ -36,14 +36,14 @@ class Feed:
 
     def __init__(self, token: str, *, first: int = 0) -> None:
         self.token = token
-        self.tag = tag_of(token).encode()
+        self.tag: bytes = tag_of(token).encode()
         self.events: list[bytes] = []
         self.first: int = first
         self.last: int = first
         self.ending: Ending | None = None
         self.closed = False
-        self.viewers = 0
-        self.left = 0.0
+        self.viewers: int = 0
+        self.left: float = 0.0
         self._loop = asyncio.get_running_loop()
         self._waiting: list[asyncio.Future[None]] = []
         self._newest: Block | None = None

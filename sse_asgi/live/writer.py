@@ -64,7 +64,7 @@ class Writer:
     ) -> None:  # fmt: skip
         self.key = key
         self.meta = meta
-        self.feed = Feed(token)
+        self.feed: Feed = Feed(token)
         self.told: Told | None = None
         self._log = log
         self._outage = outage

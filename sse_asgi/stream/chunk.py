@@ -16,7 +16,7 @@ class EncodedEvents:
     __slots__ = ("data",)
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        self.data: bytes = data
 
 
 def encode_event(chunk: object) -> bytes:

@@ -49,6 +49,7 @@ class Response(GatheringStream):
 
     __slots__ = ("_cancellation", "_opener", "_receive", "_source")
 
+    gathered: int
     AT_ONCE = 0.000_05
     """Seconds after a send within which a chunk came without the source having waited for it."""
 

@@ -2,9 +2,9 @@
 
 try:
     from sse_asgi.telemetry.telemetry import Telemetry
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "opentelemetry":
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] != "opentelemetry":
         raise
-    raise ImportError("Telemetry needs OpenTelemetry: pip install 'sse-asgi[otel]'") from error
+    raise ImportError("Telemetry needs OpenTelemetry: pip install 'sse-asgi[otel]'") from _error
 
 __all__ = ["Telemetry"]

@@ -18,6 +18,17 @@ ERRORS: Final = (Outcome.FAILED, Outcome.TIMED_OUT)
 class Instruments:
     """The instruments of one `Telemetry`."""
 
+    active: metrics.UpDownCounter
+    duration: metrics.Histogram
+    first: metrics.Histogram
+    chunks: metrics.Counter
+    bytes: metrics.Counter
+    refused: metrics.Counter
+    tokens: metrics.Counter
+    ai_duration: metrics.Histogram
+    ai_first: metrics.Histogram
+    ai_per_token: metrics.Histogram
+
     def __init__(self, provider: metrics.MeterProvider | None) -> None:
         meter = metrics.get_meter("sse_asgi", meter_provider=provider)
 

@@ -2,9 +2,9 @@
 
 try:
     from sse_asgi.live.redis.log import RedisLog
-except ModuleNotFoundError as error:
-    if error.name != "redis":
+except ModuleNotFoundError as _error:
+    if _error.name != "redis":
         raise
-    raise ImportError("RedisLog needs redis-py: pip install 'sse-asgi[redis]'") from error
+    raise ImportError("RedisLog needs redis-py: pip install 'sse-asgi[redis]'") from _error
 
 __all__ = ["RedisLog"]

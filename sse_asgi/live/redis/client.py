@@ -166,7 +166,7 @@ class Client:
         self.timeout = timeout
         self._own = isinstance(target, str)
         self._client: Any = _open(target, timeout) if isinstance(target, str) else target
-        self.clustered = isinstance(target, RedisCluster)
+        self.clustered: bool = isinstance(target, RedisCluster)
         self._pools: dict[Any, Any] = {}  # by connection; redis-py may have dropped the node
 
     async def ready(self) -> None:

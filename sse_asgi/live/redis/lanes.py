@@ -35,10 +35,10 @@ class Call:
     def __init__(
         self, script: Script, keys: tuple[str, ...], values: tuple[str | bytes | int, ...]
     ) -> None:
-        self.script = script
-        self.keys = keys
-        self.values = values
-        self.by_text = False
+        self.script: Script = script
+        self.keys: tuple[str, ...] = keys
+        self.values: tuple[str | bytes | int, ...] = values
+        self.by_text: bool = False
         self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     @property

@@ -35,9 +35,9 @@ class Channel:
     __slots__ = ("_size", "_waiter", "dirty", "messages", "name")
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name: str = name
         self.messages: deque[bytes] = deque()
-        self.dirty = False
+        self.dirty: bool = False
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
 

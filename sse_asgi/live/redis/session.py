@@ -34,9 +34,9 @@ class Session:
     ) -> None:
         self.lease = lease
         self._on_buried = on_buried
-        self.silence = min(5.0, lease / 6)
-        self.grace = self.silence * 1.2 + 0.1
-        self.pushes = Pushes(client, silence=self.silence)
+        self.silence: float = min(5.0, lease / 6)
+        self.grace: float = self.silence * 1.2 + 0.1
+        self.pushes: Pushes = Pushes(client, silence=self.silence)
         self._client = client
         self._prefix = f"{{{prefix}:"
         self._lanes: dict[tuple[str, bool], Lane] = {}
