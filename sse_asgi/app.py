@@ -21,7 +21,7 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.stream.response import Respond, respond
+from sse_asgi.stream.response import Respond, Response
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
 if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
@@ -123,7 +123,7 @@ class EventStream:
             describe_error=describe_error,
             coalesce=coalesce,
         )
-        self._respond = respond if coalesce is None else _respond_coalescing()
+        self._respond = Response.answer if coalesce is None else _respond_coalescing()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification.
@@ -180,6 +180,6 @@ def compression_of(
 
 
 def _respond_coalescing() -> Respond:
-    from sse_asgi.coalescing import respond_coalescing  # noqa: PLC0415 - only if used
+    from sse_asgi.coalescing import CoalescingResponse  # noqa: PLC0415 - only if used
 
-    return respond_coalescing
+    return CoalescingResponse.answer

@@ -5,7 +5,7 @@ A part, an event and the end leave at once, and the text before them with them, 
 own. So does text of which there is much.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from sse_asgi.asgi import Receive, Send
 from sse_asgi.host.loops import Handle
@@ -14,14 +14,6 @@ from sse_asgi.source.source import SourceOpener, Stepper
 from sse_asgi.stream.lifecycle import Phase
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import Hook, Response
-
-
-def respond_coalescing(
-    opener: SourceOpener, options: Options, request: Request, receive: Receive, send: Send
-) -> Awaitable[None]:
-    """Answer one request with a stream whose text is joined."""
-    response = CoalescingResponse(opener, options, request, receive, send)
-    return response.host.live(response.run)
 
 
 class CoalescingResponse(Response):

@@ -16,7 +16,7 @@ from sse_asgi.source.source import Chunks, SourceOpener
 from sse_asgi.stream.chunk import EncodedEvents
 from sse_asgi.stream.failure import MESSAGES
 from sse_asgi.stream.options import Options, make_headers
-from sse_asgi.stream.response import respond
+from sse_asgi.stream.response import Response
 from sse_asgi.wire.framing import Decode, TextFraming
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
@@ -82,7 +82,7 @@ class Relay:
         opener = SourceOpener(
             cast("Chunks", self._blocks(blocks))
         )  # its chunks are encoded already
-        await respond(opener, options, Request(scope), receive, note_begin)
+        await Response.answer(opener, options, Request(scope), receive, note_begin)
 
     def _options_for(self, viewers: Options) -> Options:
         """Return the options of this response; what a server's stop does to it, `Live` knows."""

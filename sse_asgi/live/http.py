@@ -17,7 +17,7 @@ from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.stream.response import respond
+from sse_asgi.stream.response import Response
 
 Authorize = Callable[[Scope, str, str | None], Awaitable[bool] | bool]
 
@@ -143,7 +143,7 @@ class Answers:
         options = options.with_start(options.status, headers)
         blocks = self.generations.view(key, head, after, self._first_line)
         opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
-        await respond(opener, options, request, receive, send)
+        await Response.answer(opener, options, request, receive, send)
 
 
 def _cursor(request: Request) -> str:

@@ -36,14 +36,6 @@ _logger = logging.getLogger("sse_asgi")
 Respond = Callable[[SourceOpener, Options, Request, Receive, Send], Awaitable[None]]
 
 
-def respond(
-    opener: SourceOpener, options: Options, request: Request, receive: Receive, send: Send
-) -> Awaitable[None]:
-    """Answer one request with a stream."""
-    response = Response(opener, options, request, receive, send)
-    return response.host.live(response.run)
-
-
 class Response(GatheringStream):
     """The response to one request, made by one source."""
 
@@ -69,6 +61,14 @@ class Response(GatheringStream):
         self._cancellation: tuple[BaseException, BaseException | None] | None = None
         self._opener = opener
         self._receive = receive
+
+    @classmethod
+    def answer(
+        cls, opener: SourceOpener, options: Options, request: Request, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """Answer one request with a stream."""
+        response = cls(opener, options, request, receive, send)
+        return response.host.live(response.run)
 
     async def run(self) -> None:
         """Live: from the first step of the source to the report of the end."""
