@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
 from sse_asgi.retrofit.headers import begins_event_stream, completed
 from sse_asgi.retrofit.inbox import Inbox
@@ -49,29 +50,15 @@ class WrappedResponse(Stream):
         self._position = Position()
         self._turn = anyio.Lock(fast_acquire=True)
 
-    async def run(self) -> None:
-        """Live: from the call of the app to the report of the end."""
-        host = self.host  # if the app does not end, the stream does so with another
-        try:
-            await host.work(self._call_app)
-            if self._is_open and not self.ends_elsewhere:
-                await self.end()
-        except GeneratorExit:
-            if self._active:
-                self.close_without_loop()
-            raise
-        finally:
-            self.has_returned = True
-            if not self.ends_elsewhere:
-                self.close_if_open()
-        await self.wait_until_ended()
-        host.take_back()
+    async def leave(self, host: Host) -> None:
+        """Raise a cancellation that is the server's, or may be."""
         self.lifecycle.error = None  # its traceback may hold this stream
         await host.raise_cancellation()
         if self._unanswered is not None:
             raise CancelledError(*self._unanswered)
 
-    async def _call_app(self) -> None:
+    async def work(self) -> None:
+        """Call the app."""
         try:
             await self._app(self.request.scope, self._inbox.receive, self._send)
         except BaseException as error:  # noqa: BLE001 - judged there
@@ -80,8 +67,9 @@ class WrappedResponse(Stream):
             self._app_returned()
 
     @property
-    def _is_open(self) -> bool:
-        return self._active and self.lifecycle.phase is not Phase.CLOSED
+    def is_open(self) -> bool:
+        """Whether there is an event stream, and something may still stop it."""
+        return self._active and super().is_open
 
     # The app's end
 
@@ -89,7 +77,7 @@ class WrappedResponse(Stream):
         """Settle the outcome by what the app raised; raise what is the server's alone."""
         if self.ends_elsewhere and not isinstance(error, GeneratorExit):
             return  # the stream has ended without it
-        if not self._is_open or isinstance(error, GeneratorExit):
+        if not self.is_open or isinstance(error, GeneratorExit):
             raise error
         was_running = self.lifecycle.end_running()
         if self.lifecycle.phase is Phase.FINISHING:  # the app's last message
@@ -117,7 +105,7 @@ class WrappedResponse(Stream):
 
     def _app_returned(self) -> None:
         """Settle the outcome of a stream that the app has left without its end."""
-        if not self._is_open:
+        if not self.is_open:
             return
         self.lifecycle.end_running()
         if self.lifecycle.phase is Phase.FINISHING:  # the app has cut its own last message
@@ -170,7 +158,7 @@ class WrappedResponse(Stream):
             await anyio.lowlevel.checkpoint()
         elif not self._active and begins_event_stream(message):
             await self._begin(message)
-        elif not self._is_open:  # no event stream, or what follows its end
+        elif not self.is_open:  # no event stream, or what follows its end
             await self._server_send(message)
         else:
             async with self._turn:  # an app may send from several tasks

@@ -2,12 +2,11 @@
 
 By default hypercorn serves from a child process that gets no signal: its parent sets a flag,
 on which the child sets an event, `context.terminated`, in the coroutine `worker_serve` that all
-of the worker runs in. That event is not public; where it is not found, nothing is noticed, and
-`Shutdown.begin` remains.
+of the worker runs in. That event is not public. Where it is not found, or where an event loop has
+several workers, nothing is noticed, and `Shutdown.begin` remains.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator
 from types import CoroutineType
 from typing import Any, Final, NamedTuple, Protocol
@@ -31,15 +30,16 @@ class _Stream(Protocol):
     def shut_down_in(self, seconds: float) -> None: ...
 
 
-class _Found(NamedTuple):
-    """What a worker tells of its end."""
+class _Worker(NamedTuple):
+    """A worker, and its streams that are open."""
 
     terminated: _Event
-    patience: float  # seconds that it waits for its streams
+    grace: float
+    streams: set[_Stream]
 
 
 class HypercornWatch:
-    """Tells the streams of a worker when it stops, and no others.
+    """Tells the streams of a worker when it stops.
 
     For each worker one task waits for that, while streams are open there. hypercorn cancels its
     streams after its `graceful_timeout`; where that is shorter than `grace`, it counts.
@@ -47,106 +47,71 @@ class HypercornWatch:
 
     def __init__(self, grace: float) -> None:
         self._grace = grace
-        self._workers: dict[_Stream, _Worker] = {}
-        self._found: WeakKeyDictionary[object, _Found] = WeakKeyDictionary()
+        self._workers: WeakKeyDictionary[object, _Worker] = WeakKeyDictionary()  # by event loop
+        self._open: dict[_Stream, tuple[_Worker, Callable[[], object]]] = {}
 
     def enter(self, stream: _Stream, loop: object) -> None:
-        """Count a stream in; called in its own task."""
-        found = _found_here() or self._found_in(loop)
-        if found is not None:
-            workers = tuple(self._workers.values())  # other threads have theirs here, too
-            known = (worker for worker in workers if worker.terminated is found.terminated)
-            worker = next(known, None) or _Worker(found.terminated, self._grace_in(found))
-            self._workers[stream] = worker
-            worker.enter(stream)
+        """Count a stream of the running event loop in."""
+        worker = self._worker_of(loop)
+        if worker is not None:
+            others = [self._open[other] for other in worker.streams]
+            stop_waiting = others[0][1] if others else _start(_tell_when_it_stops, worker)
+            self._open[stream] = worker, stop_waiting
+            worker.streams.add(stream)
 
     def leave(self, stream: _Stream) -> None:
         """Count it out again; the last one of a worker ends the wait there."""
-        worker = self._workers.pop(stream, None)
-        if worker is not None:
-            worker.leave(stream)
+        worker, stop_waiting = self._open.pop(stream, (None, None))
+        if worker is not None and stop_waiting is not None:
+            worker.streams.remove(stream)
+            if not worker.streams:
+                stop_waiting()
 
     def is_stopping(self, loop: object) -> bool:
-        """Tell whether the worker that runs this very task, or the only one here, stops."""
-        found = _found_here() or self._found_in(loop)
-        return found is not None and found.terminated.is_set()
+        """Tell whether the worker of the running event loop stops."""
+        worker = self._worker_of(loop)
+        return worker is not None and worker.terminated.is_set()
 
-    def _found_in(self, loop: object) -> _Found | None:
-        """Return what the only worker of an event loop tells; the search looks at every task."""
-        found = self._found.get(loop)
-        if found is None or found.terminated.is_set():
-            everywhere = list(_all_found())
-            found = everywhere[0] if len(everywhere) == 1 else None
-            if found is not None:
-                self._found[loop] = found
-        return found
-
-    def _grace_in(self, found: _Found) -> float:
-        return min(self._grace, max(0.0, found.patience - FAREWELL_TIME))
+    def _worker_of(self, loop: object) -> _Worker | None:
+        """Return the only worker of the running event loop; the search looks at every task."""
+        worker = self._workers.get(loop)
+        if worker is None or worker.terminated.is_set():
+            found = list(_found_workers(self._grace))
+            worker = found[0] if len(found) == 1 else None
+            if worker is not None:
+                self._workers[loop] = worker
+        return worker
 
 
-class _Worker:
-    """A worker with open streams."""
+def _start(wait: Callable[..., Any], worker: _Worker) -> Callable[[], object]:
+    """Start a task beside all requests; return what ends it."""
+    scope = anyio.CancelScope()
+    if in_asyncio():
+        return asyncio.get_running_loop().create_task(wait(worker, scope)).cancel
+    import trio  # noqa: PLC0415 - running under it, so it is there
 
-    def __init__(self, terminated: _Event, grace: float) -> None:
-        self.terminated = terminated
-        self._grace = grace
-        self._streams: set[_Stream] = set()
-        self._end: Callable[[], object]
-
-    def enter(self, stream: _Stream) -> None:
-        if not self._streams:
-            self._end = self._begin_to_wait()
-        self._streams.add(stream)
-
-    def leave(self, stream: _Stream) -> None:
-        self._streams.remove(stream)
-        if not self._streams:
-            self._end()
-
-    def _begin_to_wait(self) -> Callable[[], object]:
-        scope = anyio.CancelScope()
-        if in_asyncio():
-            return asyncio.get_running_loop().create_task(self._wait(scope)).cancel
-        import trio  # noqa: PLC0415 - running under it, so it is there
-
-        trio.lowlevel.spawn_system_task(self._wait, scope)
-        return scope.cancel
-
-    async def _wait(self, scope: anyio.CancelScope) -> None:
-        with scope:
-            await self.terminated.wait()
-            for stream in tuple(self._streams):
-                stream.shut_down_in(self._grace)
+    trio.lowlevel.spawn_system_task(wait, worker, scope)
+    return scope.cancel
 
 
-def _found_here() -> _Found | None:
-    """Return what the worker that runs this very task tells, if that is a task of hypercorn's."""
-    send = _local("send", of="_handle", coroutine=_current_coroutine())
-    connection = getattr(send, "__self__", None)
-    return _found(getattr(connection, "context", None), getattr(connection, "config", None))
+async def _tell_when_it_stops(worker: _Worker, scope: anyio.CancelScope) -> None:
+    with scope:
+        await worker.terminated.wait()
+        for stream in tuple(worker.streams):
+            stream.shut_down_in(worker.grace)
 
 
-def _all_found() -> Iterator[_Found]:
+def _found_workers(grace: float) -> Iterator[_Worker]:
     for coroutine in _running_coroutines():
-        context = _local("context", of="worker_serve", coroutine=coroutine)
-        found = _found(context, _local("config", of="worker_serve", coroutine=coroutine))
-        if found is not None:
-            yield found
-
-
-def _found(context: Any, config: Any) -> _Found | None:  # noqa: ANN401 - not public
-    terminated = getattr(context, "terminated", None)
-    if terminated is None:
-        return None
-    patience = getattr(config, "graceful_timeout", None)
-    return _Found(terminated, patience if isinstance(patience, (int, float)) else math.inf)
-
-
-def _local(name: str, *, of: str, coroutine: object) -> Any:  # noqa: ANN401 - whatever it is
-    """Return a variable of a running coroutine, if it runs the function of that name."""
-    frame = coroutine.cr_frame if isinstance(coroutine, CoroutineType) else None
-    return frame.f_locals.get(name) if frame is not None and frame.f_code.co_name == of else None
+        frame = coroutine.cr_frame
+        if frame is None or frame.f_code.co_name != "worker_serve":
+            continue
+        terminated = getattr(frame.f_locals.get("context"), "terminated", None)
+        patience = getattr(frame.f_locals.get("config"), "graceful_timeout", None)
+        if isinstance(patience, (int, float)):
+            grace = min(grace, max(0.0, patience - FAREWELL_TIME))
+        if terminated is not None:
+            yield _Worker(terminated, grace, set())
 
 
 def _running_coroutines() -> "Iterator[CoroutineType[Any, Any, Any]]":
@@ -160,8 +125,7 @@ def _running_coroutines() -> "Iterator[CoroutineType[Any, Any, Any]]":
 
 def _outermost_coroutines() -> Iterator[Any]:
     if in_asyncio():
-        for task in asyncio.all_tasks():
-            yield task.get_coro()
+        yield from [task.get_coro() for task in asyncio.all_tasks()]
         return
     import trio  # noqa: PLC0415 - running under it, so it is there
 
@@ -171,12 +135,3 @@ def _outermost_coroutines() -> Iterator[Any]:
         one = living.pop()
         yield one.coro
         living += (child for nursery in one.child_nurseries for child in nursery.child_tasks)
-
-
-def _current_coroutine() -> Any:  # noqa: ANN401 - of any kind
-    if in_asyncio():
-        task = asyncio.current_task()
-        return None if task is None else task.get_coro()
-    import trio  # noqa: PLC0415 - running under it, so it is there
-
-    return trio.lowlevel.current_task().coro

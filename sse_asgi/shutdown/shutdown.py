@@ -64,8 +64,9 @@ class Shutdown:
         self.farewell = farewell
         self.signals = signals
         self._open: dict[OpenStream, tuple[object, Callable[..., object]]] = {}
-        self._until = -math.inf  # the end of a grace that has begun, on the monotonic clock
+        self._until = 0.0  # the end of a grace that has begun, on the monotonic clock
         self._stopping: WeakSet[object] | None = None  # in these event loops; `None`: in any
+        self._listening: set[OpenStream] = set()
         self._hypercorn = HypercornWatch(self.grace)
         self._stopped = Stopped()
 
@@ -97,21 +98,30 @@ class Shutdown:
                 call_soon(stream.shut_down_in, self.grace)
 
     def enter(self, stream: OpenStream, host: "Host | None" = None) -> None:
-        """Count a stream in as open; called in its own task."""
+        """Count a stream in as open; called in its own task, unless that gives its host."""
         host = host or current_host()
-        loop = host.loop
-        self._open[stream] = loop, host.call_threadsafe
-        remaining = self._until - time.monotonic()
-        if remaining > 0 and (self._stopping is None or loop in self._stopping):
-            stream.shut_down_in(remaining)
+        self._open[stream] = host.loop, host.call_threadsafe
+        if self._until > 0:
+            remaining = self._until - time.monotonic()
+            if remaining > 0 and (self._stopping is None or host.loop in self._stopping):
+                stream.shut_down_in(remaining)
+
+    def listen(self, stream: OpenStream, host: Host) -> None:
+        """Notice the server's stop for a stream that has come in and lasts.
+
+        A stream whose source never waits is over before a server could act on a signal; to chain
+        the handlers for each would be a third of its cost.
+        """
         if self.signals:
+            self._listening.add(stream)
             chain.listen(self.begin)
             if "hypercorn" in sys.modules:
-                self._hypercorn.enter(stream, loop)
+                self._hypercorn.enter(stream, host.loop)
 
     def leave(self, stream: OpenStream) -> None:
         """Count it out again, if it was in; called in its own thread."""
-        if self._open.pop(stream, None) is not None and self.signals:
+        if self._open.pop(stream, None) is not None and stream in self._listening:
+            self._listening.remove(stream)
             self._hypercorn.leave(stream)
             chain.ignore(self.begin)
 

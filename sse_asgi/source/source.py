@@ -89,7 +89,7 @@ class Stepper:
 
     def __init__(self, source: AsyncIterator[Chunk]) -> None:
         self._source = source
-        self.next_chunk: Callable[[], Awaitable[Chunk]] = source.__anext__
+        self.next_chunk: Callable[[], Awaitable[Any]] = source.__anext__
         self.told: BaseException | None = None
 
     @property
@@ -98,7 +98,7 @@ class Stepper:
         source = self._source
         return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
 
-    def step(self) -> Awaitable[Chunk]:
+    def step(self) -> Awaitable[Any]:
         """Return an awaitable of the next chunk; it raises `StopAsyncIteration` at the end."""
         if self.told is None:
             return self.next_chunk()

@@ -48,7 +48,7 @@ class GatheringStream(Stream):
 
     def arm(self) -> None:
         """Have `_task_waits` called as soon as the server's task waits."""
-        if self.lifecycle.phase is Phase.CLOSED:  # an abandoned source goes on
+        if not self.is_open:  # an abandoned source goes on
             return
         self.gathered = 0
         self.due = self.host.clock() + MAX_WAIT
@@ -57,7 +57,7 @@ class GatheringStream(Stream):
 
     def _task_waits(self) -> None:
         self.sender.pending = self.sender.task
-        if self.lifecycle.phase is Phase.CLOSED:
+        if not self.is_open:
             return
         if not self.is_watched:
             self.start_watching()

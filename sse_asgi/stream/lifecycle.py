@@ -60,34 +60,31 @@ class Lifecycle:
     """The phase of one stream, its outcome, and the deadline of its phase.
 
     Args:
-        host: The event loop.
-        cleanup_timeout: Seconds that the source may take to end once it is stopped.
         cancel: Cancels what the server's task awaits.
         on_stuck: Called when the source does not end after a second cancellation either.
 
     Attributes:
-        phase: The current phase.
         outcome: How the stream ended; `None` while that is open.
         by: Who settled the outcome.
         error: The exception that failed the stream.
         client_lost: No further message can reach the client.
-        sending_since: When the server's task, or the wrapped app, began to await `send`, on the
-            host's clock; `None` if it does not.
+        sending_since: When the server's task, or the wrapped app, began to await `send` or the
+            background task, on the host's clock; `None` if it does not.
         end_sent: A server has taken the end marker, so a client that leaves misses nothing.
         abandoned: The source did not end within `cleanup_timeout`.
         shutting_down: The server has been told to stop.
     """
 
     __slots__ = ("__weakref__", "_cancel", "_cancelled", "_cleanup_timeout", "_deadline",
-                 "_grace", "_grace_ends", "_held", "_host", "_last_seconds", "_last_stop",
-                 "_on_stuck", "_shutdown_due", "abandoned", "by", "client_lost", "end_sent",
-                 "error", "outcome", "phase", "sending_since", "shutting_down")  # fmt: skip
+                 "_grace", "_grace_ends", "_held", "_host", "_last_stop", "_on_stuck",
+                 "_shutdown_due", "abandoned", "by", "client_lost", "end_sent", "error",
+                 "outcome", "phase", "sending_since", "shutting_down")  # fmt: skip
 
     def __init__(
         self,
         host: Host,
-        *,
         cleanup_timeout: float,
+        *,
         cancel: Callable[[], object],
         on_stuck: Callable[[], object],
     ) -> None:
@@ -101,20 +98,14 @@ class Lifecycle:
         self.abandoned: bool = False
         self.shutting_down: bool = False
         self._cancelled = self._shutdown_due = self._held = False
-        self._last_seconds = STOP_GRACE
         self._grace_ends = math.inf
-        self._last_stop: tuple[Outcome, Cause] | None = None
+        self._last_stop: tuple[Outcome, Cause, float] | None = None
         self._deadline: Handle | None = None
         self._grace: Handle | None = None
         self._host = host
         self._cleanup_timeout = cleanup_timeout
         self._cancel = cancel
         self._on_stuck = on_stuck
-
-    @property
-    def in_send(self) -> bool:
-        """Whether the server's task, or the wrapped app, awaits `send` or the background task."""
-        return self.sending_since is not None
 
     def settle(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
         """Record the outcome. Later calls are ignored; returns whether this one counted."""
@@ -124,10 +115,6 @@ class Lifecycle:
             outcome = Outcome.COMPLETED
         self.outcome, self.error, self.by = outcome, error, by
         return True
-
-    def add_error(self, error: BaseException) -> None:
-        """Record an exception that came after the outcome, unless there was one before."""
-        self.error = self.error or error
 
     def stop(
         self,
@@ -143,12 +130,6 @@ class Lifecycle:
         A source that stands at a `yield` is closed instead. If the client can still be reached, a
         `send` that is under way may end, for `STOP_GRACE`: nobody knows whether one that is cut
         arrives. In the last phase nothing is settled, for all may still go well.
-
-        Args:
-            outcome: How the stream ends.
-            error: What has failed it.
-            by: Who ends it.
-            client_lost: No further message can reach the client.
         """
         if self.phase is Phase.CLOSED:
             return False
@@ -160,15 +141,15 @@ class Lifecycle:
             return False
         self.client_lost = self.client_lost or client_lost
         counted = self.settle(outcome, error, by=by)
-        if self.phase is Phase.RUNNING:
-            self.phase = Phase.STOPPING
-            if self.in_send and not self.client_lost:
+        sends = self.sending_since is not None
+        if self.end_running():
+            if sends and not self.client_lost:
                 self._set_deadline(grace)
             else:
                 self._cancel_work()
-        elif self.in_send and self.client_lost:
+        elif sends and self.client_lost:
             self._cancel_work()
-        elif self.in_send and self._shutdown_due:
+        elif sends and self._shutdown_due:
             self._set_deadline(STOP_GRACE)
         return counted
 
@@ -214,7 +195,7 @@ class Lifecycle:
 
     def last_message_cut(self, *, by: Cause = Cause.SERVER) -> None:
         """Settle the outcome of a stream whose last message was cut, unless it is settled."""
-        outcome, cause = self._last_stop or (Outcome.SHUT_DOWN, by)
+        outcome, cause, _ = self._last_stop or (Outcome.SHUT_DOWN, by, 0)
         self.client_lost = True
         self.settle(outcome, by=cause)
 
@@ -228,7 +209,19 @@ class Lifecycle:
         """Give the last message its time, if a stop that came meanwhile limits it."""
         self._held = False
         if self._last_stop is not None:
-            self._set_deadline(self._last_seconds)
+            self._set_deadline(self._last_stop[2])
+
+    def limit_last_message(
+        self, outcome: Outcome, *, by: Cause, seconds: float = STOP_GRACE
+    ) -> None:
+        """Give the last message so many seconds from now on; the first call counts.
+
+        It names the outcome of a stream whose last message takes longer.
+        """
+        if self._last_stop is None:
+            self._last_stop = outcome, by, seconds
+            if not self._held:
+                self._set_deadline(seconds)
 
     def close(self) -> None:
         """Enter the last phase, and drop every timer."""
@@ -250,22 +243,9 @@ class Lifecycle:
         stop = partial(self.stop, Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
         self._grace = self._host.call_later(seconds, stop)
 
-    def limit_last_message(
-        self, outcome: Outcome, *, by: Cause, seconds: float | None = None
-    ) -> None:
-        """Give the last message so many seconds from now on, `STOP_GRACE` by default.
-
-        The first call counts. It names the outcome of a stream whose last message takes longer.
-        """
-        if self._last_stop is None:
-            self._last_stop = outcome, by
-            self._last_seconds = STOP_GRACE if seconds is None else seconds
-            if not self._held:
-                self._set_deadline(self._last_seconds)
-
     def _cancel_if_stopping(self) -> None:
         # Work that has ended waits for the background task: it is not cancelled then.
-        if self.phase is Phase.STOPPING and not (self._cancelled or self.in_send):
+        if self.phase is Phase.STOPPING and not self._cancelled and self.sending_since is None:
             self._cancel_work()
 
     def _cancel_work(self) -> None:
@@ -285,7 +265,7 @@ class Lifecycle:
     def _deadline_passed(self) -> None:
         if self.phase is Phase.FINISHING:
             self._cancel()
-        elif self.in_send:
+        elif self.sending_since is not None:
             self.client_lost = True
             self._cancel_work()
         elif not self.abandoned:

@@ -11,6 +11,7 @@ from sse_asgi.asgi import Message
 from sse_asgi.wire.framing import Encoder
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
+from sse_asgi.wire.text_framing import TextEncoder
 
 MAX_SIZE: Final = 16_384
 """Characters of text that wait at most, give or take a chunk; encoded, up to some 120 KB."""
@@ -29,7 +30,8 @@ class Outbox:
 
     Attributes:
         chunks: The text chunks that wait to be encoded.
-        encode: The encoder's `text`, for a chunk that is sent at once, past the outbox.
+        encode: The encoder's `text`.
+        encode_one: The same for one chunk, which is sent at once, past the outbox.
         sent_chunks: How many text chunks were in what has been taken.
         unsent_chunks: How many have come and will not be sent, or not by the outbox.
         must_start: The response starts also if nothing is ready.
@@ -38,8 +40,8 @@ class Outbox:
     """
 
     __slots__ = ("_begun", "_body_begun", "_chunks_in_frames", "_encoder", "_frames",
-                 "_start_message", "chunks", "encode", "failed", "has_started", "must_start",
-                 "sent_chunks", "unsent_chunks")  # fmt: skip
+                 "_start_message", "chunks", "encode", "encode_one", "failed", "has_started",
+                 "must_start", "sent_chunks", "unsent_chunks")  # fmt: skip
 
     def __init__(
         self, encoder: Encoder, *, start_message: Callable[[], Message] | None = None
@@ -57,6 +59,9 @@ class Outbox:
         is_ours = type(encoder).__module__.startswith("sse_asgi.")
         self.encode: Callable[[list[str]], bytes] = (
             encoder.text if is_ours else self._encode_checked
+        )
+        self.encode_one: Callable[[str], bytes] | None = (
+            encoder.chunk if type(encoder) is TextEncoder else None
         )
         self.unsent_chunks: int = 0
         self._frames: list[bytes] = []
@@ -98,28 +103,19 @@ class Outbox:
 
     def put_event(self, event: bytes) -> int:
         """Add an encoded event that the encoder knows nothing of; return its size in bytes."""
-        self._begin()
         self._encode_chunks()
-        if event:
-            self._frames.append(event)
-        return len(event)
+        return self._add(event)
 
     def put_part(self, part: Part) -> int:
         """Add a part; return its size in bytes. Raises what a user's encoder raises."""
-        self._begin()
-        self._encode_chunks()  # first: what the encoder says may depend on it
         return self._put(self._encoder.part, part)
 
     def put_end(self, outcome: Outcome) -> None:
         """Add what ends a stream that is complete, or was stopped on request."""
-        self._begin()
-        self._encode_chunks()
         self._put(self._encoder.end, outcome)
 
     def put_failure(self, message: str, outcome: Outcome) -> bool:
         """Add what tells clients that the stream failed; returns whether there is such an event."""
-        self._begin()
-        self._encode_chunks()
         return self._put(self._encoder.fail, message, outcome) > 0
 
     def take(self) -> bytes:
@@ -134,7 +130,6 @@ class Outbox:
             chunks.clear()
             return body
         if chunks:
-            self._begin()
             self._encode_chunks()
         frames, self._frames = self._frames, []
         self.sent_chunks += self._chunks_in_frames
@@ -147,34 +142,35 @@ class Outbox:
             self._begun = True
             self._encoder.begin()
 
-    def _begin(self) -> None:
-        if not self._begun:
-            self._begun = True
-            self._put(self._encoder.begin)
-
     def _put(self, encode: Callable[..., bytes], *arguments: object) -> int:
-        """Add what the encoder makes; return its size in bytes."""
-        try:
-            event = b"" + encode(*arguments)
-        except Exception:
-            self.failed = True
-            raise
+        self._encode_chunks()  # first: what the encoder says may depend on it
+        return self._add(self._checked(encode, *arguments))
+
+    def _add(self, event: bytes) -> int:
         if event:
             self._frames.append(event)
         return len(event)
 
     def _encode_chunks(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self._add(self._checked(self._encoder.begin))
         if self.chunks:
-            if event := self.encode(self.chunks):
-                self._frames.append(event)
+            self._add(self.encode(self.chunks))
             self._chunks_in_frames += len(self.chunks)
             self.chunks.clear()
 
-    def _encode_checked(self, chunks: list[str]) -> bytes:
+    def _checked(self, encode: Callable[..., bytes], *arguments: object) -> bytes:
         try:
-            return b"" + self._encoder.text(chunks)  # a str fails here, where it can be told
+            return b"" + encode(*arguments)  # a str fails here, where it can be told
         except Exception:
             self.failed = True
+            raise
+
+    def _encode_checked(self, chunks: list[str]) -> bytes:
+        try:
+            return self._checked(self._encoder.text, chunks)
+        except Exception:
             self.unsent_chunks += len(self.chunks) or len(chunks)  # joined, all of `self.chunks`
             self.chunks.clear()
             raise

@@ -12,9 +12,10 @@ the source waits, and has a background task send all that is ready. No chunk wai
 import logging
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from sse_asgi.asgi import Receive, Send
+from sse_asgi.host.host import Host
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener, Stepper
 from sse_asgi.stream.chunk import encode_event
@@ -70,25 +71,8 @@ class Response(GatheringStream):
         response = cls(opener, options, request, receive, send)
         return response.host.live(response.run)
 
-    async def run(self) -> None:
-        """Live: from the first step of the source to the report of the end."""
-        host = self.host  # if the source does not end, the stream does so with another
-        self.enter_shutdown()
-        try:
-            self.begin_to_gather()
-            await host.work(self._produce)
-            self._judge_cancellation()
-            if not self.ends_elsewhere:
-                await self.end()
-        except GeneratorExit:
-            self.close_without_loop()
-            raise
-        finally:
-            self.has_returned = True
-            if not self.ends_elsewhere:
-                self.close_if_open()
-        await self.wait_until_ended()
-        host.take_back()
+    async def leave(self, host: Host) -> None:
+        """Raise what is the server's business: its cancellation, or a failure for it to answer."""
         error, self.lifecycle.error = self.lifecycle.error, None
         try:
             await host.raise_cancellation()
@@ -99,23 +83,28 @@ class Response(GatheringStream):
 
     # The source
 
-    async def _produce(self) -> None:  # noqa: C901 - the loop, written out
+    async def work(self) -> None:  # noqa: C901, PLR0915 - the loop, written out
         """Step the source from its opening to its close, and send what it gives."""
         lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, Phase.RUNNING
-        record, put, encode = self.recorder.keep, outbox.chunks.append, outbox.encode
+        record, put = self.recorder.keep, outbox.chunks.append
+        encode: Callable[[Any], bytes]
+        encode = outbox.encode_one or (lambda chunk: outbox.encode([chunk]))
         send, at_once = sender.send_here, self.AT_ONCE
         on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
+        self.enter_shutdown()
+        self.begin_to_gather()
         try:
             source = self._source = Stepper(await self._opener.open(self.request))
-            has_begun = False
+            step: Callable[[], Awaitable[Any]]
             step = source.next_chunk if on_chunk is None else source.step
+            plain: type[str] | None = None
             while lifecycle.phase is running:
                 try:
                     chunk = await step()
                 except StopAsyncIteration:
                     break
-                if not (has_begun and isinstance(chunk, str)):
-                    has_begun = has_begun or isinstance(chunk, str)
+                if type(chunk) is not plain:
+                    plain = str if isinstance(chunk, str) else plain  # all but the first
                     await self._take(chunk, on_chunk, source)
                     step = step if source.told is None else source.step
                     continue
@@ -124,30 +113,32 @@ class Response(GatheringStream):
                 if on_chunk is not None:
                     await self._call_on_chunk(on_chunk, chunk, source)
                 now = clock()
-                if sender.pending is None and now - sender.last < at_once:
-                    self.arm()  # the source has not waited
                 if sender.pending is not None or lifecycle.phase is not running:
-                    put(chunk)
-                    self.gathered = size = self.gathered + len(chunk) + FRAME_SIZE
-                    if size >= MAX_SIZE or now >= self.due:
-                        await self.pause(source)
-                        step = source.step  # which also tells the source what it is to learn
-                    continue
-                body = encode([chunk])
-                outbox.sent_chunks = sent = outbox.sent_chunks + 1
-                if not body:
+                    pass
+                elif now - sender.last < at_once:  # the source has not waited
                     self.arm()
+                else:
+                    body = encode(chunk)
+                    outbox.sent_chunks = sent = outbox.sent_chunks + 1
+                    if not body:
+                        self.arm()
+                        continue
+                    if not sent % PROBE:
+                        self.arm()
+                    lifecycle.sending_since = now
+                    try:
+                        await send({"type": "http.response.body", "body": body, "more_body": True})
+                    except BaseException as error:  # noqa: BLE001 - judged there
+                        sender.note_failure(error)
+                        await self._end_if_interrupted(source)
+                    lifecycle.sending_since = None
+                    sender.last = clock()
                     continue
-                if not sent % PROBE:
-                    self.arm()
-                lifecycle.sending_since = now
-                try:
-                    await send({"type": "http.response.body", "body": body, "more_body": True})
-                except BaseException as error:  # noqa: BLE001 - judged there
-                    sender.note_failure(error)
-                    await self._end_if_interrupted(source)
-                lifecycle.sending_since = None
-                sender.last = clock()
+                put(chunk)
+                self.gathered = size = self.gathered + len(chunk) + FRAME_SIZE
+                if size >= MAX_SIZE or now >= self.due:
+                    await self.pause(source)
+                    step = source.step  # which also tells the source what it is to learn
         except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
         await self._close_source()
@@ -215,13 +206,12 @@ class Response(GatheringStream):
             Outcome.FAILED, error, by=Cause.FRAMING if self.outbox.failed else Cause.SOURCE
         ):
             pass
-        elif not isinstance(error, Exception):
-            self.lifecycle.add_error(error)  # raised at the end
         elif error is not self.lifecycle.error:
-            self.lifecycle.add_error(error)
-            _logger.error("a source raised while it was being closed", exc_info=error)
+            self.lifecycle.error = self.lifecycle.error or error
+            if isinstance(error, Exception):  # any other is raised at the end
+                _logger.error("a source raised while it was being closed", exc_info=error)
 
-    def _judge_cancellation(self) -> None:
+    def work_has_ended(self) -> None:
         """Settle the outcome by a cancellation that the source knows of. It is closed now."""
         if self._cancellation is None:
             return

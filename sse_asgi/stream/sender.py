@@ -14,24 +14,20 @@ from sse_asgi.asgi import Message, Send
 from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Event, Handle
 from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
+from sse_asgi.stream.options import Options
 from sse_asgi.wire.outcome import Outcome
 
 KEEP_ALIVE: Final = b": keep-alive\n"
 """A comment. One newline only: at a blank line several real clients see an event."""
-
-First = Callable[[], Awaitable[object]]
 
 
 class Sender:
     """Hands a stream's messages to the server, one at a time and in order.
 
     Args:
-        host: The event loop.
         send: The server's callable.
         lifecycle: Learns of a send that fails or takes too long.
         next_message: Returns what the background task is to send next, or `None`.
-        heartbeat: Seconds of silence after which a keep-alive goes out; `None` for never.
-        send_timeout: Seconds that one `send` may take; `None` for ever.
 
     Attributes:
         task: The background task, while there is one.
@@ -41,24 +37,9 @@ class Sender:
         interrupted: The cancellation that cut a `send`, if it was meant for the source.
     """
 
-    __slots__ = (
-        "_clock",
-        "_drained",
-        "_heartbeat",
-        "_host",
-        "_lifecycle",
-        "_next_message",
-        "_send",
-        "_send_timeout",
-        "_since",
-        "_timer",
-        "interrupted",
-        "last",
-        "open",
-        "pending",
-        "send_here",
-        "task",
-    )  # fmt: skip
+    __slots__ = ("_clock", "_drained", "_heartbeat", "_host", "_lifecycle", "_next_message",
+                 "_send", "_send_timeout", "_since", "_timer", "interrupted", "last", "open",
+                 "pending", "send_here", "task")  # fmt: skip
 
     def __init__(
         self,
@@ -66,26 +47,24 @@ class Sender:
         send: Send,
         lifecycle: Lifecycle,
         next_message: Callable[[], Message | None],
-        *,
-        heartbeat: float | None,
-        send_timeout: float | None,
+        options: Options,
     ) -> None:
         self.task: Handle | None = None
         self.pending: Handle | None = None
         self.open: bool = False
         self.interrupted: BaseException | None = None
-        self._since: float | None = None
         self.last: float = math.inf
+        self.send_here: Send = host.sending(send)
+        self._since: float | None = None
         self._drained: Event | None = None
         self._timer: Handle | None = None
         self._host = host
         self._clock = host.clock
         self._send = send
-        self.send_here: Send = host.sending(send)
         self._lifecycle = lifecycle
         self._next_message = next_message
-        self._heartbeat = math.inf if heartbeat is None else heartbeat
-        self._send_timeout = math.inf if send_timeout is None else send_timeout
+        self._heartbeat = options.heartbeat or math.inf
+        self._send_timeout = options.send_timeout or math.inf
 
     async def send(self, message: Message) -> None:
         """Send from the server's task; what goes wrong is in the lifecycle, or in `interrupted`."""
@@ -107,7 +86,9 @@ class Sender:
             self._since = None
             self.last = self._clock()
 
-    def start_background(self, first: First | None = None) -> None:
+    # The background task
+
+    def start_background(self, first: Callable[[], Awaitable[object]] | None = None) -> None:
         """Send in a task of its own what there is to send, after `first`."""
         self.task = self.pending = self._host.start(partial(self._send_all, first))
 
@@ -133,38 +114,7 @@ class Sender:
             self._drained.set()
             self._drained = None
 
-    def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
-        """Stop the stream, and let no further message begin: none can reach the client.
-
-        Once the last message is on its way, that may still arrive, in its time.
-        """
-        lost = self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING)
-        self._lifecycle.stop(outcome, error, by=by, client_lost=True)
-        if lost:
-            self._cancel_background()
-
-    def start_clocks(self) -> None:
-        """Look at the clocks from now on."""
-        self._look_next(math.inf)
-
-    def close(self) -> None:
-        """Stop the clocks and the background task."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._cancel_background()
-        self.interrupted = None  # its traceback holds the stream
-        self._next_message = _nothing  # it refers to the stream, which refers here
-
-    def _cancel_background(self) -> None:
-        if self.pending is not None:
-            self.pending.cancel()
-        if self.task is not None:
-            self.task.cancel()  # it may not have begun yet, and then it never does
-            self.drained()
-        self.task = self.pending = None
-
-    async def _send_all(self, first: First | None) -> None:
+    async def _send_all(self, first: Callable[[], Awaitable[object]] | None) -> None:
         try:
             if first is not None:
                 await first()
@@ -188,6 +138,32 @@ class Sender:
             if self._lifecycle.phase is not Phase.FINISHING:  # then the last message tells of it
                 self._lifecycle.stop(Outcome.FAILED, error, by=Cause.FRAMING)
             return None
+
+    def _cancel_background(self) -> None:
+        if self.pending is not None:
+            self.pending.cancel()
+        if self.task is not None:
+            self.task.cancel()  # it may not have begun yet, and then it never does
+            self.drained()
+        self.task = self.pending = None
+
+    # A client that is lost
+
+    def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
+        """Stop the stream, and let no further message begin: none can reach the client.
+
+        Once the last message is on its way, that may still arrive, in its time.
+        """
+        lost = self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING)
+        self._lifecycle.stop(outcome, error, by=by, client_lost=True)
+        if lost:
+            self._cancel_background()
+
+    def has_failed(self, outcome: Outcome, error: BaseException | None, *, by: Cause) -> None:
+        """Lose the client for certain, in the last phase, too: a send has failed."""
+        self._lifecycle.client_lost = True
+        self._lifecycle.settle(outcome, error, by=by)
+        self.lose(outcome, error, by=by)
 
     def note_failure(self, error: BaseException) -> None:
         """Lose the client, because a send of the server's task has failed.
@@ -217,48 +193,49 @@ class Sender:
             self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
         self.has_failed(outcome, failure, by=by)
 
-    def has_failed(self, outcome: Outcome, error: BaseException | None, *, by: Cause) -> None:
-        """Lose the client for certain, in the last phase, too: a send has failed."""
-        self._lifecycle.client_lost = True
-        self._lifecycle.settle(outcome, error, by=by)
-        self.lose(outcome, error, by=by)
-
     # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
     # after its last look. So a message needs no timer of its own.
 
-    def _look_next(self, due: float) -> None:
+    def look_at_clocks(self, due: float = math.inf) -> None:
+        """Look at the clocks from now on; next when `due`, or sooner."""
         now = self._clock()
         soonest = now + min(self._heartbeat, self._send_timeout)
         if soonest < math.inf:
-            self._timer = self._host.call_later(
-                max(0.0, min(due, soonest) - now), self._look_at_clocks
-            )
+            seconds = max(0.0, min(due, soonest) - now)
+            self._timer = self._host.call_later(seconds, self._look)
 
-    def _look_at_clocks(self) -> None:
+    def _look(self) -> None:
         now = self._clock()
         since = self._lifecycle.sending_since if self._since is None else self._since
-        if since is not None:
-            due = since + self._send_timeout
-            if now >= due:
-                self.lose(Outcome.TIMED_OUT, by=Cause.DEADLINE)
-                return
-        else:
+        if since is None:
             due = self.last + self._heartbeat
             if now >= due:
                 due = math.inf
                 self._beat()
-        self._look_next(due)
+        else:
+            due = since + self._send_timeout
+            if now >= due:
+                self.lose(Outcome.TIMED_OUT, by=Cause.DEADLINE)
+                return
+        self.look_at_clocks(due)
 
     def _beat(self) -> None:
         # A sender that waits for the background task goes on as soon as that has ended.
         lifecycle = self._lifecycle
         ends = lifecycle.client_lost or lifecycle.phase is Phase.FINISHING
-        if self.open and self.task is None and not lifecycle.in_send and not ends:
-            self.start_background(self._keep_alive)
+        if self.open and self.task is None and lifecycle.sending_since is None and not ends:
+            message = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
+            self.start_background(partial(self.transmit, message))
 
-    async def _keep_alive(self) -> None:
-        await self.transmit({"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True})
+    def close(self) -> None:
+        """Stop the clocks and the background task."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.pending is not None:
+            self._cancel_background()
+        self.interrupted = None  # its traceback holds the stream
+        self._next_message = _nothing  # it refers to the stream, which refers here
 
 
-def _nothing() -> None:
-    pass
+def _nothing() -> None: ...

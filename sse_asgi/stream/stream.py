@@ -13,7 +13,7 @@ from sse_asgi.asgi import Message, Send
 from sse_asgi.host.host import Host, current_host
 from sse_asgi.host.loops import Event, Handle
 from sse_asgi.source.request import Request
-from sse_asgi.stream.final_event import final_body
+from sse_asgi.stream.failure import describe
 from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause, Lifecycle, Phase
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
@@ -25,26 +25,16 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Stream(ABC):
-    """One event stream. It is made, and lives, in the server's task.
+    """One event stream. It is made, and lives, in the server's task."""
 
-    Attributes:
-        host: The event loop.
-        options: The options of the app.
-        request: The request that it answers.
-        lifecycle: Its phase, and how it ends.
-        sender: Its only writer.
-        recorder: What it has produced.
-        outbox: What waits to be sent.
-    """
-
-    __slots__ = ("_ended", "_reported", "_watcher", "ends_elsewhere", "has_returned", "host",
+    __slots__ = ("_ended", "_has_returned", "_reported", "_watcher", "ends_elsewhere", "host",
                  "lifecycle", "options", "outbox", "recorder", "request", "sender")  # fmt: skip
 
     def __init__(self, options: Options, request: Request, send: Send) -> None:
         self.host = current_host()
         self.outbox: Outbox
-        self.ends_elsewhere: bool = False  # in a task of its own
-        self.has_returned: bool = False  # the source or the app has let the server's task go
+        self.ends_elsewhere: bool = False  # in a task of its own, for the server's is stuck
+        self._has_returned = False  # the source or the app has let the server's task go
         self._ended: Event
         self._watcher: Handle | None = None
         self._reported = False
@@ -52,50 +42,62 @@ class Stream(ABC):
         self.request: Request = request
         self.recorder: Recorder = Recorder(record=options.record)
         self.lifecycle: Lifecycle = Lifecycle(
-            self.host,
-            cleanup_timeout=options.cleanup_timeout,
-            cancel=self.cancel,
-            on_stuck=self._end_alone,
+            self.host, options.cleanup_timeout, cancel=self.cancel, on_stuck=self._end_alone
         )
-        self.sender: Sender = Sender(
-            self.host,
-            send,
-            self.lifecycle,
-            lambda: self.outbox.next_message(),  # noqa: PLW0108 - the outbox is made later
-            heartbeat=options.heartbeat,
-            send_timeout=options.send_timeout,
-        )
-
-    # What the two kinds of stream differ in
+        next_message = lambda: self.outbox.next_message()  # noqa: E731, PLW0108 - made later
+        self.sender: Sender = Sender(self.host, send, self.lifecycle, next_message, options)
 
     @abstractmethod
-    def cancel(self) -> None:
-        """Cancel what the stream waits for."""
-
+    async def work(self) -> None: ...  # step the source, or call the wrapped app, until it ends
+    def work_has_ended(self) -> None: ...  # noqa: B027 - judge what is left of it, if anything
     @abstractmethod
-    def watch(self) -> Awaitable[None]:
-        """Return what waits until the client has left; it raises what `receive` raises."""
-
+    async def leave(self, host: Host) -> None: ...  # raise what is the server's business
     @abstractmethod
-    async def send_last_message(self) -> None:
-        """End the body; raises what `send` raises."""
+    def cancel(self) -> None: ...  # cancel what the work waits for
+    @abstractmethod
+    def watch(self) -> Awaitable[None]: ...  # wait until the client has left
+    @abstractmethod
+    async def send_last_message(self) -> None: ...  # end the body
 
-    # The beginning
+    async def run(self) -> None:
+        host = self.host  # if the work does not end, the stream does so with another
+        try:
+            await host.work(self.work)
+            self.work_has_ended()
+            if self.is_open and not self.ends_elsewhere:
+                await self.end()
+        except GeneratorExit:
+            if self.is_open:
+                self._close_without_loop()
+            raise
+        finally:
+            self._has_returned = True
+            if self.is_open and not self.ends_elsewhere:
+                self.close()
+        if self.ends_elsewhere:
+            await self._ended.wait()
+        host.take_back()
+        await self.leave(host)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a stream, and something may still stop it."""
+        return self.lifecycle.phase is not Phase.CLOSED
 
     def enter_shutdown(self) -> None:
-        """Let a shutdown concern this stream from now on."""
         if self.options.shutdown is not None:
             self.options.shutdown.enter(self.lifecycle, self.host)
 
+    def start_watching(self) -> None:
+        """Watch the client, the server's stop, and the clocks."""
+        if self.options.shutdown is not None:
+            self.options.shutdown.listen(self.lifecycle, self.host)
+        self._watcher = self.host.start(self._watch)
+        self.sender.look_at_clocks()
+
     @property
     def is_watched(self) -> bool:
-        """Whether the client is watched already."""
         return self._watcher is not None
-
-    def start_watching(self) -> None:
-        """Watch the client in a task of its own, and the clocks."""
-        self._watcher = self.host.start(self._watch)
-        self.sender.start_clocks()
 
     async def _watch(self) -> None:
         try:
@@ -113,15 +115,13 @@ class Stream(ABC):
     # The end
 
     async def end(self) -> None:
-        """Send the last message, log a failure, and report the end."""
         self.host.take_back()
         await self.host.work(self._finish)
         self.host.take_back()
         self.close()
         if self.lifecycle.outcome is Outcome.FAILED:
             self.log_failure()
-        if self.options.on_complete is not None:
-            await self.report()
+        await self.report()
 
     async def _finish(self) -> None:
         try:
@@ -132,15 +132,27 @@ class Stream(ABC):
             if not self.lifecycle.client_lost:
                 await self.send_last_message()
         except BaseException as error:  # noqa: BLE001 - judged there
-            self.last_message_failed(error)
+            self._last_message_failed(error)
         else:
             self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
 
     def begin_finishing(self) -> None:
-        """Enter the phase of the last message: the source has ended."""
         self.lifecycle.begin_finishing()
         for listener in self.options.listeners:
             listener(self)
+
+    def _last_message_failed(self, error: BaseException) -> None:
+        if isinstance(error, OSError):
+            self.lifecycle.settle(Outcome.DISCONNECTED, by=Cause.CLIENT)
+        elif isinstance(error, Exception):
+            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SERVER)
+        elif not isinstance(error, self.host.cancelled):
+            raise error
+        elif self.host.is_cancelled():
+            self.host.keep(error)
+            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        else:
+            self.lifecycle.last_message_cut()
 
     def close(self) -> None:
         """Let nothing stop the stream any more, and leave nothing behind; once is enough."""
@@ -151,11 +163,6 @@ class Stream(ABC):
             self._watcher = None  # its exception will hold this stream
         if self.options.shutdown is not None:
             self.options.shutdown.leave(self.lifecycle)
-
-    def close_if_open(self) -> None:
-        """Close the stream, unless it is closed."""
-        if self.lifecycle.phase is not Phase.CLOSED:
-            self.close()
 
     def _end_alone(self) -> None:
         """End the stream in a task of its own: the server's task cannot be freed."""
@@ -169,33 +176,51 @@ class Stream(ABC):
         try:
             await self.end()
         finally:
-            self.close_if_open()
+            if self.is_open:
+                self.close()
             self._ended.set()
         self._free(left)
 
-    async def wait_until_ended(self) -> None:
-        """Wait for the end of the stream in its other task, if there is one."""
-        if self.ends_elsewhere:
-            await self._ended.wait()
-
     def _free(self, left: Host) -> None:
         """Cancel the server's task again and again, until the source or the app lets it go."""
-        if not self.has_returned:
+        if not self._has_returned:
             left.cancel_work()
             left.call_later(LAST_CHANCE, self._free, left)
 
-    def close_without_loop(self) -> None:
+    def _close_without_loop(self) -> None:
         """Close the stream of an event loop that is gone, and report that to a sync hook."""
         self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
         with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
-            self.close_if_open()
-        self._report_without_loop()
+            self.close()
+        waiting = self._call_on_complete()
+        if waiting is not None:
+            _logger.error("on_complete was not awaited: the event loop has closed the stream")
+            if close := getattr(waiting, "close", None):
+                close()
 
     # The last message
 
     def final_body(self) -> bytes:
         """Return what is still to be sent, and the event that ends the stream."""
-        return final_body(self.outbox, self.lifecycle, self.options)
+        for _ in range(2):  # a framing that raises is asked for its failure, once
+            try:
+                return self._encode_end()
+            except Exception as error:
+                if not self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING):
+                    _logger.exception("a framing raised while it was to tell of a failure")
+        return b""
+
+    def _encode_end(self) -> bytes:
+        outbox, outcome = self.outbox, self.lifecycle.outcome or Outcome.COMPLETED
+        if outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+            outbox.put_end(outcome)
+            return outbox.take()
+        message = describe(outcome, self.lifecycle.error, self.options.describe_error)
+        has_told = outbox.put_failure(message, outcome)
+        shutdown = self.options.shutdown
+        if outcome is Outcome.SHUT_DOWN and shutdown and shutdown.farewell and not has_told:
+            outbox.put_event(shutdown.farewell.encode())
+        return outbox.take()
 
     async def finish_body(self, body: bytes, *before: Message) -> None:
         """Send what comes before, these bytes, and the end; raises what `send` raises."""
@@ -231,31 +256,29 @@ class Stream(ABC):
         http2 = self.request.scope.get("http_version") == "2"
         return b":\n" if http2 and self.lifecycle.shutting_down else b""
 
-    def last_message_failed(self, error: BaseException) -> None:
-        """Settle the outcome of a stream whose last message was not sent."""
-        if isinstance(error, OSError):
-            self.lifecycle.settle(Outcome.DISCONNECTED, by=Cause.CLIENT)
-        elif isinstance(error, Exception):
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SERVER)
-        elif not isinstance(error, self.host.cancelled):
-            raise error
-        elif self.host.is_cancelled():
-            self.host.keep(error)
-            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
-        else:
-            self.lifecycle.last_message_cut()
-
     # The report
+
+    def log_failure(self) -> None:
+        """Log what failed the stream, with its traceback: no server hears of it."""
+        if self.lifecycle.error is not None and self.outbox.has_started:
+            _logger.error("an event stream failed", exc_info=self.lifecycle.error)
 
     async def report(self) -> None:
         """Call `on_complete` where no cancellation reaches it. What it raises is logged."""
-        try:
-            waiting = self._call_on_complete()
-        except (Exception, self.host.cancelled):
-            _logger.exception("on_complete raised")
-            return
+        waiting = self._call_on_complete()
         if waiting is not None:
             await self.host.shield(self._await_hook(waiting))
+
+    def _call_on_complete(self) -> Awaitable[object] | None:
+        if self.options.on_complete is None or self._reported:
+            return None
+        self._reported = True
+        try:
+            result = self.options.call_on_complete(self.transcript(), self.request)
+        except (Exception, self.host.cancelled):
+            _logger.exception("on_complete raised")
+            return None
+        return result if isawaitable(result) else None
 
     async def _await_hook(self, waiting: Awaitable[object]) -> None:
         try:
@@ -263,31 +286,7 @@ class Stream(ABC):
         except (Exception, self.host.cancelled):
             _logger.exception("on_complete raised")
 
-    def _report_without_loop(self) -> None:
-        try:
-            waiting = self._call_on_complete()
-        except Exception:
-            _logger.exception("on_complete raised")
-            return
-        if waiting is not None:
-            _logger.error("on_complete was not awaited: the event loop has closed the stream")
-            if close := getattr(waiting, "close", None):
-                close()
-
-    def log_failure(self) -> None:
-        """Log what failed the stream, with its traceback: no server hears of it."""
-        if self.lifecycle.error is not None and self.outbox.has_started:
-            _logger.error("an event stream failed", exc_info=self.lifecycle.error)
-
-    def _call_on_complete(self) -> Awaitable[object] | None:
-        if self.options.on_complete is None or self._reported:
-            return None
-        self._reported = True
-        result = self.options.call_on_complete(self.transcript(), self.request)
-        return result if isawaitable(result) else None
-
     def transcript(self) -> Transcript:
-        """Return what `on_complete` is told."""
         return self.recorder.transcript(
             self.lifecycle.outcome or Outcome.COMPLETED,
             self.lifecycle.error,

@@ -72,12 +72,9 @@ class TextEncoder(TypedEventEncoder):
 
     def text(self, chunks: list[str]) -> bytes:
         """Encode the chunks that leave together, one event or more for each."""
-        if len(chunks) == 1 and not self._after_cr:
-            text = chunks[0]
-            # What is printable has neither CR nor LF, and no surrogate.
-            if text.isprintable() and type(text) is str and text != self._done:
-                return f"data: {text}\n\n".encode()
-        elif not self._after_cr and self._done not in chunks:
+        if len(chunks) == 1:
+            return self.chunk("".join(chunks))
+        if not self._after_cr and self._done not in chunks:
             # Nearly always they can be joined first and looked at, and encoded, as one.
             text = "\n\ndata: ".join(chunks)
             if text.count("\n") == 2 * len(chunks) - 2 and "\r" not in text:
@@ -86,6 +83,13 @@ class TextEncoder(TypedEventEncoder):
                 except UnicodeEncodeError:
                     pass
         return b"".join(map(self._encode, chunks))
+
+    def chunk(self, text: str) -> bytes:
+        """Encode one chunk alone, as `text` does; it is a `str` itself, and none of a subclass."""
+        # What is printable has neither CR nor LF, and no surrogate.
+        if text.isprintable() and text != self._done and not self._after_cr:
+            return f"data: {text}\n\n".encode()
+        return self._encode(text)
 
     def _encode(self, chunk: str) -> bytes:
         # The LF of a CRLF that the source cut: its CR has already been sent as a newline.

@@ -1093,14 +1093,15 @@ async def test_a_timeout_of_the_source_that_passes_in_a_pause_reaches_its_next_a
     assert not task.cancelled()
 
 
-async def test_a_signal_before_the_first_wait_is_heard():
+async def test_a_signal_is_heard_from_the_first_wait_on():
     record, served = Record(), []
     before = signal.signal(signal.SIGTERM, lambda *_: served.append(1))
     try:
 
         async def source(request):
-            os.kill(os.getpid(), signal.SIGTERM)
             yield "a"
+            await asyncio.sleep(0)
+            os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.sleep(PATIENCE)
 
         app = EventStream(source, on_complete=record, shutdown=Shutdown(grace=0))
@@ -1111,6 +1112,22 @@ async def test_a_signal_before_the_first_wait_is_heard():
         signal.signal(signal.SIGTERM, before)
     assert served == [1]
     assert record.only.outcome is Outcome.SHUT_DOWN
+
+
+async def test_a_stream_that_never_waits_touches_no_signal_handler():
+    handlers, before = [], signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+
+        async def source(request):
+            handlers.append(signal.getsignal(signal.SIGTERM))
+            yield "a"
+
+        mine = signal.getsignal(signal.SIGTERM)
+        async with native(EventStream(source)):
+            pass
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handlers == [mine]
 
 
 async def test_a_chunk_that_waits_behind_a_keep_alive_leaves_that_its_deadline():
