@@ -19,7 +19,6 @@ from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import items_of
 
 _STATUS = {"complete": 0, "interrupted": 0, "cut": 3, "refused": 4}
-_TIME_LIMIT = httpx.Timeout(10.0, read=None)  # a stream may be silent for long
 _WITHOUT_TEXT = 3
 _HINT = "hint: these events carry no text that listen knows; --events or --json shows them"
 """Said after so many events without text, or at the end."""
@@ -29,9 +28,9 @@ def run(options: argparse.Namespace) -> int:
     """Receive the stream, and return how it ended."""
     # The encoding may be another than UTF-8.
     cast("io.TextIOWrapper", sys.stdout).reconfigure(errors="replace")
-    listener = _Listener(options)
-    hooks = {"response": [listener.note_response]}
-    with httpx.Client(timeout=_TIME_LIMIT, event_hooks=hooks) as client:
+    with httpx.Client() as client:
+        listener = _Listener(options)  # now: to set up a client is not the server's time
+        client.event_hooks = {"response": [listener.note_response]}
         try:
             events = follow(
                 options.url,
@@ -40,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
                 json=options.json_body,
                 client=client,
                 reconnect=options.reconnect,
-                read_timeout=None,
+                read_timeout=None,  # a stream may be silent for long
             )
             ending, reason = listener.receive(events)
         except ValueError as error:  # the URL, or a header field
