@@ -11,7 +11,7 @@ import tomllib
 import pytest
 
 import sse_asgi
-from sse_asgi.cli import _make_parser
+from sse_asgi.cli.options import make_parser
 from sse_asgi.testing import collect_text, connect
 from tests import documents
 from tests.conftest import require
@@ -103,7 +103,7 @@ def check_command(words, project):
         check_install(words[2:], project)
     elif words[0] == "sse-asgi":
         assert project["scripts"]["sse-asgi"] == "sse_asgi.cli:main"
-        _make_parser().parse_args(words[1:])
+        make_parser().parse_args(words[1:])
     elif words[0] == "pytest":
         assert any(name.startswith("pytest") for name in project["optional-dependencies"]["test"])
     elif words[0] in {"gunicorn", "hypercorn", "granian", "daphne"}:

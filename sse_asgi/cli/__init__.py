@@ -1,55 +1,45 @@
-"""The command line, `sse-asgi`: one module for each command."""
+"""The command line, `sse-asgi`: `options` declares it, and each command is a module with `run`."""
 
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from importlib import import_module
 
-from sse_asgi.cli import demo, doctor, listen, serve
-from sse_asgi.cli.options import CommandError, Parser
+from sse_asgi.cli.options import CommandError, make_parser
 
-_COMMANDS = (demo, serve, listen, doctor)
+_EXTRAS = {"demo": "demo", "serve": "demo", "listen": "client", "doctor": "client"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
     0 is a clean end, also by Ctrl-C; 1 a failure; 2 a wrong command line, with one line on
-    stderr that says what was wrong.
+    stderr that says what was wrong. The other statuses are those of the commands.
 
     Args:
         arguments: The words after the program's name; None takes them from the command line.
     """
-    parser = _make_parser()
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:  # argparse would not say of which command
-        parser.prog = f"{parser.prog} {options.command or ''}".strip()
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    parser = make_parser()
+    options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return 0
     try:
-        status: int = options.run(options)
+        # Only here: it may need an extra that is not installed.
+        command = import_module(f"sse_asgi.cli.{options.command}")
+        status: int = command.run(options)
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read the output has read enough
+    except BrokenPipeError:  # what reads the output has read enough
         # So that Python does not complain at its exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except CommandError as error:
-        print(f"{parser.prog} {options.command}: {error}", file=sys.stderr)
-        return error.status
-    return status
-
-
-def _make_parser() -> Parser:
-    try:
-        number = version("sse-asgi")
-    except PackageNotFoundError:  # run from a checkout
-        number = "(not installed)"
-    about = "Turn any iterator of strings into an event stream."
-    parser = Parser(prog="sse-asgi", description=about)
-    parser.add_argument("--version", action="version", version=f"sse-asgi {number}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for command in _COMMANDS:
-        command.add_parser(commands)
-    return parser
+        problem = str(error)
+    except ImportError as error:
+        missing = (error.name or "").partition(".")[0]
+        remedy = f'needs {missing}: pip install "sse-asgi[{_EXTRAS[options.command]}]"'
+        problem = remedy if missing else str(error)
+    else:
+        return status
+    print(f"{parser.prog} {options.command}: {problem}", file=sys.stderr)
+    return 2

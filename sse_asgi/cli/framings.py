@@ -22,36 +22,33 @@ def make_decoder(name: str, *, done: str | None = "[DONE]") -> Decode:
 
     `done` is the end marker of the framings `text` and `json`, None for none.
     """
+    plain: dict[str, Framing] = {"text": TextFraming(done=done), "json": JSONFraming(done=done)}
+    if name != "auto":
+        return {**_DIALECTS, **plain}[name].decoder()
     found: Decode | None = None
 
     def decode(event: MessageEvent) -> Item | tuple[Item, ...]:
         nonlocal found
-        if found is None:
-            if event.data == done:
-                return None
-            recognised = recognise(event)
-            if recognised is None:
-                return ""
+        if found is None and event.data == done:
+            return None
+        if found is None and (recognised := recognise(event)):
             found = make_decoder(recognised, done=done)
-        return found(event)
+        return found(event) if found else ""
 
-    if name == "auto":
-        return decode
-    plain: dict[str, Framing] = {"text": TextFraming(done=done), "json": JSONFraming(done=done)}
-    return {**_DIALECTS, **plain}[name].decoder()
+    return decode
 
 
 def recognise(event: MessageEvent) -> str | None:
     """Tell by an event which framing its stream has; None for an event that tells nothing."""
     if read_object(event.data) is not None:
-        for name in _DIALECTS:
-            if _is_known(make_decoder(name), event):
+        for name, dialect in _DIALECTS.items():
+            if _is_known(dialect.decoder(), event):
                 return name
     if event.type == "error":
         return "text"
     if event.type != "message":
         return None
-    return "json" if _is_known(make_decoder("json", done=None), event) else "text"
+    return "json" if _is_known(JSONFraming(done=None).decoder(), event) else "text"
 
 
 def _is_known(decode: Decode, event: MessageEvent) -> bool:

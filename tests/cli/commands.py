@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -42,10 +43,22 @@ def serving(
         directory=directory,
         name=arguments[0],
         environment=environment,
-        ready=lambda running: URL.search(running.log) is not None,
+        ready=_is_reached,
     )
     try:
-        running.port = int(URL.findall(running.log)[0])
         yield running
     finally:
         running.stop()
+
+
+def _is_reached(running: Running) -> bool:
+    """Tell whether the server says its URL and can be reached: workers listen a moment later."""
+    said = URL.search(running.log)
+    if said is None:
+        return False
+    running.port = int(said[1])
+    try:
+        socket.create_connection(("127.0.0.1", running.port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True

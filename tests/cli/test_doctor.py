@@ -2,17 +2,14 @@
 
 import gzip
 import json
-import re
 import subprocess
 import time
 import zlib
 
 import pytest
 
-from sse_asgi.cli import main
-from sse_asgi.cli.doctor.examine import Examination
-from sse_asgi.cli.doctor.exchange import Exchange
-from sse_asgi.cli.doctor.findings import SEVERITIES, TEXTS, diagnose
+from sse_asgi.cli import checks, main
+from sse_asgi.cli.findings import CODES, SEVERITIES, TEXTS
 from tests import documents
 from tests.cli import commands
 from tests.client.scripted import ScriptedServer, redirect, status, stream
@@ -38,14 +35,10 @@ def with_headers(**headers):
 
 
 @pytest.fixture
-def examine(capsys):
-    """Examine what a script answers; return the report."""
-    servers = []
+def examined(capsys):
+    """Examine a URL; return the report."""
 
-    def run(*answers, options=(), path="/", url=None):
-        if url is None:
-            servers.append(ScriptedServer(*answers))
-            url = servers[-1].__enter__().url + path
+    def run(url, *options):
         status = main(["doctor", url, "--json", "--wait", "1", *options])
         report = json.loads(capsys.readouterr().out)
         assert status == (0 if report["healthy"] else 4 if "unreachable" in codes(report) else 1)
@@ -54,6 +47,18 @@ def examine(capsys):
         for finding in report["findings"]:
             assert all(finding[part] for part in ("code", "title", "evidence", "remedy"))
         return report
+
+    return run
+
+
+@pytest.fixture
+def examine(examined):
+    """Examine what a script answers; return the report."""
+    servers = []
+
+    def run(*answers, options=()):
+        servers.append(ScriptedServer(*answers))
+        return examined(servers[-1].__enter__().url, *options)
 
     yield run
     for server in servers:
@@ -80,15 +85,14 @@ def only(report, code):
 def test_a_healthy_stream_gets_no_finding(examine):
     report = examine(healthy(WORDS[0], 0.2, b": keep-alive\n", WORDS[1], 0.2, END))
     assert codes(report) == []
-    assert report["observation"]["events"] == 3
-    assert report["observation"]["comments"] == 1
-    assert notes(report) == ["local-http-1", "no-ids", "close-at-end"]
+    assert "3 events in 0." in report["seen"]
+    assert notes(report) == ["no-ids", "close-at-end"]
 
 
 def test_a_healthy_endless_stream_gets_no_finding(examine):
     report = examine(healthy(*[b"data: tick\n\n", 0.3] * 8, end="open"))
     assert codes(report) == []
-    assert report["observation"]["stopped_because"] == "enough was seen"
+    assert report["seen"].endswith("enough was seen")
 
 
 def test_a_healthy_resumable_stream_gets_no_finding(examine):
@@ -133,7 +137,7 @@ def test_a_compressed_stream_that_is_flushed_is_healthy(examine):
     answer = healthy(
         parts[0], 0.2, *parts[1:], compress.flush(), headers={"content-encoding": "gzip"}
     )
-    assert codes(examine(answer, healthy(*WORDS, END))) == []
+    assert codes(examine(answer)) == []
 
 
 def test_the_streams_of_well_known_servers_end_in_their_own_ways(examine):
@@ -146,8 +150,8 @@ def test_the_streams_of_well_known_servers_end_in_their_own_ways(examine):
 # The answer
 
 
-def test_nobody_listens(examine):
-    finding = only(examine(url=f"http://127.0.0.1:{free_port()}/"), "unreachable")
+def test_nobody_listens(examined):
+    finding = only(examined(f"http://127.0.0.1:{free_port()}/"), "unreachable")
     assert "Connection refused" in finding["evidence"]
 
 
@@ -156,7 +160,7 @@ def test_the_response_does_not_start(examine):
         time.sleep(1.5)
         return healthy(*WORDS, END)
 
-    assert "within 1.00 s" in only(examine(answer), "no-response")["evidence"]
+    assert "within 1.0 s" in only(examine(answer), "no-response")["evidence"]
 
 
 @pytest.mark.parametrize("number", [204, 404, 500])
@@ -173,16 +177,11 @@ def test_a_wrong_content_type(examine, content_type):
     assert content_type is None or content_type in finding["evidence"]
 
 
-def test_another_charset(examine):
-    answer = healthy(*WORDS, END, content_type="text/event-stream; charset=latin-1")
-    assert "latin-1" in only(examine(answer), "charset")["evidence"]
-
-
-def test_a_redirect(examine):
-    def answer(request):
-        return redirect(307, "/to") if request.path == "/" else healthy(*WORDS, END)
-
-    assert "307 to /to" in only(examine(answer), "redirect")["evidence"]
+def test_a_redirect_is_told_and_not_followed(examined):
+    with ScriptedServer(redirect(307, "/to"), healthy(*WORDS, END)) as server:
+        report = examined(server.url)
+        assert len(server.requests) == 1
+    assert "answered 307; it leads to /to" in only(report, "status")["evidence"]
 
 
 def test_missing_header_fields(examine):
@@ -206,95 +205,35 @@ def test_nginx_keeps_x_accel_buffering_for_itself(examine):
     assert codes(report) == ["buffered", "x-accel-buffering"]
 
 
-def test_a_connection_header(examine, tmp_path):
+def test_a_connection_header(examined, tmp_path):
     (tmp_path / "kept.py").write_text(APP)
     with on_uvicorn(tmp_path, "kept:app") as running:
-        finding = only(examine(url=f"{running.url}/kept"), "connection-header")
+        finding = only(examined(f"{running.url}/kept"), "connection-header")
     assert "keep-alive" in finding["evidence"]
 
 
-@pytest.mark.parametrize("allowed", ["*", "https://example.com"])
+PAGE = "https://example.com"
+
+
+@pytest.mark.parametrize("allowed", ["*", PAGE])
 def test_an_origin_that_is_allowed(examine, allowed):
     answer = with_headers(access_control_allow_origin=allowed)
-    assert codes(examine(answer, options=["--origin", "https://example.com"])) == []
+    assert codes(examine(answer, options=["-H", f"Origin: {PAGE}"])) == []
 
 
 def test_an_origin_that_is_not_allowed(examine):
-    options = ["--origin", "https://example.com"]
+    options = ["-H", f"Origin: {PAGE}"]
     assert "no access-control" in only(examine(with_headers(), options=options), "cors")["evidence"]
     answer = with_headers(access_control_allow_origin="https://other.example")
     assert "https://other.example" in only(examine(answer, options=options), "cors")["evidence"]
 
 
-def test_a_preflight_that_fails(examine):
-    def answer(request):
-        if request.method == "OPTIONS":
-            return status(405)
-        return with_headers(access_control_allow_origin="*")
-
-    options = ["--origin", "https://example.com", "--json-body", "{}"]
-    assert "405" in only(examine(answer, options=options), "cors-preflight")["evidence"]
-
-
-@pytest.mark.parametrize(
-    ("allowed", "missing"),
-    [
-        ({}, ["authorization", "content-type"]),
-        ({"access-control-allow-headers": "Content-Type"}, ["authorization"]),
-        ({"access-control-allow-headers": "*"}, ["authorization"]),  # Fetch: no wildcard covers it
-        ({"access-control-allow-headers": "authorization, content-type"}, []),
-    ],
-)
-def test_a_preflight_that_does_not_allow_a_header(examine, allowed, missing):
-    def answer(request):
-        if request.method == "OPTIONS":
-            return status(204, headers={"access-control-allow-origin": "*", **allowed})
-        return with_headers(access_control_allow_origin="*")
-
-    sent = ["--json-body", "{}", "-H", "Authorization: Bearer x"]
-    report = examine(answer, options=["--origin", "https://example.com", *sent])
-    if missing:
-        evidence = only(report, "cors-preflight")["evidence"]
-        assert evidence.endswith(", ".join(f"the header {name} is not allowed" for name in missing))
-    else:
-        assert codes(report) == []
-
-
 # Delivery
-
-
-def ticking(number=4, pause=0.3):
-    """Make events that carry when they were made."""
-    now = time.time()
-    return [b"data: %.3f\n\n" % (now + pause * each) for each in range(number)]
 
 
 def test_everything_at_the_end(examine):
     finding = only(examine(healthy(0.8, b"".join([*WORDS, *WORDS, END]))), "buffered")
     assert "in one burst with the end" in finding["evidence"]
-
-
-@pytest.mark.parametrize(
-    "show",
-    [
-        lambda at: f"data: {at:.3f}\n\n",
-        lambda at: f'data: {{"created": {int(at * 1000)}}}\n\n',
-        lambda at: f"id: {int(at * 1000)}-0\ndata: x\n\n",
-        lambda at: time.strftime("data: tick at %Y-%m-%dT%H:%M:%SZ\n\n", time.gmtime(at)),
-    ],
-)
-def test_times_that_differ_in_one_burst(examine, show):
-    def answer(_):
-        burst = "".join(show(time.time() + each) for each in range(3)).encode()
-        return healthy(b"data: 0\n\n", 0.4, burst, 0.2, END)
-
-    finding = next(f for f in examine(answer)["findings"] if f["code"] == "buffered")
-    assert re.search(r"3 events whose times are [23]\.0\d s apart", finding["evidence"])
-
-
-def test_keep_alives_in_one_burst(examine):
-    answer = healthy(WORDS[0], 0.6, b": keep-alive\n" * 3 + WORDS[1], 0.2, END)
-    assert "3 keep-alives" in only(examine(answer), "buffered")["evidence"]
 
 
 def test_blocks_that_cut_events(examine):
@@ -306,15 +245,18 @@ def test_blocks_that_cut_events(examine):
 
 
 def test_compression_without_a_flush(examine):
-    def answer(request):
-        if b"gzip" in request.get("accept-encoding"):
-            body = gzip.compress(b"".join([*WORDS, *WORDS, END]))
-            parts = (body[:10], 0.9, body[10:])
-            return healthy(*parts, headers={"content-encoding": "gzip"})
-        return healthy(WORDS[0], 0.4, *WORDS[1:], 0.4, END)
+    body = gzip.compress(b"".join([*WORDS, *WORDS, END]))
+    coded = {"content-encoding": "gzip"}
+    finding = only(examine(healthy(body[:10], 0.9, body[10:], headers=coded)), "compression")
+    assert "with content-encoding: gzip all 5 events came in one burst" in finding["evidence"]
+    report = examine(healthy(body[:10], end="open", headers=coded), options=["--wait", "0.5"])
+    assert codes(report) == ["compression", "no-keep-alive"]
+    assert "no event came in 0." in report["findings"][0]["evidence"]
 
-    finding = only(examine(answer), "compression")
-    assert "gzip" in finding["evidence"]
+
+def test_a_content_coding_that_is_broken(examine):
+    answer = healthy(b"no gzip", headers={"content-encoding": "gzip"})
+    assert codes(examine(answer)) == ["cut"]
 
 
 def test_no_keep_alive(examine):
@@ -336,18 +278,18 @@ def test_keep_alives_are_enough(examine):
     ("code", "body", "evidence"),
     [
         ("bom", b"\xef\xbb\xbf" + WORDS[0] + END, "EF BB BF"),
-        ("crlf", WORDS[0].replace(b"\n", b"\r\n") + END, "2 line ends are CRLF"),
-        ("cr", WORDS[0].replace(b"\n", b"\r") + END, "2 line ends are CR"),
-        ("newlines-lost", b'data: {\n  "a": 1\n}\n\n' + END, '"a": 1'),
-        ("newlines-lost", b"data: one\ntwo: three\n\n" + END, "two: three"),
-        ("malformed", b"Data: a\n\n" + WORDS[0] + END, "Data: a"),
-        ("malformed", b"message: a\n\n" + WORDS[0] + END, "message: a"),
-        ("malformed", WORDS[0] + b"data: x\ndata : y\n\n" + END, "data : y"),
-        ("ignored-field", b"retry: 1.5\n" + WORDS[0] + END, "retry: 1.5"),
-        ("ignored-field", b"id: a\0b\n" + WORDS[0] + END, "id: a"),
+        ("line-ends", WORDS[0].replace(b"\n", b"\r\n") + END, "2 line ends are CRLF"),
+        ("line-ends", WORDS[0].replace(b"\n", b"\r") + END, "2 line ends are CR"),
+        ("ignored-lines", b'data: {\n  "a": 1\n}\n\n' + END, '"a": 1'),
+        ("ignored-lines", b"data: one\ntwo: three\n\n" + END, "two: three"),
+        ("ignored-lines", b"Data: a\n\n" + WORDS[0] + END, "Data: a"),
+        ("ignored-lines", b"message: a\n\n" + WORDS[0] + END, "message: a"),
+        ("ignored-lines", WORDS[0] + b"data: x\ndata : y\n\n" + END, "data : y"),
+        ("ignored-lines", b"retry: 1.5\n" + WORDS[0] + END, "retry: 1.5"),
+        ("ignored-lines", b"id: a\0b\n" + WORDS[0] + END, "id: a"),
         ("framed-twice", b"data: data: a\ndata: \n\n" + END, "data: a"),
         ("not-utf-8", "data: grün\n\n".encode("latin-1") + END, "gr"),
-        ("no-blank-line", b"data: a\ndata: b\n", "2 data lines"),
+        ("unfinished-event", b"data: a\ndata: b\n", "data: b"),
         ("no-events", b": nothing\n\n", "11 bytes"),
         ("no-events", b"", "0 bytes"),
         ("unfinished-event", WORDS[0] + END + b"data: a\n", "data: a"),
@@ -359,7 +301,7 @@ def test_a_wrong_format(examine, code, body, evidence):
 
 
 def test_a_json_body_that_calls_itself_an_event_stream(examine):
-    assert "malformed" in codes(examine(healthy(b'{"error": "x"}\n')))
+    assert "ignored-lines" in codes(examine(healthy(b'{"error": "x"}\n')))
 
 
 # The end
@@ -387,12 +329,25 @@ def test_another_end_marker_can_be_named(examine):
 
 
 def test_ids_that_are_ignored(examine):
-    body = b"id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: [DONE]\n\n"
-    report = examine(healthy(body))
-    assert codes(report) == ["endless-reconnects", "last-event-id"]
-    assert "last-event-id: 3" in report["findings"][0]["evidence"]
-    assert "last-event-id: 1" in report["findings"][1]["evidence"]
-    assert report["healthy"]
+    report = examine(healthy(b"id: 1\ndata: a\n\nid: 2\ndata: b\n\nid: 3\ndata: [DONE]\n\n"))
+    assert "last-event-id: 3" in only(report, "last-event-id")["evidence"]
+    assert (report["healthy"], notes(report)) == (True, [])
+
+
+def test_a_client_that_has_everything_gets_a_stream_without_more(examine):
+    report = examine(healthy(b"id: 1\ndata: a\n\nid: 2\ndata: [DONE]\n\n"), healthy())
+    assert (codes(report), notes(report)) == ([], ["close-at-end"])
+
+
+@pytest.mark.parametrize("last_id", ["\u20ac", "\x1b", "1 "])
+def test_an_id_of_any_characters(examine, last_id):
+    report = examine(healthy(f"id: {last_id}\ndata: a\n\n".encode() + END, end="open"))
+    assert "unreachable" not in codes(report)
+
+
+def test_an_event_without_an_id_repeats_nothing(examine):
+    first = b"data: hello\n\nid: 1\ndata: a\n\n" + END
+    assert codes(examine(healthy(first), healthy(b"data: welcome back\n\n"))) == []
 
 
 def test_new_ids_for_each_connection(examine):
@@ -489,47 +444,33 @@ def behind_nginx(tmp_path_factory):
             proxy.stop()
 
 
-def test_a_bare_app_behind_nginx_is_buffered(examine, behind_nginx):
+def test_a_bare_app_behind_nginx_is_buffered(examined, behind_nginx):
     direct, proxied = behind_nginx
-    assert codes(examine(url=f"{direct}/bare")) == ["no-transform", "x-accel-buffering"]
-    report = examine(url=f"{proxied}/bare", options=["--wait", "3"])
+    assert codes(examined(f"{direct}/bare")) == ["no-transform", "x-accel-buffering"]
+    report = examined(f"{proxied}/bare", "--wait", "3")
     assert codes(report) == ["buffered", "no-transform", "x-accel-buffering"]
 
 
-def test_an_event_stream_behind_nginx_is_healthy(examine, behind_nginx):
+def test_an_event_stream_behind_nginx_is_healthy(examined, behind_nginx):
     for url in behind_nginx:
-        assert codes(examine(url=f"{url}/good")) == []
+        assert codes(examined(f"{url}/good")) == []
 
 
-# What cannot be served from this machine
+# The wording
 
 
-@pytest.mark.parametrize(
-    ("url", "alpn", "found"),
-    [
-        ("http://127.0.0.1/", "", False),
-        ("http://[::1]:8000/", "", False),
-        ("http://localhost/", "", False),
-        ("http://example.com/", "", True),
-        ("https://example.com/", "http/1.1", True),
-        ("https://example.com/", "h2", False),
-        ("https://example.com/", "", False),  # it could not be asked
-    ],
-)
-def test_six_connections(url, alpn, found):
-    first = Exchange(url=url, status=200, headers={"content-type": "text/event-stream"})
-    findings = diagnose(Examination(first=first, alpn=alpn))
-    assert any(finding.code == "six-connections" for finding in findings) == found
+def test_every_check_has_its_words_and_all_words_a_check():
+    named = [*checks._OF_ANSWERS, *checks._OF_STREAMS]
+    assert sorted(check.__name__[1:].replace("_", "-") for check in named) == sorted(CODES)
+    for texts in TEXTS.values():
+        assert {frozenset(text) for text in texts.values()} == {frozenset({"title", "remedy"})}
 
 
 def test_the_reference_lists_every_finding_with_its_severity():
     page = documents.DOCS / "reference" / "cli-listen-doctor.md"
     listed = {row[0].strip("`"): row[1] for row in documents.tables_in(page)[-1]}
-    severities = {code: next(each for each in SEVERITIES if each in TEXTS[code]) for code in TEXTS}
-    assert listed == severities
-    assert {code: set(texts) for code, texts in TEXTS.items()} == {
-        code: {severity, "remedy"} for code, severity in severities.items()
-    }
+    assert listed == {code: severity for severity, texts in TEXTS.items() for code in texts}
+    assert tuple(TEXTS) == SEVERITIES
 
 
 # The exit status
@@ -608,11 +549,11 @@ app = Starlette(routes=[Route("/", lambda request: EventSourceResponse(words()))
 """
 
 
-def test_a_healthy_stream_of_sse_starlette_is_no_failure(examine, tmp_path):
+def test_a_healthy_stream_of_sse_starlette_is_no_failure(examined, tmp_path):
     require("sse_starlette")
     (tmp_path / "theirs.py").write_text(SSE_STARLETTE)
     with on_uvicorn(tmp_path, "theirs:app") as running:
-        report = examine(url=running.url)
+        report = examined(running.url)
     assert report["healthy"]
     assert {each["severity"] for each in report["findings"]} == {"warning", "note"}
 
@@ -622,30 +563,10 @@ def test_a_healthy_stream_of_sse_starlette_is_no_failure(examine, tmp_path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_what_may_have_effects_is_sent_once(method):
-    answer = healthy(gzip.compress(b"".join([*WORDS, END])), headers={"content-encoding": "gzip"})
+    answer = healthy(b"id: 1\n" + WORDS[0], END)
     with ScriptedServer(answer) as server:
         assert main(["doctor", server.url, "--wait", "1", "-X", method]) == 0
         assert [request.method for request in server.requests] == [method]
-    with ScriptedServer(answer) as server:
-        assert main(["doctor", server.url, "--wait", "1", "-X", method, "--repeat"]) == 0
-        assert [request.method for request in server.requests] == [method] * 2
-
-
-def test_what_was_not_compared_is_said(examine):
-    answer = healthy(gzip.compress(b"".join([*WORDS, END])), headers={"content-encoding": "gzip"})
-    assert "sent-once" in notes(examine(answer, options=["-X", "POST"]))
-
-
-def test_credentials_stay_with_their_origin():
-    with ScriptedServer(healthy(*WORDS, END)) as other:
-        target = f"http://localhost:{other.port}/"
-        with ScriptedServer(redirect(307, target)) as server:
-            headers = ["-H", "X-Api-Key: k", "-H", "Authorization: Bearer k", "-H", "Cookie: k"]
-            main(["doctor", server.url, "--wait", "1", *headers])
-            assert server.requests[0].get("x-api-key") == b"k"
-    asked = other.requests[0]
-    assert [asked.get(name) for name in ("x-api-key", "authorization", "cookie")] == [None] * 3
-    assert asked.get("accept") == b"text/event-stream"
 
 
 # The command
@@ -658,14 +579,13 @@ def test_the_report_for_people(tmp_path):
     assert "warning: The stream ends without an end marker" in done.stdout
     assert "Seen: " in done.stdout
     assert "Remedy: " in done.stdout
-    assert done.stdout.rstrip().endswith("1 warning, 2 notes.")
     assert "\x1b" not in done.stdout
     assert done.stderr == ""
 
 
 def test_the_report_for_healthy_people(tmp_path):
     with ScriptedServer(healthy(*WORDS, END)) as server:
-        ignored = [f"--ignore={code}" for code in ("local-http-1", "no-ids", "close-at-end")]
+        ignored = [f"--ignore={code}" for code in ("no-ids", "close-at-end")]
         done = commands.run("doctor", server.url, "--wait", "1", *ignored, directory=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.rstrip().endswith("No finding.")
@@ -690,7 +610,7 @@ def test_no_server_steers_the_terminal(capsys):
 
 def test_the_request_can_be_chosen(examine):
     def answer(request):
-        good = request.method == "POST" and request.body == b'{"a": 1}'
+        good = request.method == "POST" and json.loads(request.body) == {"a": 1}
         return healthy(*WORDS, END) if good and request.get("x-key") == b"k" else status(400)
 
     options = ["--json-body", '{"a": 1}', "-H", "X-Key: k"]

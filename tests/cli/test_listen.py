@@ -4,11 +4,9 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 import pytest
@@ -61,7 +59,8 @@ def listen(capsys, monkeypatch, tmp_path):
 def test_text_as_it_is(listen):
     done, server = listen(stream(*HELLO, END))
     assert (done.returncode, done.stdout) == (0, "Hello, wörld!")
-    head, times, rate = done.stderr.splitlines()
+    empty, head, times, rate = done.stderr.splitlines()
+    assert empty == ""  # it begins a line, where a terminal shows the text too
     assert head == "complete: 3 events, 13 characters of text"
     assert re.fullmatch(r"first byte after .+, first event after .+, end after .+", times)
     assert re.fullmatch(r"[\d.]+ events/s; gaps p50 .+, p90 .+, p99 .+, longest .+", rate)
@@ -70,30 +69,21 @@ def test_text_as_it_is(listen):
 
 def test_one_is_not_many(listen):
     done, _ = listen(stream(b"data: x\n\n"), options=["--no-done"])
-    assert done.stderr.splitlines()[0] == "complete: 1 event, 1 character of text"
-    assert Timing().status.count("0 events") == 1
+    assert done.stderr.splitlines()[1] == "complete: 1 event, 1 character of text"
 
 
-def test_the_summary_begins_a_line_where_the_text_is_shown_too():
+def test_the_summary_begins_a_line():
     together = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    for text, expected in (
-        (b"data: a\n\n", "a\ncomplete: "),
-        (b"data: a\ndata\n\n", "a\ncomplete"),
-    ):
+    for text in (b"data: a\n\n", b"data: a\ndata\n\n"):
         with ScriptedServer(stream(text, END)) as server, start(server.url, **together) as process:
-            assert process.stdout.read().startswith(expected)
-    with (
-        ScriptedServer(stream(*HELLO, END)) as server,
-        start(server.url, "--quiet", **together) as process,
-    ):
-        assert process.stdout.read() == "Hello, wörld!"
+            assert process.stdout.read().startswith("a\ncomplete: ")
 
 
-def test_the_summary_begins_a_line_on_a_terminal_that_a_pipe_leads_to(listen, monkeypatch):
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    done, _ = listen(stream(*HELLO, END))
-    assert done.stdout == "Hello, wörld!"
-    assert done.stderr.startswith("\ncomplete: ")
+def test_text_that_the_encoding_lacks(tmp_path):
+    with ScriptedServer(stream(*HELLO, END)) as server:
+        ascii_only = {"PYTHONIOENCODING": "ascii"}
+        done = commands.run("listen", server.url, directory=tmp_path, environment=ascii_only)
+    assert (done.returncode, done.stdout) == (0, "Hello, w?rld!")
 
 
 def test_text_comes_as_it_arrives():
@@ -158,7 +148,7 @@ def test_a_hint_where_events_carry_no_text(listen):
     assert done.stderr.count("hint") == 1
     done, _ = listen(stream(typed[0], END))  # so few that it is said at the end
     assert done.stderr.startswith("hint: ")
-    for options in (["--events"], ["--json"], ["--quiet"]):
+    for options in (["--events"], ["--json"]):
         assert "hint" not in listen(stream(*typed, END), options=options)[0].stderr
     assert "hint" not in listen(stream(*typed, *HELLO[:1], END))[0].stderr.splitlines()[-1]
     assert "hint" not in listen(stream(END))[0].stderr
@@ -180,11 +170,11 @@ def test_a_hint_comes_while_the_stream_goes_on():
 def test_the_request(listen):
     options = [
         *("--json-body", '{"prompt": "hi"}', "-H", "X-One: 1", "--header", "x-two:2"),
-        *("--last-event-id", "7"),
+        *("-H", "Last-Event-ID: 7"),
     ]
     _, server = listen(stream(END), options=options)
     (request,) = server.requests
-    assert (request.method, request.body) == ("POST", b'{"prompt": "hi"}')
+    assert (request.method, json.loads(request.body)) == ("POST", {"prompt": "hi"})
     assert request.get("content-type") == b"application/json"
     assert (request.get("x-one"), request.get("x-two")) == (b"1", b"2")
     assert request.get("last-event-id") == b"7"
@@ -193,7 +183,7 @@ def test_the_request(listen):
 def test_a_body_from_a_file_and_another_method(listen, tmp_path):
     (tmp_path / "body.json").write_text('["é"]')
     _, server = listen(stream(END), options=["--json-body", "@body.json", "-X", "put"])
-    assert (server.requests[0].method, server.requests[0].body) == ("PUT", '["é"]'.encode())
+    assert (server.requests[0].method, json.loads(server.requests[0].body)) == ("PUT", ["é"])
 
 
 def test_a_url_without_a_scheme(listen):
@@ -205,13 +195,14 @@ def test_a_url_without_a_scheme(listen):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["ftp://example.com"], "no URL of http"),
-        (["http://"], "no URL of http"),
-        (["http://127.0.0.1:99999"], "no URL of http"),
+        (["http://"], "http:// cannot be requested"),
+        (["http://127.0.0.1:99999"], "cannot be requested"),
+        (["ftp://example.com"], "ftp://example.com cannot be requested"),
         (["http://x", "-H", "nonsense"], "NAME: VALUE"),
+        (["http://x", "-H", "x: \u20ac"], "in ASCII"),
+        (["http://x", "-H", "x: a\nb"], "header"),
         (["http://x", "--json-body", "{"], "no JSON"),
         (["http://x", "--json-body", "@missing"], "cannot read"),
-        (["http://x", "--read-timeout", "0"], "greater than 0"),
         (["http://x", "--events", "--json"], "not allowed with"),
     ],
 )
@@ -239,8 +230,8 @@ def test_a_wrong_command_line(capsys, arguments, words):
 def test_a_stream_that_is_cut(listen, answer, reason):
     done, _ = listen(answer)
     assert done.returncode == 3
-    assert done.stderr.startswith("cut: ")
-    assert reason in done.stderr.splitlines()[0]
+    head = next(line for line in done.stderr.splitlines() if line.startswith("cut: "))
+    assert reason in head
 
 
 @pytest.mark.parametrize("number", [204, 401, 503])
@@ -257,7 +248,7 @@ def test_a_stream_that_is_refused(listen, number):
 
 
 def test_a_server_that_is_not_there(listen):
-    done, _ = listen(END, url=f"http://127.0.0.1:{free_port()}", options=["--quiet"])
+    done, _ = listen(END, url=f"http://127.0.0.1:{free_port()}")
     assert done.returncode == 4
     assert "Connection refused" in done.stderr
 
@@ -280,25 +271,19 @@ def test_reconnections(listen):
     assert server.requests[1].get("last-event-id") == b"1"
 
 
-def test_silence_can_be_too_long(listen):
-    done, _ = listen(stream(HELLO[0], end="open"), options=["--read-timeout", "0.2"])
-    assert done.returncode == 3
-
-
 def start(url, *options, **how):
     return subprocess.Popen([*commands.SSE_ASGI, "listen", url, *options], cwd=commands.ROOT, **how)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_summary(number):
+def test_ctrl_c_ends_it_with_the_summary():
     with ScriptedServer(stream(*HELLO, end="open")) as server:
         process = start(server.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert process.stdout.read(13) == "Hello, wörld!"
-        process.send_signal(number)
+        process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=20)
         server.wait_until_left(0)
     assert (process.returncode, output) == (0, "")
-    assert errors.startswith("interrupted: 2 events, 13 characters of text\nfirst byte after")
+    assert errors.startswith("\ninterrupted: 2 events, 13 characters of text\nfirst byte after")
 
 
 # The terminal
@@ -315,14 +300,6 @@ class Terminal:
             os.execv(sys.executable, [*commands.SSE_ASGI, "listen", url, *options])
         self.pid = pid
 
-    def read_until(self, pattern):
-        deadline = time.monotonic() + 20
-        while not re.search(pattern, self.output):
-            assert time.monotonic() < deadline, self.output
-            ready, _, _ = select.select([self.descriptor], [], [], 0.1)
-            if ready:
-                self.output += os.read(self.descriptor, 4096).decode()
-
     def end(self):
         try:
             while data := os.read(self.descriptor, 4096):
@@ -333,16 +310,12 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def test_the_status_line_of_a_terminal():
-    with ScriptedServer(stream(*HELLO, b"data: \x1b[31m\n\n", end="open")) as server:
+def test_no_server_steers_the_terminal():
+    with ScriptedServer(stream(*HELLO, b"data: \x1b[31m\n\n", END)) as server:
         terminal = Terminal(server.url)
-        terminal.read_until(r"first byte \d+ ms, event \d+ ms \| 3 events, [\d.]+/s")
-        os.kill(terminal.pid, signal.SIGINT)
         assert terminal.end() == 0
-    assert "wörld!\ufffd[31m" in terminal.output  # no server steers the terminal
-    shown, _, summary_lines = terminal.output.partition("interrupted: 3 events")
-    assert shown.rindex("\x1b[r") > shown.rindex("\x1b[7m")  # the scrolling region is given back
-    assert "longest" in summary_lines
+    assert "wörld!\ufffd[31m\r\ncomplete: 4 events" in terminal.output
+    assert "\x1b" not in terminal.output
 
 
 TITLE = b"\x1b]0;pwned\x07"
@@ -364,13 +337,6 @@ def test_no_server_sets_the_title_of_a_terminal(listen):
                 terminal.end()
                 assert "\x1b]" not in terminal.output
                 assert "\x07" not in terminal.output
-
-
-def test_a_quiet_terminal():
-    with ScriptedServer(stream(*HELLO, END)) as server:
-        terminal = Terminal(server.url, "--quiet")
-        assert terminal.end() == 0
-    assert terminal.output == "Hello, wörld!\r\n"
 
 
 # Framings
@@ -465,7 +431,7 @@ def test_the_failure_of_a_dialect_is_told(name, listen):
     done, _ = listen(stream(body), options=["--events"])
     assert done.returncode == 3
     assert "boom" in done.stdout
-    assert "boom" in done.stderr.splitlines()[0]
+    assert "; the server says that the stream failed: boom" in done.stderr
 
 
 def test_the_framings_are_those_of_the_library():
@@ -498,12 +464,6 @@ def test_times_are_noted(clock):
         clock.now = at
         timing.note_event()
     clock.now = 104.0
-    line = timing.status
-    timing.note_end()
-    clock.now = 200.0
-    assert line == (
-        "4.0 s | first byte 500 ms, event 1.00 s | 4 events, 1.3/s | longest gap 2.00 s"
-    )
     assert timing.summary == [
         "first byte after 500 ms, first event after 1.00 s, end after 4.00 s",
         "1.3 events/s; gaps p50 200 ms, p90 2.00 s, p99 2.00 s, longest 2.00 s",
@@ -512,15 +472,7 @@ def test_times_are_noted(clock):
 
 def test_nothing_has_come(clock):
     timing = Timing(clock)
-    assert timing.status == ("0.0 s | first byte -, event - | 0 events, 0.0/s | longest gap 0 ms")
     assert timing.summary == ["first byte after -, first event after -, end after 0 ms"]
-
-
-def test_a_silence_that_goes_on_is_a_gap(clock):
-    timing = Timing(clock)
-    timing.note_event()
-    clock.now = 107.0
-    assert "longest gap 7.00 s" in timing.status
 
 
 def test_percentiles(clock):

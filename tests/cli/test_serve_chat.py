@@ -67,7 +67,7 @@ def test_a_function_of_a_prompt_gets_the_last_text_and_a_model_can_be_named(dire
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("chatting:stream", "--chat"), "serve it without --chat"),
+        (("chatting:stream", "--chat"), "an ASGI app takes no --framing, --heartbeat or --chat"),
         (("chatting:two", "--chat"), "cannot be called with one argument"),
         (("chatting:HI", "--chat"), "has no attribute 'HI'"),
         (("chatting:APP", "--chat"), "has no attribute"),

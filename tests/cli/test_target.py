@@ -1,11 +1,11 @@
 """From `module:attribute` to an app: what is found, and what is said when it is not."""
 
+import sys
+
 import pytest
 
-from tests.cli import commands
-from tests.together import together
-
-pytestmark = pytest.mark.matrix
+from sse_asgi.cli import main, server
+from sse_asgi.testing import connect
 
 APP = """
 from sse_asgi import EventStream
@@ -16,6 +16,9 @@ def answer(prompt):
 def two(model, tokens):
     yield model
 
+def chatting(chat):
+    yield chat.text
+
 async def coroutine():
     return []
 
@@ -24,7 +27,7 @@ class Chat:
 
 number = 7
 text = "not a generator"
-stream = EventStream(answer_ := (lambda request: ["x"]))
+stream = EventStream(lambda request: ["x"])
 """
 
 BROKEN = {
@@ -36,51 +39,32 @@ BROKEN = {
 }
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("apps")
-    (directory / "app.py").write_text(APP)
-    for name, content in BROKEN.items():
-        (directory / name).write_text(content)
-    return directory
+@pytest.fixture
+def directory(tmp_path, monkeypatch):
+    """Work in a directory of modules, and forget them afterwards."""
+    for name, content in {"app.py": APP, **BROKEN}.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("app", "'app' names no attribute: write module:attribute, as in app:answer"),
-        ("app:", "'app:' names no attribute: write module:attribute, as in app:answer"),
-        (":answer", "':answer' names no attribute: write module:attribute, as in app:answer"),
-        ("", "'' names no attribute: write module:attribute, as in app:answer"),
+        *(
+            (name, f"{name!r} is not written as module:attribute, such as app:answer")
+            for name in ("app", "app:", ":answer", "", "app.py:answer", "./app.py:two", "a:b/c")
+        ),
         ("ap:answer", "no module 'ap' in {here} or on the Python path"),
         ("app.chat:answer", "no module 'app.chat' in {here} or on the Python path"),
-        ("app.py:answer", "'app.py:answer' is a path: write module:attribute, as in app:answer"),
-        ("app.py", "'app.py' is a path: write module:attribute, as in app:answer"),
-        ("./app.py:two", "'./app.py:two' is a path: write module:attribute, as in app:two"),
-        (
-            "app/chat:answer",
-            "'app/chat:answer' is a path: write module:attribute, as in app.chat:answer",
-        ),
-        ("app:an/swer", "'app:an/swer' is a path: write module:attribute, as in app:answer"),
-        ("./:answer", "'./:answer' is a path: write module:attribute, as in app:answer"),
-        (
-            "/srv/app.py:answer",
-            "'/srv/app.py:answer' is a path: in /srv, write module:attribute, as in app:answer",
-        ),
         # nothing is imported before it is said
-        (
-            "raising.py:answer",
-            "'raising.py:answer' is a path: write module:attribute, as in raising:answer",
-        ),
+        ("raising.py:x", "'raising.py:x' is not written as module:attribute, such as app:answer"),
         ("app:anwser", "'app:anwser' has no attribute 'anwser': did you mean 'answer'?"),
         ("app:Chat.nothing", "'app:Chat.nothing' has no attribute 'nothing'"),
-        (
-            "app:two",
-            (
-                "cannot serve app:two: it requires 'model', 'tokens', but can only be given "
-                "'prompt' and 'request'"
-            ),
-        ),
         (
             "raising:answer",
             "importing 'raising' failed at {here}/raising.py:3: RuntimeError: no database",
@@ -94,16 +78,14 @@ def directory(tmp_path_factory):
         ),
         (
             "syntax:answer",
-            "importing 'syntax' failed at {here}/syntax.py:2: SyntaxError: invalid syntax",
+            "importing 'syntax' failed: SyntaxError: invalid syntax (syntax.py, line 2)",
         ),
         ("exiting:answer", "importing 'exiting' failed at {here}/exiting.py:2: SystemExit: bye"),
     ],
 )
-@together("target", "message", at_once=2)
-def test_a_wrong_name_is_one_clear_line_and_exit_status_2(directory, target, message):
-    result = commands.run("serve", target, directory=directory)
-    assert result.stderr.splitlines() == [f"sse-asgi serve: {message.format(here=directory)}"]
-    assert (result.returncode, result.stdout) == (2, "")
+def test_a_wrong_name_is_one_clear_line_and_exit_status_2(directory, capsys, target, message):
+    assert main(["serve", target]) == 2
+    assert tuple(capsys.readouterr()) == ("", f"sse-asgi serve: {message.format(here=directory)}\n")
 
 
 @pytest.mark.parametrize(
@@ -112,22 +94,55 @@ def test_a_wrong_name_is_one_clear_line_and_exit_status_2(directory, target, mes
         ("app:number", "cannot serve app:number: "),
         ("app:Chat.number", "int"),
         ("app:text", "cannot serve app:text: "),
+        ("app:two", "cannot serve app:two: the source two cannot be called with one argument"),
         ("names:answer", "importing 'names' failed at {here}/names.py:1: ImportError: "),
     ],
 )
-@together("target", "part", at_once=2)
-def test_what_cannot_be_served_is_named_with_its_type(directory, target, part):
-    result = commands.run("serve", target, directory=directory)
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1
-    assert part.format(here=directory) in result.stderr
+def test_what_cannot_be_served_is_named_with_its_type(directory, capsys, target, part):
+    assert main(["serve", target]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert part.format(here=directory) in line
 
 
-@pytest.mark.parametrize("option", ["--framing=json", "--heartbeat=1"])
-@together("option")
-def test_an_asgi_app_takes_no_options_of_a_stream(directory, option):
-    result = commands.run("serve", "app:stream", option, directory=directory)
-    assert result.returncode == 2
-    assert result.stderr.splitlines() == [
-        "sse-asgi serve: app:stream is an ASGI app: it takes no --framing or --heartbeat"
-    ]
+@pytest.mark.parametrize("option", ["--framing=json", "--heartbeat=1", "--chat"])
+def test_an_asgi_app_takes_no_options_of_a_stream(directory, capsys, option):
+    assert main(["serve", "app:stream", option]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(": an ASGI app takes no --framing, --heartbeat or --chat")
+
+
+@pytest.fixture
+def made(directory, monkeypatch):
+    """Give the app that a command would serve."""
+    apps = []
+    monkeypatch.setattr(server.uvicorn, "run", lambda app, **_: apps.append(app))
+
+    def make(*arguments):
+        assert main(["serve", *arguments]) == 0
+        return apps.pop()
+
+    return make
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("arguments", "events"),
+    [
+        (["app:answer"], ["Q", "[DONE]"]),
+        (["app:answer", "--framing=json", "--heartbeat=1"], ['"Q"', "[DONE]"]),
+        (["app:stream"], ["x", "[DONE]"]),
+    ],
+)
+async def test_what_is_named_is_served(made, arguments, events):
+    async with connect(made(*arguments), "/?prompt=Q") as connection:
+        assert [event.data async for event in connection] == events
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("target", ["app:answer", "app:chatting"])
+async def test_a_generator_is_served_to_chat_clients(made, target):
+    body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    app = made(target, "--chat", "--model=m")
+    async with connect(app, "/v1/chat/completions", method="POST", json=body) as connection:
+        data = "".join([event.data async for event in connection])
+    assert '"Hi"' in data
