@@ -132,7 +132,8 @@ class Relay:
             return
         if transcript.error is None:
             raise ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1)
-        raise self._setup.as_chat_error(transcript.error, is_logged=True)
+        error = self._setup.as_chat_error(transcript.error, is_logged=True)
+        raise error from (None if error is transcript.error else transcript.error)
 
     # A framing and its encoder: all that comes is encoded already, but for the connection's end
 

@@ -1,5 +1,6 @@
 """What a span is told: attributes, and whether it is an error. Nothing of a payload."""
 
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -50,9 +51,13 @@ def tell(
 
 def tell_of_viewer(span: trace.Span, transcript: Transcript) -> None:
     """Tell a span of a viewer. What its source has given is the generation's to tell."""
-    if span.is_recording():
-        span.set_attributes({NAMES["outcome"]: str(transcript.outcome), **error_type(transcript)})
-        _tell_status(span, transcript)
+    if not span.is_recording():
+        return
+    if transcript.error is not None and transcript.error.__cause__ is not None:
+        # What failed the generation is the cause of what its viewer's response raises.
+        transcript = replace(transcript, error=transcript.error.__cause__)
+    span.set_attributes({NAMES["outcome"]: str(transcript.outcome), **error_type(transcript)})
+    _tell_status(span, transcript)
 
 
 def _tell_status(span: trace.Span, transcript: Transcript) -> None:
