@@ -24,15 +24,30 @@ async def generate(chat):
         waiting.discard(go)
 
 
+def shared():
+    """Return the log and the limits of several processes, or of this one."""
+    if "LIVE_URL" not in os.environ:
+        return None, Limits(2)
+    from sse_asgi.limits.redis import RedisLimits
+    from sse_asgi.live.redis import RedisLog
+
+    url = os.environ["LIVE_URL"]
+    return (
+        RedisLog(url, prefix="operated", lease=2),
+        RedisLimits(url, prefix="operated", total=1, lease=2),
+    )
+
+
+log, limits = shared()
 telemetry = told.telemetry()
-live = Live(telemetry=telemetry)
+live = Live(log, telemetry=telemetry)
 chat = told.traced(
     ChatApp(
         generate,
         live=live,
         models=("mine",),
         telemetry=telemetry,
-        limits=Limits(2),
+        limits=limits,
         compress=("gzip",),
     )
 )

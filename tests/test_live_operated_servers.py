@@ -7,6 +7,7 @@ import openai
 import pytest
 
 from tests.conftest import require
+from tests.live.redis_server import RedisServer
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 
@@ -74,6 +75,48 @@ def test_answers_without_a_client_keep_their_places(server, client):
     server.get("/go")
     told = server.get("/told")["counts"]
     assert told["sse.server.refused"] == 1
+
+
+def test_an_answer_that_dies_with_its_process_frees_its_place_and_is_counted(tmp_path):
+    require("opentelemetry.instrumentation.asgi")
+    with contextlib.ExitStack() as stack:
+        redis = stack.enter_context(RedisServer())
+        here, there = (
+            stack.enter_context(
+                serve(
+                    SERVERS["uvicorn-httptools"],
+                    directory=tmp_path,
+                    app="tests.apps_live_operated:app",
+                    environment={"LIVE_URL": redis.url},
+                )
+            )
+            for _ in range(2)
+        )
+        first, second = (
+            stack.enter_context(
+                openai.OpenAI(base_url=f"{server.url}/v1", api_key="x", max_retries=0)
+            )
+            for server in (here, there)
+        )
+        name = first.responses.create(**ASKED).id
+        with pytest.raises(openai.RateLimitError):
+            second.responses.create(**ASKED)
+        with second.responses.retrieve(name, stream=True) as viewing:
+            read_until(viewing, "Hel")
+            here.stop(by_force=True)
+            with pytest.raises(openai.APIError, match="interrupted"):
+                list(viewing)
+
+        def is_admitted():
+            with contextlib.suppress(openai.RateLimitError):
+                return second.responses.create(**ASKED).status == "in_progress"
+
+        wait_for(is_admitted, within=20, what="the place is free")
+        told = there.get("/told")["counts"]
+        assert told["sse.server.interrupted_generations"] == 1
+        assert "sse.server.generation.duration" not in told  # nobody could measure it
+        assert told["sse.server.active_generations"] == 1
+        there.get("/go")
 
 
 def test_a_compressed_answer_is_read_event_by_event(server):
