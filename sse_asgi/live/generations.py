@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncGenerator
 from typing import Any, Final
 
+from sse_asgi.around import Attendant
 from sse_asgi.errors import UnknownGenerationError, shown
 from sse_asgi.live.bounds import Bounds
 from sse_asgi.live.checks import is_id
@@ -77,6 +78,7 @@ class Generations:
         options: Options,
         meta: Meta,
         *,
+        attendant: Attendant,
         linger: float | None,
         at_once: bool = False,
     ) -> bool:
@@ -94,11 +96,12 @@ class Generations:
             self._log, self._bounds, key, token, meta.text(), keep=self._keep, outage=self.outage
         )
         task = asyncio.create_task(
-            self._run(begun, writer, opener, options, linger, at_once=at_once),
+            self._run(begun, writer, opener, options, linger, attendant=attendant, at_once=at_once),
             name="sse_asgi live generation",
         )
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
+        task.add_done_callback(lambda _: attendant.over())
         started = await begun
         self.check_open()
         return started
@@ -111,6 +114,7 @@ class Generations:
         options: Options,
         linger: float | None,
         *,
+        attendant: Attendant,
         at_once: bool,
     ) -> None:
         try:
@@ -129,6 +133,7 @@ class Generations:
             begun.set_result(started)
         if not started:
             return
+        attendant.begun()
         self._note(writer.key, producer)
         if self._closing:
             await producer.end_unbegun(Outcome.SHUT_DOWN)
@@ -159,8 +164,7 @@ class Generations:
     async def aclose(self, drain: float, *, cleanup: float) -> None:
         """Let them end by themselves for `drain` seconds, end the rest, and close the log.
 
-        It takes no longer than `drain`, `cleanup` and two seconds and a half, whatever the sources,
-        their hooks and the log do.
+        It takes no longer than `drain`, `cleanup` and 2.5 s, whatever sources, hooks and log do.
         """
         self._closing = True
         try:

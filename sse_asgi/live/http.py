@@ -13,6 +13,7 @@ from sse_asgi.live.events import has_seen_all, position_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
 from sse_asgi.live.stored import meta_of
+from sse_asgi.live.viewing import Viewing
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener
 from sse_asgi.stream.options import Options
@@ -35,6 +36,7 @@ class Answers:
         elsewhere: The same for viewers of what runs elsewhere.
         authorize: Decides who may follow or stop; None: whatever has no owner is open to all.
         retry: The reconnection time that viewers are told, in milliseconds.
+        viewing: What stands around the responses to viewers.
 
     Attributes:
         generations: As given.
@@ -48,6 +50,7 @@ class Answers:
         *,
         authorize: Authorize | None,
         retry: int | None,
+        viewing: Viewing,
     ) -> None:
         self.generations = generations
         self._here = here
@@ -55,6 +58,7 @@ class Answers:
         self._authorize = authorize
         self._first_line = b"" if retry is None else b"retry: %d\n" % retry
         self._has_warned = False
+        self._viewing = viewing
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the id below the mount, for whoever may see that generation."""
@@ -137,13 +141,17 @@ class Answers:
             return
         options = self.options_for(key, head)
         headers = (*options.headers, (b"generation-id", key.encode()))
-        if scope["method"] == "HEAD":
-            await _answer(send, options.status, *headers)
-            return
         options = options.with_start(options.status, headers)
-        blocks = self.generations.view(key, head, after, self._first_line)
-        opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
-        await Response.answer(opener, options, request, receive, send)
+
+        def show(options: Options, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            if scope["method"] == "HEAD":  # it says what GET would say first
+                return _answer(send, options.status, *options.headers)
+            blocks = self.generations.view(key, head, after, self._first_line)
+            opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
+            return Response.answer(opener, options, request, receive, send)
+
+        answer = self._viewing.around(show, meta_of(head).framing)
+        await answer(options, scope, receive, send)
 
 
 def _cursor(request: Request) -> str:

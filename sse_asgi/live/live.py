@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live import checks
 from sse_asgi.live.bounds import Bounds
-from sse_asgi.live.drain import while_draining
 from sse_asgi.live.events import position_of
 from sse_asgi.live.generation import Generation
 from sse_asgi.live.generations import Generations
@@ -18,15 +18,21 @@ from sse_asgi.live.http import Answers, Authorize
 from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
-from sse_asgi.live.source import LiveSource, open_live
+from sse_asgi.live.options import live_options
+from sse_asgi.live.source import Attendants, LiveSource, open_live
 from sse_asgi.live.stored import EVENT_BYTES, Meta
+from sse_asgi.live.viewing import Viewing
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
-from sse_asgi.stream.options import HeadersInput, OnChunk, OnComplete, Options, make_headers
+from sse_asgi.stream.options import HeadersInput, OnChunk, OnComplete
 from sse_asgi.stream.other_scopes import complete_lifespan
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 
 class Live:
@@ -64,6 +70,9 @@ class Live:
         on_interrupted: Called with the `Transcript` of a generation whose process died, as far as
             the log has it; with a second parameter, with the `Generation`, too. Once, in the
             process that noticed, which is one where somebody follows it or asks for its text.
+        telemetry: What OpenTelemetry is told of each generation, once, and of its viewers.
+        limits: How many viewers `Live` may have over HTTP; one above that is answered with 429.
+        compress: As for `EventStream`, for viewers over HTTP.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -88,6 +97,9 @@ class Live:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
         on_interrupted: OnInterrupted | None = None,
+        telemetry: "Telemetry | None" = None,
+        limits: "Limits | None" = None,
+        compress: tuple[str, ...] = (),
     ) -> None:
         self._log: Log = MemoryLog() if log is None else log
         checks.check_log(self._log)
@@ -96,36 +108,25 @@ class Live:
         checks.check_seconds("drain", drain, or_zero=True)
         if retry is not None:
             checks.check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
-        elsewhere = Options(
-            framing=TextFraming(done=None),
-            headers=(*make_headers(headers), (b"x-content-type-options", b"nosniff")),
-            heartbeat=heartbeat,
-            send_timeout=send_timeout,
-            cleanup_timeout=cleanup_timeout,
-            record=False,
-            shutdown=shutdown,
-        )
-        sources, here = while_draining(shutdown, drain)
+        options = live_options(
+            heartbeat=heartbeat, send_timeout=send_timeout, cleanup_timeout=cleanup_timeout,
+            headers=headers, shutdown=shutdown, drain=drain, describe_error=describe_error,
+        )  # fmt: skip
         self._cleanup_timeout = cleanup_timeout
-        self._source_options = Options(
-            framing=TextFraming(),
-            heartbeat=None,
-            send_timeout=None,
-            cleanup_timeout=cleanup_timeout,
-            shutdown=sources,
-            describe_error=describe_error,
-        )
+        self._source_options = options.sources
+        self._telemetry = telemetry
         bounds = Bounds(max_events=max_events, max_bytes=max_bytes, max_total_bytes=max_total_bytes)
         self._generations = Generations(self._log, bounds, keep=keep)
         self.answers: Answers = Answers(
             self._generations,
-            replace(elsewhere, shutdown=here),
-            elsewhere,
+            options.here,
+            options.elsewhere,
             authorize=authorize,
             retry=retry,
+            viewing=Viewing(telemetry, limits, compress, headers),
         )
-        self._interrupted = Interrupted(on_interrupted, self._generations, self._found)
-        if on_interrupted is not None:
+        self._interrupted = Interrupted(on_interrupted, self._generations, self._found, telemetry)
+        if on_interrupted is not None or telemetry is not None:
             self._log.on_buried = self._interrupted.note
 
     async def start(
@@ -184,8 +185,10 @@ class Live:
         meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
         opener = open_live(source)
         self._interrupted.know(framing)
+        attendants = Attendants(source, self._telemetry)
+        options = attendants.attending(options)
         started = await self._generations.begin(
-            key, opener, options, meta, linger=linger, at_once=at_once
+            key, opener, options, meta, attendant=attendants, linger=linger, at_once=at_once
         )
         if not started:
             await self._generations.join(key, owner=owner)
