@@ -5,7 +5,7 @@ import math
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_asgi import (
@@ -23,6 +23,7 @@ from sse_asgi.dialects import ChatCompletions
 from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import collect_text, connect
 from tests.chat.asking import BODIES, CHAT, ask
+from tests.examples import examples
 
 LONG = 60.0  # seconds: no window of these tests ends by its time
 pytestmark = pytest.mark.anyio
@@ -215,7 +216,7 @@ CHUNKS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     chunks=CHUNKS,
     waits=st.lists(st.integers(0, 5), min_size=20, max_size=20),

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sse_asgi import EventStreamDecoder, EventTooLargeError, InvalidEventError, MessageEvent
+from tests.examples import examples
 from tests.wire.cases import BOM, CASES, Case
 from tests.wire.reference import ReferenceDecoder, size_of_largest_event
 
@@ -82,7 +83,7 @@ def cut_streams(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     return stream, [stream[start:end] for start, end in pairwise(edges)]
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(cut_streams())
 def test_any_bytes_cut_anywhere_give_what_the_standard_says(cut: tuple[bytes, list[bytes]]):
     stream, feeds = cut
@@ -110,7 +111,7 @@ def is_refused(feeds: Iterable[bytes], max_event_size: int) -> bool:
     return False
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(cut_streams(), st.integers(1, 60))
 @example((b"data: a\n\n", [b"data: a\n\n"]), 8)
 @example((b"data: a\n\n", [b"data: a\n", b"", b"\n"]), 7)
