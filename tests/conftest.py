@@ -80,9 +80,6 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    # Many tests run the cycle collector, which need not look at what importing has left, each time.
-    gc.collect()
-    gc.freeze()
     gc.enable()
 
 
@@ -91,6 +88,13 @@ def pytest_sessionfinish(session):
         from tests.compatibility import write
 
         write(session.config)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_there_before_is_no_garbage():
+    """Spare the cycle collector, which many tests run, what the files before have left."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])

@@ -74,6 +74,7 @@ def test_one_is_not_many(listen):
     assert Timing().status.count("0 events") == 1
 
 
+@pytest.mark.matrix
 def test_the_summary_begins_a_line_where_the_text_is_shown_too():
     together = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     for text, expected in (
@@ -96,6 +97,7 @@ def test_the_summary_begins_a_line_on_a_terminal_that_a_pipe_leads_to(listen, mo
     assert done.stderr.startswith("\ncomplete: ")
 
 
+@pytest.mark.matrix
 def test_text_comes_as_it_arrives():
     with (
         ScriptedServer(stream(HELLO[0], 60, end="open")) as server,
@@ -139,6 +141,7 @@ def test_openai_streams_are_recognised(listen):
     assert "before its answer was complete" in done.stderr
 
 
+@pytest.mark.matrix
 def test_output_that_nobody_reads():
     with (
         ScriptedServer(stream(*HELLO * 20_000, END)) as server,
@@ -164,6 +167,7 @@ def test_a_hint_where_events_carry_no_text(listen):
     assert "hint" not in listen(stream(END))[0].stderr
 
 
+@pytest.mark.matrix
 def test_a_hint_comes_while_the_stream_goes_on():
     body = b"event: token\ndata: x\n\n" * 3
     with (
@@ -289,6 +293,7 @@ def start(url, *options, **how):
     return subprocess.Popen([*commands.SSE_ASGI, "listen", url, *options], cwd=commands.ROOT, **how)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_the_summary(number):
     with ScriptedServer(stream(*HELLO, end="open")) as server:
@@ -348,16 +353,21 @@ def test_the_status_line_of_a_terminal():
 TITLE = b"\x1b]0;pwned\x07"
 
 
-def test_no_server_sets_the_title_of_a_terminal(listen):
-    refused = stream(b"no " + TITLE, status=403, content_type="text/plain")
-    done, _ = listen(refused)
-    assert "it says: no \ufffd]0;pwned\ufffd\n" in done.stderr
-    named = stream(b"id: " + TITLE + b"\nevent: " + TITLE + b"\ndata: x\n\n", END)
-    done, _ = listen(named, options=["--events"])
+REFUSED = stream(b"no " + TITLE, status=403, content_type="text/plain")
+NAMED = stream(b"id: " + TITLE + b"\nevent: " + TITLE + b"\ndata: x\n\n", END)
+
+
+def test_no_escape_sequence_of_a_server_is_printed(listen):
+    assert "it says: no \ufffd]0;pwned\ufffd\n" in listen(REFUSED)[0].stderr
+    done, _ = listen(NAMED, options=["--events"])
     assert "id=\ufffd]0;pwned\ufffd" in done.stdout
+
+
+@pytest.mark.matrix
+def test_no_server_sets_the_title_of_a_terminal():
     lost = stream(b"id: " + TITLE + b"\ndata: x\n\n", end="cut")
     failing = stream(b'event: error\ndata: {"message": "\\u001b]0;pwned\\u0007"}\n\n')
-    for answer in (refused, named, lost, failing):
+    for answer in (REFUSED, NAMED, lost, failing):
         with ScriptedServer(answer) as server:
             for options in ((), ("--events",)):
                 terminal = Terminal(server.url, *options)
@@ -366,6 +376,7 @@ def test_no_server_sets_the_title_of_a_terminal(listen):
                 assert "\x07" not in terminal.output
 
 
+@pytest.mark.matrix
 def test_a_quiet_terminal():
     with ScriptedServer(stream(*HELLO, END)) as server:
         terminal = Terminal(server.url, "--quiet")

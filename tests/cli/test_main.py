@@ -20,6 +20,7 @@ def test_without_a_command_prints_the_help(tmp_path):
     assert result.stderr == ""
 
 
+@pytest.mark.matrix
 def test_version_names_the_installed_version(tmp_path):
     try:
         expected = version("sse-asgi")
@@ -29,6 +30,7 @@ def test_version_names_the_installed_version(tmp_path):
     assert (result.returncode, result.stdout) == (0, f"sse-asgi {expected}\n")
 
 
+@pytest.mark.matrix
 def test_an_unknown_command_has_exit_status_2(tmp_path):
     result = commands.run("demonstrate", directory=tmp_path)
     assert result.returncode == 2
@@ -79,6 +81,7 @@ def without(module, *arguments):
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
@@ -94,6 +97,7 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(module, argu
     assert result.stderr.splitlines() == [f"sse-asgi {arguments[0]}: needs {module}: {DEMO_EXTRA}"]
 
 
+@pytest.mark.matrix
 def test_the_help_needs_no_extra():
     result = without("uvicorn", "demo", "--help")
     assert result.returncode == 0
