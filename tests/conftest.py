@@ -40,6 +40,14 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Run two files at a time on each core: most tests wait for longer than they compute.
+
+    Those of the matrix measure times of real servers, and get a core for each.
+    """
+    return None if config.getoption("all_tests") else 2 * (os.cpu_count() or 1)
+
+
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # xdist gives its workers the options of this process
         config.option.all_tests |= config.args_source is config.ArgsSource.ARGS
