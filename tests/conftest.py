@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import re
 import shutil
 import signal
 
@@ -12,6 +13,7 @@ for module in ("raw_clients", "report", "servers", "stage"):  # their asserts ex
     pytest.register_assert_rewrite(f"tests.{module}")
 
 REQUIRE_ALL = "SSE_ASGI_REQUIRE_ALL"
+MATRIX_FILE = re.compile(r"^pytestmark = .*\bpytest\.mark\.matrix\b", re.MULTILINE)
 
 
 def pytest_addoption(parser):
@@ -38,6 +40,14 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+def pytest_xdist_auto_num_workers(config):
+    """Run two files at a time on each core: most tests wait for longer than they compute.
+
+    Those of the matrix measure times of real servers, and get a core for each.
+    """
+    return None if config.getoption("all_tests") else 2 * (os.cpu_count() or 1)
+
+
 def pytest_configure(config):
     if not hasattr(config, "workerinput"):  # xdist gives its workers the options of this process
         config.option.all_tests |= config.args_source is config.ArgsSource.ARGS
@@ -47,6 +57,26 @@ def pytest_configure(config):
     # inherits that: Ctrl-C would reach none of the processes under test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if config.option.dist == "no":  # this process runs tests
+        choose_examples(few=not config.option.all_tests)
+        gc.disable()  # till all is collected: it would look at what importing makes, in vain
+
+
+def choose_examples(*, few):
+    """Have hypothesis draw a fifth of the examples where not all tests are run."""
+    from hypothesis import settings
+
+    # How long an example takes depends on what else the machine does.
+    settings.register_profile("every example", deadline=None)
+    settings.register_profile("few examples", deadline=None, max_examples=20)
+    settings.load_profile("few examples" if few else "every example")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Import no file whose tests all belong to the matrix, unless it is to run."""
+    if config.getoption("all_tests") or not collection_path.match("test_*.py"):
+        return None
+    return bool(MATRIX_FILE.search(collection_path.read_text("utf-8"))) or None
 
 
 def pytest_collection_modifyitems(config, items):
@@ -58,15 +88,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    import hypothesis
-
-    # How long an example takes depends on what else the machine does.
-    hypothesis.settings.register_profile("any machine", deadline=None)
-    hypothesis.settings.load_profile("any machine")
-    # Many tests run the cycle collector, which hypothesis asks when it is first imported. It need
-    # not look at what importing has left, each time.
-    gc.collect()
-    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish(session):
@@ -74,6 +96,13 @@ def pytest_sessionfinish(session):
         from tests.compatibility import write
 
         write(session.config)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_was_there_before_is_no_garbage():
+    """Spare the cycle collector, which many tests run, what the files before have left."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module", params=["asyncio", "trio"])

@@ -58,6 +58,7 @@ def test_event_source_gets_chunks_as_they_come_and_asks_no_more_at_the_end(serve
     assert server.get("/state") == {"requests": ["GET"], "outcomes": ["completed"]}
 
 
+@pytest.mark.matrix
 def test_event_source_that_is_not_closed_would_ask_for_ever(server, page):
     """Show that the test above can fail."""
     page.evaluate("void (new EventSource('/answer').onmessage = (event) => show(event.data))")
@@ -65,6 +66,7 @@ def test_event_source_that_is_not_closed_would_ask_for_ever(server, page):
     wait_for(lambda: len(server.get("/state")["requests"]) >= 3, what="the browser asks again")
 
 
+@pytest.mark.matrix
 def test_post_is_read_by_fetch_as_it_comes(server, page):
     page.evaluate(ASK, "one two")
     step(server)
@@ -76,6 +78,7 @@ def test_post_is_read_by_fetch_as_it_comes(server, page):
     assert server.get("/state") == {"requests": ["POST"], "outcomes": ["completed"]}
 
 
+@pytest.mark.matrix
 def test_post_that_is_aborted_reaches_the_source(server, page):
     page.evaluate(ASK, "one two")
     step(server)
@@ -84,6 +87,7 @@ def test_post_that_is_aborted_reaches_the_source(server, page):
     wait_for(lambda: outcomes(server) == ["disconnected"], what="the source's end")
 
 
+@pytest.mark.matrix
 def test_page_that_is_closed_reaches_the_source(server, chromium):
     page = chromium.new_page()
     page.goto(server.url)
@@ -95,6 +99,7 @@ def test_page_that_is_closed_reaches_the_source(server, chromium):
     wait_for(lambda: outcomes(server) == ["disconnected"], what="the source's end")
 
 
+@pytest.mark.matrix
 def test_failure_is_shown_and_the_browser_asks_no_more(server, page):
     page.evaluate(ASK, "one fail")
     step(server, 2)

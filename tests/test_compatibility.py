@@ -1,9 +1,13 @@
 """The compatibility tables are those of the matrix, and show that it is green."""
 
+import pytest
+
 from tests.compatibility import CHAT_CLIENTS, PAGE, RETROFITTED, TABLES
 from tests.documents import tables_in
 from tests.servers import SERVERS
 from tests.test_middleware_servers import HIDES_ERRORS
+
+pytestmark = pytest.mark.matrix
 
 
 def test_page_names_exactly_the_rows_and_columns_of_the_matrix():

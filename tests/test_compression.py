@@ -5,7 +5,7 @@ import logging
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_asgi import (
@@ -27,6 +27,7 @@ from sse_asgi.wire.events import well_formed
 from sse_asgi.wire.framing import items_of
 from tests.chat.asking import BODIES, CHAT, Client
 from tests.compressed import CODINGS, bodies_of, decompressor, zstd
+from tests.examples import examples
 from tests.limits.visits import Visit
 
 pytestmark = pytest.mark.anyio
@@ -84,7 +85,7 @@ async def test_each_message_can_be_read_by_itself(framing, coding):
     assert whole == b"".join(read)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     chunks=st.lists(
         st.one_of(st.text(max_size=20), st.just(Reasoning("r")), st.just("x" * 5_000)), max_size=12

@@ -14,6 +14,8 @@ from tests.compressed import zstd
 from tests.conftest import require
 from tests.servers import ROOT, SERVERS, serve
 
+pytestmark = pytest.mark.matrix
+
 CHAT = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
 VERSIONS = ("5", "6", "7")
 

@@ -208,6 +208,7 @@ async def test_the_apps_of_the_tutorial_stream():
     assert texts == ["Hello, you! This text arrives word by word. "] * 3
 
 
+@pytest.mark.matrix
 def test_the_page_of_the_tutorial_shows_the_text_and_ends(tmp_path):
     chromium = require("chromium")
     require("playwright")
@@ -409,6 +410,7 @@ async def test_deadlines_hold_as_the_page_says():
     assert await text_of(names["limited_stream"]) == "one two "
 
 
+@pytest.mark.matrix
 def test_nginx_as_configured_on_the_page_passes_events_at_once(tmp_path):
     nginx = require("nginx")
     (block,) = documents.blocks_of(HOW_TO / "proxies.md", "nginx")

@@ -14,6 +14,8 @@ from tests.report import wait_for
 from tests.servers import SERVERS, UVICORN, launch, serve
 from tests.together import together
 
+pytestmark = pytest.mark.matrix
+
 APP = "tests.apps_draining:app"
 READERS = 4
 

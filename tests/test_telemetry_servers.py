@@ -7,6 +7,8 @@ from tests.conftest import require
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
 
+pytestmark = pytest.mark.matrix
+
 APP = "tests.apps_telemetry:app"
 
 

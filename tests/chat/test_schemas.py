@@ -4,6 +4,7 @@ The clients themselves check nothing: they take what comes. These models come fr
 published descriptions; those of Open Responses are generated from its schemas.
 """
 
+from functools import cache
 from typing import Union
 
 import pytest
@@ -24,6 +25,9 @@ MODELS = {
     RESPONSES: (Response, ResponseStreamEvent),
     ANTHROPIC: (Message, RawMessageStreamEvent),
 }
+
+
+fitting = cache(TypeAdapter)  # to make one takes much longer than to ask it
 
 
 async def everything(chat):
@@ -49,14 +53,14 @@ async def cut(chat):
 async def test_whole_answers_and_events_fit_the_models(path, generate):
     whole, event = MODELS[path]
     answer = await ask(ChatApp(generate), path, BODIES[path])
-    TypeAdapter(whole).validate_json(answer.body, strict=True)
+    fitting(whole).validate_json(answer.body, strict=True)
 
     body = BODIES[path] | {"stream": True, "stream_options": {"include_usage": True}}
     events = (await ask(ChatApp(generate), path, body)).events
     assert len(events) > 1
     for each in events:
-        fitting = TypeAdapter(event).validate_python(each)
-        assert getattr(fitting, "type", None) == each.get("type")
+        told = fitting(event).validate_python(each)
+        assert getattr(told, "type", None) == each.get("type")
 
 
 async def fails(chat):

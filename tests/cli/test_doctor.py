@@ -205,6 +205,7 @@ def test_nginx_keeps_x_accel_buffering_for_itself(examine):
     assert codes(report) == ["buffered", "x-accel-buffering"]
 
 
+@pytest.mark.matrix
 def test_a_connection_header(examined, tmp_path):
     (tmp_path / "kept.py").write_text(APP)
     with on_uvicorn(tmp_path, "kept:app") as running:
@@ -444,6 +445,7 @@ def behind_nginx(tmp_path_factory):
             proxy.stop()
 
 
+@pytest.mark.matrix
 def test_a_bare_app_behind_nginx_is_buffered(examined, behind_nginx):
     direct, proxied = behind_nginx
     assert codes(examined(f"{direct}/bare")) == ["no-transform", "x-accel-buffering"]
@@ -451,6 +453,7 @@ def test_a_bare_app_behind_nginx_is_buffered(examined, behind_nginx):
     assert codes(report) == ["buffered", "no-transform", "x-accel-buffering"]
 
 
+@pytest.mark.matrix
 def test_an_event_stream_behind_nginx_is_healthy(examined, behind_nginx):
     for url in behind_nginx:
         assert codes(examined(f"{url}/good")) == []
@@ -521,6 +524,7 @@ def test_a_url_that_leads_nowhere_is_out_of_reach(host, capsys):
     assert codes(report) == ["unreachable"]
 
 
+@pytest.mark.matrix
 def test_output_that_nobody_reads():
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with (
@@ -549,6 +553,7 @@ app = Starlette(routes=[Route("/", lambda request: EventSourceResponse(words()))
 """
 
 
+@pytest.mark.matrix
 def test_a_healthy_stream_of_sse_starlette_is_no_failure(examined, tmp_path):
     require("sse_starlette")
     (tmp_path / "theirs.py").write_text(SSE_STARLETTE)
@@ -572,6 +577,7 @@ def test_what_may_have_effects_is_sent_once(method):
 # The command
 
 
+@pytest.mark.matrix
 def test_the_report_for_people(tmp_path):
     with ScriptedServer(healthy(*WORDS)) as server:
         done = commands.run("doctor", server.url, "--wait", "1", directory=tmp_path)
@@ -583,6 +589,7 @@ def test_the_report_for_people(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.matrix
 def test_the_report_for_healthy_people(tmp_path):
     with ScriptedServer(healthy(*WORDS, END)) as server:
         ignored = [f"--ignore={code}" for code in ("no-ids", "close-at-end")]
@@ -617,6 +624,7 @@ def test_the_request_can_be_chosen(examine):
     assert codes(examine(answer, options=options)) == []
 
 
+@pytest.mark.matrix
 def test_ctrl_c_ends_it(tmp_path):
     with ScriptedServer(healthy(*WORDS, end="open")) as server:
         process = subprocess.Popen(

@@ -72,6 +72,7 @@ def test_one_is_not_many(listen):
     assert done.stderr.splitlines()[1] == "complete: 1 event, 1 character of text"
 
 
+@pytest.mark.matrix
 def test_the_summary_begins_a_line():
     together = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     for text in (b"data: a\n\n", b"data: a\ndata\n\n"):
@@ -86,6 +87,7 @@ def test_text_that_the_encoding_lacks(tmp_path):
     assert (done.returncode, done.stdout) == (0, "Hello, w?rld!")
 
 
+@pytest.mark.matrix
 def test_text_comes_as_it_arrives():
     with (
         ScriptedServer(stream(HELLO[0], 60, end="open")) as server,
@@ -129,6 +131,7 @@ def test_openai_streams_are_recognised(listen):
     assert "before its answer was complete" in done.stderr
 
 
+@pytest.mark.matrix
 def test_output_that_nobody_reads():
     with (
         ScriptedServer(stream(*HELLO * 20_000, END)) as server,
@@ -154,6 +157,7 @@ def test_a_hint_where_events_carry_no_text(listen):
     assert "hint" not in listen(stream(END))[0].stderr
 
 
+@pytest.mark.matrix
 def test_a_hint_comes_while_the_stream_goes_on():
     body = b"event: token\ndata: x\n\n" * 3
     with (
@@ -275,6 +279,7 @@ def start(url, *options, **how):
     return subprocess.Popen([*commands.SSE_ASGI, "listen", url, *options], cwd=commands.ROOT, **how)
 
 
+@pytest.mark.matrix
 def test_ctrl_c_ends_it_with_the_summary():
     with ScriptedServer(stream(*HELLO, end="open")) as server:
         process = start(server.url, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -321,16 +326,21 @@ def test_no_server_steers_the_terminal():
 TITLE = b"\x1b]0;pwned\x07"
 
 
-def test_no_server_sets_the_title_of_a_terminal(listen):
-    refused = stream(b"no " + TITLE, status=403, content_type="text/plain")
-    done, _ = listen(refused)
-    assert "it says: no \ufffd]0;pwned\ufffd\n" in done.stderr
-    named = stream(b"id: " + TITLE + b"\nevent: " + TITLE + b"\ndata: x\n\n", END)
-    done, _ = listen(named, options=["--events"])
+REFUSED = stream(b"no " + TITLE, status=403, content_type="text/plain")
+NAMED = stream(b"id: " + TITLE + b"\nevent: " + TITLE + b"\ndata: x\n\n", END)
+
+
+def test_no_escape_sequence_of_a_server_is_printed(listen):
+    assert "it says: no \ufffd]0;pwned\ufffd\n" in listen(REFUSED)[0].stderr
+    done, _ = listen(NAMED, options=["--events"])
     assert "id=\ufffd]0;pwned\ufffd" in done.stdout
+
+
+@pytest.mark.matrix
+def test_no_server_sets_the_title_of_a_terminal():
     lost = stream(b"id: " + TITLE + b"\ndata: x\n\n", end="cut")
     failing = stream(b'event: error\ndata: {"message": "\\u001b]0;pwned\\u0007"}\n\n')
-    for answer in (refused, named, lost, failing):
+    for answer in (REFUSED, NAMED, lost, failing):
         with ScriptedServer(answer) as server:
             for options in ((), ("--events",)):
                 terminal = Terminal(server.url, *options)
@@ -339,6 +349,7 @@ def test_no_server_sets_the_title_of_a_terminal(listen):
                 assert "\x07" not in terminal.output
 
 
+@pytest.mark.matrix
 # Framings
 
 DIALECTS = {

@@ -18,6 +18,7 @@ def test_without_a_command_prints_the_help(tmp_path):
     assert result.stderr == ""
 
 
+@pytest.mark.matrix
 def test_version_names_the_installed_version(tmp_path):
     try:
         expected = version("sse-asgi")
@@ -27,6 +28,7 @@ def test_version_names_the_installed_version(tmp_path):
     assert (result.returncode, result.stdout) == (0, f"sse-asgi {expected}\n")
 
 
+@pytest.mark.matrix
 def test_an_unknown_command_has_exit_status_2(tmp_path):
     result = commands.run("demonstrate", directory=tmp_path)
     assert result.returncode == 2
@@ -77,6 +79,7 @@ def without(module, *arguments):
     )
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize(
     ("module", "extra", "arguments"),
     [
@@ -101,6 +104,7 @@ def test_the_extra_of_an_option_is_named():
     assert "sse-asgi[demo]" in result.stderr or "sse-asgi[redis]" in result.stderr
 
 
+@pytest.mark.matrix
 def test_the_help_needs_no_extra():
     result = without("uvicorn", "demo", "--help")
     assert result.returncode == 0

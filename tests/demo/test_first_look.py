@@ -2,6 +2,10 @@
 
 from itertools import pairwise
 
+import pytest
+
+pytestmark = pytest.mark.matrix
+
 # Notes the text of the answer at every change of it, and when in milliseconds.
 WATCH_ANSWER = """() => {
   const answer = document.getElementById("answer");

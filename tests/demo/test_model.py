@@ -33,7 +33,7 @@ def again():
 
 @pytest.fixture(scope="module")
 def stories(model):
-    return [write(model, "Tell me a story.", seed=seed) for seed in range(200)]
+    return [write(model, "Tell me a story.", seed=seed) for seed in range(60)]
 
 
 def write(model, prompt, **options):
@@ -42,7 +42,7 @@ def write(model, prompt, **options):
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_a_seed_fixes_the_passage(model, again, prompt):
-    for seed in range(5):
+    for seed in range(3):
         assert write(model, prompt, seed=seed) == write(again, prompt, seed=seed)
 
 
@@ -60,7 +60,7 @@ def test_does_not_touch_the_global_random_state(model):
 def test_trains_in_less_than_half_a_second():
     text = embedded_text()
     times = []
-    for _ in range(5):
+    for _ in range(3):
         begun = time.process_time()
         NGramModel(text)
         times.append(time.process_time() - begun)
@@ -77,7 +77,7 @@ def test_writes_token_by_token_and_within_its_length(model):
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_quotation_marks_and_brackets_come_in_pairs(model, prompt):
     closes = {"\u2018": "\u2019", "\u201c": "\u201d", "(": ")"}
-    for seed in range(50):
+    for seed in range(12):
         expected = []
         for token in model.generate(prompt, seed=seed):
             mark = token.strip()
@@ -88,16 +88,15 @@ def test_quotation_marks_and_brackets_come_in_pairs(model, prompt):
         assert expected == []
 
 
-def test_has_no_blank_beginning_end_or_double_gap(model):
-    for seed in range(100):
-        text = write(model, "Tell me about the tea party.", seed=seed)
+def test_has_no_blank_beginning_end_or_double_gap(stories):
+    for text in stories:
         assert text == text.strip()
         assert not re.search(r"\n{3}|  | \n|\n ", text)
 
 
 def test_most_passages_end_with_a_sentence(stories):
     whole = [text for text in stories if re.search(r"[.!?][\u2019\u201d)]*\Z", text)]
-    assert len(whole) > 160
+    assert len(whole) > 48
 
 
 @pytest.mark.parametrize(
@@ -116,9 +115,10 @@ def test_a_prompt_that_breaks_off_is_carried_on(model, prompt, beginning):
 
 @pytest.mark.parametrize("name", ["Gryphon", "Caterpillar", "Duchess", "Dormouse"])
 def test_a_name_in_the_prompt_comes_up_more_often(model, stories, name):
-    asked = [write(model, f"Tell me about the {name}.", seed=seed) for seed in range(60)]
-    unasked = stories[:60]  # of the same seeds
-    assert sum(name in text for text in asked) > 2 * sum(name in text for text in unasked)
+    asked = [
+        write(model, f"Tell me about the {name}.", seed=seed) for seed in range(60)
+    ]  # the seeds of the stories
+    assert sum(name in text for text in asked) > 2 * sum(name in text for text in stories)
 
 
 def test_is_no_copy_of_the_book(model):
@@ -129,7 +129,7 @@ def test_is_no_copy_of_the_book(model):
 
 def test_a_low_temperature_repeats_itself_more(model):
     def distinct(temperature):
-        texts = (write(model, "", seed=s, temperature=temperature) for s in range(30))
+        texts = (write(model, "", seed=s, temperature=temperature) for s in range(15))
         return len({word for text in texts for word in text.split()})
 
     assert distinct(0.1) < distinct(2.0)

@@ -47,10 +47,10 @@ async def test_the_embedded_model_speaks_at_the_pace_of_a_real_one():
         async for token in answer:
             arrivals.append(time.monotonic() - begun)
             text += token
-            if len(arrivals) == 40:
+            if len(arrivals) == 20:
                 break
     gaps = [after - before for before, after in pairwise(arrivals)]
     assert arrivals[0] > 0.25
     assert min(gaps) > 0.01
-    assert len({round(gap, 3) for gap in gaps}) > 10  # jittered
+    assert len({round(gap, 3) for gap in gaps}) > 5  # jittered
     assert text.startswith("…Queen")

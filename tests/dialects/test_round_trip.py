@@ -5,7 +5,7 @@ import re
 from enum import Enum
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sse_asgi import (
@@ -26,6 +26,7 @@ from sse_asgi.client import collect_text
 from sse_asgi.dialects import AnthropicMessages, ChatCompletions, Responses
 from sse_asgi.wire.framing import check_framing, has_end, items_of
 from tests.dialects.streams import FRAMINGS, in_order, read, said_by, whole
+from tests.examples import examples
 from tests.wire.said import NAMES, TEXTS, TOOL_CALLS, USAGES, as_sent, well_formed
 
 EVERY = pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS.keys())
@@ -87,7 +88,7 @@ def usage_of(said: list[object], framing: Framing) -> Usage | None:
 
 
 @EVERY
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(SAID, st.data())
 def test_what_is_said_is_read_however_it_is_cut(framing, said, data):
     stream = whole(framing, *said)
@@ -102,7 +103,7 @@ def test_what_is_said_is_read_however_it_is_cut(framing, said, data):
 
 
 @EVERY
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(SAID)
 @example(["a", ToolCall("look", {}, "c"), Usage(9, 4)])
 @example([])
@@ -196,7 +197,7 @@ def test_usage_of_a_stopped_stream_is_sent(framing):
 
 
 @EVERY
-@settings(deadline=None, max_examples=40)
+@examples(40)
 @given(SAID)
 @example(["\x85\u2028\u2029", "\ud83d\ude00"])
 def test_events_are_single_lines_with_data(framing, said):
@@ -274,7 +275,6 @@ def test_every_other_dialect_is_another(framing):
 
 
 @EVERY
-@settings(deadline=None, max_examples=100)
 @given(st.data())
 def test_whatever_a_server_sends_raises_our_errors_alone(framing, data):
     """Values of other types in the objects of a real stream."""

@@ -7,7 +7,7 @@ import threading
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_asgi import EventStream, EventStreamMiddleware
@@ -15,6 +15,7 @@ from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, UIMessag
 from sse_asgi.limits import Limits
 from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import connect
+from tests.examples import examples
 from tests.limits.visits import House, Visit, key_of
 
 KEYS = ("ann", "bob", "nobody")
@@ -171,7 +172,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(steps=STEPS, total=st.integers(1, 4), each=st.integers(1, 3))
 def test_a_request_is_admitted_exactly_if_there_is_a_place(steps, total, each):
     asyncio.run(walk(steps, total, each))
@@ -207,7 +208,7 @@ async def walk(steps, total, each):
     assert held(limits) == (0, {})
 
 
-@settings(max_examples=30, deadline=None)
+@examples(30)
 @given(data=st.data())
 def test_visits_that_are_cancelled_anywhere_leave_no_place_taken(data):
     delays = data.draw(st.lists(st.integers(0, 12), min_size=1, max_size=20))

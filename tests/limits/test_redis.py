@@ -171,6 +171,7 @@ async def test_without_redis_each_process_counts_alone_and_says_so_once(caplog, 
         await until_count(server, "outage", 0)
 
 
+@pytest.mark.matrix
 @pytest.mark.anyio
 async def test_a_redis_that_does_not_answer_costs_a_second_once(monkeypatch):
     monkeypatch.setattr("sse_asgi.limits.leases.TIMEOUT", 0.2)
@@ -218,6 +219,7 @@ def test_a_password_in_a_wrong_url_is_not_shown():
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.matrix
 def test_two_real_servers_share_places_and_the_death_of_one_frees_its_own(server, tmp_path):
     with Uvicorn(server.url) as one, Uvicorn(server.url) as two, ExitStack() as open_:
         answers = [open_.enter_context(process.get()) for process in (one, one, two)]

@@ -67,8 +67,12 @@ async def a_source_that_will_not_end():
     live = Live(cleanup_timeout=0.1)
     await live.start(source, id="g", on_complete=reports.append)
     await anext(live.follow("g"))
-    asyncio.get_running_loop().call_later(5, release.set)
-    return live, lambda: reports[0].text == "a"
+
+    def holds():
+        release.set()
+        return reports[0].text == "a"
+
+    return live, holds
 
 
 @pytest.mark.parametrize(

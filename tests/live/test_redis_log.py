@@ -22,7 +22,7 @@ from tests.live.redis_server import RedisServer, free_port
 from tests.live.test_chaos import hubs, prefixes
 from tests.live.viewers import paced, watch, words
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix]
 DONE = Ending("completed")
 MEGABYTE = 1024 * 1024
 

@@ -23,7 +23,7 @@ from tests.live.redis_parts import (
 from tests.live.redis_server import RedisServer, free_port
 from tests.live.viewers import paced, watch, words
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix]
 prefixes = (f"parts-{number}" for number in itertools.count())
 HOW_TO = pathlib.Path(__file__).parents[2] / "docs" / "how-to" / "redis.md"
 

@@ -145,6 +145,7 @@ async def test_a_tail_holds_a_bounded_number_of_bytes():
     task = reader.look_on(elsewhere, "g")
     await until(lambda: reader.size > 2000 * 3000)
     (tail,) = elsewhere._generations.tails._tails.values()
+    await until(lambda: tail.last == 2000)
     assert sum(map(len, tail.events)) <= 8 * BATCH_BYTES + 3100
     assert tail.first + len(tail.events) == tail.last == 2000
     release.set()

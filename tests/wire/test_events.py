@@ -4,7 +4,7 @@ import pickle
 from enum import Enum, StrEnum
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sse_asgi import EventStreamDecoder, InvalidEventError, MessageEvent, ServerSentEvent
@@ -81,7 +81,6 @@ def test_a_subclass_of_str_is_sent_as_the_text_it_is():
     assert encode_data(Modern.B) == b"data: b\n\n"
 
 
-@settings(deadline=None)
 @given(EVENTS)
 def test_any_event_arrives_as_it_was_sent(event: ServerSentEvent):
     decoder = EventStreamDecoder()
@@ -96,7 +95,6 @@ def test_any_event_arrives_as_it_was_sent(event: ServerSentEvent):
         assert received == [MessageEvent(as_received(event.data), kind, expected_id)]
 
 
-@settings(deadline=None)
 @given(EVENTS, EVENTS)
 def test_an_encoded_event_leaves_nothing_open_for_the_next(
     first: ServerSentEvent, second: ServerSentEvent
@@ -109,7 +107,6 @@ def test_an_encoded_event_leaves_nothing_open_for_the_next(
     assert len(events) == (first.data is not None)
 
 
-@settings(deadline=None)
 @given(TEXT)
 def test_encode_data_is_an_event_with_data_alone(text: str):
     assert encode_data(text) == ServerSentEvent(text).encode()
@@ -178,7 +175,6 @@ def test_events_are_values(event: ServerSentEvent | MessageEvent):
         event.data = "x"  # type: ignore[misc]
 
 
-@settings(deadline=None)
 @given(st.lists(st.text()), st.text())
 def test_events_made_the_fast_way_are_the_same(texts: list[str], last_event_id: str):
     expected = [MessageEvent(text, "message", last_event_id) for text in texts]

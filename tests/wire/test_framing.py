@@ -5,7 +5,7 @@ from enum import Enum
 from typing import ClassVar
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sse_asgi import (
@@ -61,7 +61,6 @@ def assert_arrives(framing: Framing, chunks: list[str], expected: str) -> None:
     assert received(framing, framing.encoder().end()) == [None] * has_end(framing)
 
 
-@settings(deadline=None)
 @given(CHUNKS, st.sampled_from(["[DONE]", None]))
 @example(["a\r", "", "", "\nb"], "[DONE]")
 @example(["\r", "\n[DONE]"], "[DONE]")
@@ -71,7 +70,6 @@ def test_text_arrives_up_to_newline_normalisation(chunks: list[str], done: str |
     assert_arrives(TextFraming(done), chunks, as_received("".join(chunks)))
 
 
-@settings(deadline=None)
 @given(CHUNKS, st.sampled_from(["[DONE]", "null", None]))
 @example(["\ud83d\ude00"], "[DONE]")
 @example(["\ud83d", "\ude00"], "[DONE]")
@@ -80,7 +78,6 @@ def test_json_text_arrives_exactly(chunks: list[str], done: str | None):
     assert_arrives(JSONFraming(done), chunks, "".join(chunks))
 
 
-@settings(deadline=None)
 @given(st.lists(CHUNKS.filter(len)), st.sampled_from(["[DONE]", None]), st.booleans())
 @example([["a", "[DONE]"], ["b"]], "[DONE]", False)
 @example([["a\r"], ["\n", "b"]], "[DONE]", False)
@@ -110,7 +107,6 @@ MARKERS = st.text(
 ) | st.sampled_from(["aa", " [DONE]", "  ", "\ufffd\ufffd", "\ufeff\ufeff", ": x", "data: x"])
 
 
-@settings(deadline=None)
 @given(MARKERS, st.data())
 @example("\ufffd\ufffd", None)
 def test_no_chunk_ends_the_stream_whatever_the_marker(done: str, data: st.DataObject | None):
@@ -154,7 +150,6 @@ def test_a_json_chunk_is_a_json_string(chunk: str, stream: bytes):
     assert encoded(JSONFraming(), [chunk]) == stream
 
 
-@settings(deadline=None)
 @given(st.lists(CHUNK))
 @example(["\u2028", "\x85\u2029", "\v\f\x1c\x1d\x1e"])
 def test_json_chunks_arrive_also_where_unicode_s_line_ends_count(chunks: list[str]):
@@ -165,7 +160,6 @@ def test_json_chunks_arrive_also_where_unicode_s_line_ends_count(chunks: list[st
     )
 
 
-@settings(deadline=None)
 @given(CHUNK)
 def test_any_json_reader_gets_the_chunk(chunk: str):
     events = EventStreamDecoder().feed(encoded(JSONFraming(), [chunk]))
@@ -304,7 +298,6 @@ def test_at_a_shutdown_the_farewell_says_it_all(framing: Framing):
     assert framing.encoder().fail("stopping", Outcome.SHUT_DOWN) == b""
 
 
-@settings(deadline=None)
 @given(st.lists(CHUNK | PARTS, max_size=12), st.booleans())
 def test_text_and_parts_arrive_in_order(said: list[str | Part], is_json: bool):
     framing = JSONFraming() if is_json else TextFraming()
