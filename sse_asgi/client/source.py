@@ -1,0 +1,231 @@
+"""The events of a URL over connections, one after the other, for `EventSource` and `follow`."""
+
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias, TypeVar, cast
+
+from sse_asgi.client.connection import AsyncClient, Client, Connection
+from sse_asgi.client.request import (
+    EventStreamRequest,
+    HeadersInput,
+    body_of,
+    client_of,
+    headers_of,
+    settled,
+)
+from sse_asgi.client.response import (
+    End,
+    check_hook,
+    check_seconds,
+    check_type,
+    end_of,
+    is_event_stream,
+    lost,
+    next_wait,
+)
+from sse_asgi.errors import shown
+from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
+from sse_asgi.wire.events import MessageEvent
+
+T = TypeVar("T")
+Hook: TypeAlias = Callable[[T], Awaitable[object] | object]
+
+
+@dataclass(frozen=True, slots=True)
+class IdMoved:
+    """A block without data has moved the last event ID: it covers all that came before."""
+
+    last_event_id: str
+
+
+Item: TypeAlias = MessageEvent | IdMoved | End | str  # which is a comment
+
+
+class ItemDecoder(EventStreamDecoder):
+    """Note comments, and ids that come without an event, where they stand among the events."""
+
+    def decode(self, data: bytes) -> list[Item]:
+        """Decode the next bytes. A comment counts when its line ends."""
+        self._comments: list[Item] = []
+        return [*self.feed(data), *self._comments]
+
+    def _read_field(self, line: str) -> None:
+        if line.startswith(":"):
+            self._comments.append(line[1:].removeprefix(" "))
+        super()._read_field(line)
+
+    def _dispatch(self, events: list[MessageEvent]) -> None:
+        items = cast("list[Item]", events)
+        items += self._comments
+        self._comments = []
+        moved = self._id != self._last_event_id and not self._data
+        super()._dispatch(events)
+        if moved:
+            items.append(IdMoved(self._id))
+
+
+class Source:
+    """Connect, read, and connect again, by the rules of HTML 9.2.2 and 9.2.3."""
+
+    _kind: ClassVar[type[Connection]] = Connection
+
+    def __init__(
+        self,
+        url: object,
+        *,
+        method: str | None = None,
+        headers: HeadersInput | None = None,
+        json: Any = None,  # noqa: ANN401 - whatever JSON can be
+        content: str | bytes | None = None,
+        client: AsyncClient | Client | None = None,
+        last_event_id: str = "",
+        reconnect: bool = True,
+        reconnection_time: int = 3000,
+        max_wait: float = 300.0,
+        read_timeout: float | None = 60.0,
+        max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
+        on_comment: Hook[str] | None = None,
+        on_error: Hook[Exception] | None = None,
+    ) -> None:
+        check_hook("on_comment", on_comment)
+        check_hook("on_error", on_error)
+        check_type("reconnect", reconnect, bool, "True or False")
+        check_type("reconnection_time", reconnection_time, int, "a number of whole milliseconds")
+        check_seconds("max_wait", max_wait)
+        if reconnection_time < 0:
+            raise ValueError(f"reconnection_time must not be negative: {shown(reconnection_time)}")
+        check_type("method", method, str | None, "a str or None")
+        if read_timeout is not None:
+            check_seconds("read_timeout", read_timeout)
+        if not (isinstance(url, str) or hasattr(url, "raw_path")) or isinstance(url, type):
+            raise TypeError(f"url must be a str or an httpx.URL, not of type {type(url).__name__}")
+        used = client_of(client, self._kind.client_kind)
+        self._own_client = used if client is None else None
+        fields = headers_of(used, headers)
+        content = body_of(json, content)
+        if json is not None:
+            fields.setdefault("content-type", "application/json")
+        method = method or ("GET" if content is None else "POST")
+        # The id belongs to the connection: what is given here is only where to begin.
+        in_headers = fields.pop("last-event-id", "")
+        self.last_event_id: str = in_headers if last_event_id == "" else last_event_id
+        # A stream may be silent for long: the client's own limit is meant for responses.
+        timeout = (used.timeout.connect, read_timeout, used.timeout.write, used.timeout.pool)
+        self._request = EventStreamRequest(
+            self._kind, used, method, str(url), fields, content, timeout
+        )
+        try:
+            self._request.build()  # tells now of what cannot be
+        except Exception as error:
+            raise lost("cannot be requested", error, url) from error
+        self.reconnection_time: int = reconnection_time
+        self._reconnect = reconnect
+        self._max_wait = max_wait
+        self._max_event_size = max_event_size
+        self._on_comment = on_comment
+        self._on_error = on_error
+        self._items: deque[Item] = deque()
+        self._decoder = self._make_decoder()
+        self._connection: Connection | None = None
+        self._opened = False  # ever
+        self._ended = False
+        self._ends = 0  # of connections, since one that gave a byte
+        self._due = 0.0  # when to connect, by the monotonic clock
+        self._since = 0.0  # when a byte came last, or a connection began
+        self._outage = 0.0  # seconds in which no connection gave a byte; `text` sets it back
+
+    async def _next_event(self) -> MessageEvent | None:
+        while True:
+            item = await self._next()
+            if isinstance(item, MessageEvent):
+                return item
+            if isinstance(item, End) and item.final:
+                return None
+
+    async def _next(self) -> Item:
+        """Return what came next, after its hook was called."""
+        while not self._items:
+            if self._ended:
+                return End(final=True)
+            await self._step()
+        item = self._items.popleft()
+        if isinstance(item, MessageEvent | IdMoved):
+            self.last_event_id = item.last_event_id
+        elif isinstance(item, str):
+            await self._tell(self._on_comment, item)
+        elif item.error:
+            await self._tell(self._on_error, item.error)
+        return item
+
+    async def _tell(self, hook: Hook[T] | None, value: T) -> None:
+        try:
+            await settled(hook(value) if hook else None)
+        except Exception:
+            await self._close()
+            raise
+
+    async def _step(self) -> None:
+        """Connect, or read once: something may have come then, or the end."""
+        try:
+            end = await (self._read(self._connection) if self._connection else self._connect())
+        except Exception as error:  # noqa: BLE001 - it is raised where it is not the network's
+            what = "the connection broke off" if self._connection else "cannot connect"
+            end = End(lost(what, error, self._request.url))
+        if end is not None:
+            await self._drop()
+            self._note_end(end)
+
+    async def _connect(self) -> End | None:
+        await self._kind.sleep(max(self._due - time.monotonic(), 0.0))
+        self._since = time.monotonic()
+        self._connection = await self._request.send(self.last_event_id)
+        response = self._connection.response
+        if not is_event_stream(response):
+            return end_of(response, await self._connection.read_beginning())
+        self._opened = True
+        self._decoder = self._make_decoder()
+        return None
+
+    async def _read(self, connection: Connection) -> End | None:
+        data = await connection.read()
+        if not data:
+            return End()
+        self._items += self._decoder.decode(data)
+        if self._decoder.reconnection_time is not None:
+            self.reconnection_time = self._decoder.reconnection_time
+        self._ends = 0
+        self._since = time.monotonic()
+        return None
+
+    def _note_end(self, end: End) -> None:
+        if self._reconnect and not end.final:
+            wait = next_wait(self.reconnection_time, self._ends, end.wait or 0.0, self._max_wait)
+            self._due = time.monotonic() + wait
+            self._outage += self._due - self._since
+            self._ends += 1
+            self._items.append(end)
+            return
+        self._ended = True
+        if end.error:
+            raise end.error
+
+    async def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.aclose()
+
+    async def _interrupt(self) -> None:
+        await self._drop()
+
+    async def _close(self) -> None:
+        self._ended = True
+        self._items.clear()
+        await self._interrupt()
+        if self._own_client is not None:
+            close = getattr(self._own_client, "aclose", None) or self._own_client.close
+            await settled(close())
+
+    def _make_decoder(self) -> ItemDecoder:
+        return ItemDecoder(last_event_id=self.last_event_id, max_event_size=self._max_event_size)
