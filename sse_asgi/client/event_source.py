@@ -88,9 +88,7 @@ class EventSource(Source):
             EventTooLargeError: An event is over the limit.
             RuntimeError: Another task is waiting for the next event.
         """
-        if (event := await self._next_event()) is None:
-            raise StopAsyncIteration
-        return event
+        return await self._next_event()
 
     async def text(self, framing: Framing = TextFraming()) -> str:  # noqa: B008 - immutable
         """Return the whole text, up to the end marker, then close.
@@ -142,7 +140,12 @@ class EventSource(Source):
         id_before = self.last_event_id
         self._outage = 0.0
         while True:
-            item = await self._next()
+            try:
+                item = await self._next()
+            except StopAsyncIteration:
+                if collector.has_end_marker:
+                    raise collector.incomplete("it ended without its end marker") from None
+                return
             if isinstance(item, MessageEvent):
                 self._outage = 0.0
                 if collector.add(item):
@@ -163,11 +166,10 @@ class EventSource(Source):
         says_no = getattr(end.error, "status", None) in _NO_ANSWER and not is_asked
         if end.error and not self._opened and (says_no or not may_repeat):
             raise end.error
-        if end.final or not (has_id or (may_repeat and not collector.started)):
-            what = "broke off" if end.error else "ended without its end marker"
-            ids = "" if end.final else ", and its server sends no ids by which to resume it"
-            what = "was restarted" if end.restarted else what
-            raise collector.incomplete(f"the stream {what}{ids}") from end.error
+        if not has_id and (collector.started or not may_repeat):
+            how = "broke off" if end.error else "ended without its end marker"
+            how = "was restarted" if end.restarted else how
+            raise collector.incomplete(f"it {how}, and its server sends no ids") from end.error
         if self._outage >= LONGEST_OUTAGE:
             raise end.error or collector.incomplete("no event came for a minute")
 

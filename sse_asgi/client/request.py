@@ -30,7 +30,7 @@ _HARMLESS = {  # they say nothing of who asks
 
 
 @dataclass(frozen=True, slots=True)
-class EventStreamRequest:
+class Request:
     """What is sent for each connection."""
 
     kind: type[Connection]
@@ -68,8 +68,8 @@ class EventStreamRequest:
                 remedy = f"this is one redirect too many, after {self.client.max_redirects}"
                 raise refusal(connection.response, b"", remedy)
             left -= 1
-            before, request = _origin(request), _checked(connection.response.next_request)
-            if _origin(request) != before:
+            origin, request = _origin(request), _checked(connection.response.next_request)
+            if _origin(request) != origin:
                 options["auth"] = None  # the client's credentials are for the first origin
             if "auth" in options:
                 for name in {*request.headers} - _HARMLESS:

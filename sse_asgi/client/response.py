@@ -18,13 +18,9 @@ from sse_asgi.client.connection import BODY_LENGTH, Response
 from sse_asgi.errors import SSEError, StreamLostError, StreamRefusedError, shown
 
 EVENT_STREAM = "text/event-stream"
-
-TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses after which a client connects again. The standard has none such: to it all are final."""
-
+TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})  # to the standard all are final
 SHORTEST_WAIT = 0.1
 LONGEST_BACK_OFF = 30.0
-
 _CODINGS = ("", "identity", "gzip", "deflate")  # others make gigabytes of a few bytes at once
 _SECRETS = re.compile(r"(?<=//)[^/?#]*@|[?#].*", re.DOTALL)
 _REMEDIES: dict[int | str, str] = {
@@ -33,8 +29,7 @@ _REMEDIES: dict[int | str, str] = {
     **dict.fromkeys((400, 405, 413, 415, 422), "check the method and the body"),
     **dict.fromkeys((429, 503), "try again later"),
     **dict.fromkeys(
-        (301, 302, 303, 307, 308),
-        "a redirect must name a location: have your client follow redirects to it",
+        (301, 302, 303, 307, 308), "have your client follow redirects, if it names one"
     ),
     "text/html": "this is a page; check the path, and the credentials in the headers",
     "application/json": "check the path, and that the request asks for a stream",
@@ -121,12 +116,6 @@ def check_type(name: str, value: object, kinds: type | UnionType, what: str) -> 
         raise TypeError(f"{name} must be {what}, not of type {type(value).__name__}")
 
 
-def check_hook(name: str, value: object) -> None:
-    """Raise a TypeError unless an option can be called, or is None."""
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} must be a callable or None, not of type {type(value).__name__}")
-
-
 def check_seconds(name: str, value: float) -> None:
     """Raise a TypeError or ValueError unless an option is a time that can be waited for."""
     check_type(name, value, int | float, "a number of seconds")
@@ -135,12 +124,7 @@ def check_seconds(name: str, value: float) -> None:
 
 
 def lost(what: str, cause: Exception, url: object = None) -> StreamLostError:
-    """Return the error of a connection that failed.
-
-    Raises:
-        ValueError: The client refuses the URL, or a header field.
-        Exception: The cause itself, if it is not the network's, so that to try again is no use.
-    """
+    """Return the error of a connection that failed; raise what to try again is no use against."""
     names = {base.__name__ for base in type(cause).__mro__}
     if names & _OURS:
         raise ValueError(f"{shown_url(url)} cannot be requested: {reason(cause)}") from cause

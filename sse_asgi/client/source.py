@@ -4,20 +4,13 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 from sse_asgi.client.connection import AsyncClient, Client, Connection
-from sse_asgi.client.request import (
-    EventStreamRequest,
-    HeadersInput,
-    body_of,
-    client_of,
-    headers_of,
-    settled,
-)
+from sse_asgi.client.request import HeadersInput, Request, body_of, client_of, headers_of, settled
 from sse_asgi.client.response import (
     End,
-    check_hook,
     check_seconds,
     check_type,
     end_of,
@@ -89,8 +82,9 @@ class Source:
         on_comment: Hook[str] | None = None,
         on_error: Hook[Exception] | None = None,
     ) -> None:
-        check_hook("on_comment", on_comment)
-        check_hook("on_error", on_error)
+        for name, hook in {"on_comment": on_comment, "on_error": on_error}.items():
+            if hook is not None and not callable(hook):
+                raise TypeError(f"{name} must be a callable or None, not {shown(hook)}")
         check_type("reconnect", reconnect, bool, "True or False")
         check_type("reconnection_time", reconnection_time, int, "a number of whole milliseconds")
         check_seconds("max_wait", max_wait)
@@ -113,9 +107,7 @@ class Source:
         self.last_event_id: str = in_headers if last_event_id == "" else last_event_id
         # A stream may be silent for long: the client's own limit is meant for responses.
         timeout = (used.timeout.connect, read_timeout, used.timeout.write, used.timeout.pool)
-        self._request = EventStreamRequest(
-            self._kind, used, method, str(url), fields, content, timeout
-        )
+        self._request = Request(self._kind, used, method, str(url), fields, content, timeout)
         try:
             self._request.build()  # tells now of what cannot be
         except Exception as error:
@@ -123,11 +115,11 @@ class Source:
         self.reconnection_time: int = reconnection_time
         self._reconnect = reconnect
         self._max_wait = max_wait
-        self._max_event_size = max_event_size
+        self._make_decoder = partial(ItemDecoder, max_event_size=max_event_size)
         self._on_comment = on_comment
         self._on_error = on_error
         self._items: deque[Item] = deque()
-        self._decoder = self._make_decoder()
+        self._decoder = self._make_decoder(last_event_id=self.last_event_id)
         self._connection: Connection | None = None
         self._opened = False  # ever
         self._ended = False
@@ -136,19 +128,17 @@ class Source:
         self._since = 0.0  # when a byte came last, or a connection began
         self._outage = 0.0  # seconds in which no connection gave a byte; `text` sets it back
 
-    async def _next_event(self) -> MessageEvent | None:
+    async def _next_event(self) -> MessageEvent:
         while True:
             item = await self._next()
             if isinstance(item, MessageEvent):
                 return item
-            if isinstance(item, End) and item.final:
-                return None
 
     async def _next(self) -> Item:
-        """Return what came next, after its hook was called."""
+        """Return what came next, after its hook was called; StopAsyncIteration is the end."""
         while not self._items:
             if self._ended:
-                return End(final=True)
+                raise StopAsyncIteration
             await self._step()
         item = self._items.popleft()
         if isinstance(item, MessageEvent | IdMoved):
@@ -185,7 +175,7 @@ class Source:
         if not is_event_stream(response):
             return end_of(response, await self._connection.read_beginning())
         self._opened = True
-        self._decoder = self._make_decoder()
+        self._decoder = self._make_decoder(last_event_id=self.last_event_id)
         return None
 
     async def _read(self, connection: Connection) -> End | None:
@@ -226,6 +216,3 @@ class Source:
         if self._own_client is not None:
             close = getattr(self._own_client, "aclose", None) or self._own_client.close
             await settled(close())
-
-    def _make_decoder(self) -> ItemDecoder:
-        return ItemDecoder(last_event_id=self.last_event_id, max_event_size=self._max_event_size)

@@ -1,7 +1,7 @@
 """The client's twins for scripts without an event loop."""
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
-from typing import Any, Protocol, TypedDict, TypeVar, Unpack, runtime_checkable
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 from sse_asgi.client.connection import BlockingConnection, Client, Response
 from sse_asgi.client.request import HeadersInput
@@ -16,7 +16,6 @@ from sse_asgi.wire.text import TextCollector
 T = TypeVar("T")
 
 
-@runtime_checkable
 class SyncResponse(Protocol):
     """An `httpx.Response` or `httpx2.Response` of a synchronous client."""
 
@@ -67,8 +66,10 @@ class _BlockingSource(Source):
 
     def events(self) -> Generator[MessageEvent, None, None]:
         try:
-            while event := _result(self._next_event()):
-                yield event
+            while True:
+                yield _result(self._next_event())
+        except StopAsyncIteration:
+            return
         finally:
             _result(self._close())
 
@@ -154,8 +155,8 @@ def _pieces(connection: BlockingConnection) -> Iterator[bytes]:
 
 
 def _connection_of(response: Response) -> BlockingConnection:
-    is_bytes = isinstance(response, type | str | bytes | bytearray | memoryview)
-    is_response = isinstance(response, SyncResponse)
+    is_bytes = isinstance(response, (type, str, bytes, bytearray, memoryview))
+    is_response = hasattr(response, "iter_bytes")
     if is_bytes or not (is_response or isinstance(response, Iterable)):
         raise TypeError(
             "response must be a response of httpx or httpx2, or an iterable of bytes, not of type "

@@ -110,7 +110,7 @@ def test_a_response_that_is_no_event_stream(open_stream, answer):
         (200, "text/html", "this is a page; check the path, and the credentials"),
         (200, "application/json", "check the path, and that the request asks for a stream"),
         (200, "text/plain", "have the server send content-type: text/event-stream"),
-        (302, "text/html", "a redirect must name a location"),
+        (302, "text/html", "have your client follow redirects"),
         (401, "application/json", "check the credentials in the headers"),
         (404, "text/html", "check the path"),
         (422, "application/json", "check the method and the body"),
