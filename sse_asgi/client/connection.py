@@ -76,10 +76,9 @@ class Connection:
     def _limit(self, seconds: float) -> AbstractContextManager[object]:
         return anyio.move_on_after(seconds)
 
-    def _open(self) -> AsyncIterator[bytes]:
+    def _open(self) -> Any:  # noqa: ANN401 - theirs
         # Never aiter_text or aiter_lines: they obey `charset` and split at U+2028.
-        chunks: AsyncIterator[bytes] = self.response.aiter_bytes()
-        return chunks
+        return self.response.aiter_bytes()
 
     async def _unwind(self) -> None:
         # The libraries stack generators. To close the outermost leaves the inner ones to the

@@ -1,9 +1,7 @@
 """EventSource: events from a URL, for as long as its server has some.
 
-It follows the HTML standard, sections 9.2.2 and 9.2.3, outside the browser, but for three things:
-some statuses are temporary, and waits have a random part and a limit; an id that no header field
-can carry is not sent.
-https://html.spec.whatwg.org/multipage/server-sent-events.html
+It follows https://html.spec.whatwg.org/multipage/server-sent-events.html, 9.2.2 and 9.2.3, but for
+this: some statuses are temporary, `max_wait` bounds waits, and an unfit id is not sent.
 """
 
 from typing import Self
@@ -17,9 +15,7 @@ from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
 from sse_asgi.wire.text import TextCollector
 
-LONGEST_OUTAGE = 60.0
-"""Seconds without a connection that gives a byte, after which `text` gives up."""
-
+LONGEST_OUTAGE = 60.0  # seconds without a byte, after which `text` gives up
 _NO_ANSWER = (None, 429, 500)  # no server, or one that says no, unlike 502, 503 and 504
 
 
@@ -29,14 +25,11 @@ class EventSource(Source):
     An async context manager and an async iterator of `MessageEvent`, under asyncio or trio, for
     one task at a time. It connects when the first event is asked for. The iteration ends when the
     server answers 204 or after `aclose()`; with `reconnect=False` also when the stream ends.
-
     A lost or ended connection is made again after the reconnection time, with the last event ID.
     After failures in a row the waits double, up to 30 s. Each wait is at least 0.1 s, at most
     `max_wait`, and then longer by a random part of up to a half. To cancel the task that waits for
-    an event closes the connection; the next event asked for makes a new one.
-
-    Redirects are followed. Within the origin they carry all header fields; to another origin only
-    those that say nothing of the caller, such as `Accept`, and no credentials.
+    an event closes the connection; the next event asked for makes a new one. Redirects to another
+    origin carry only header fields that say nothing of the caller, and no credentials.
 
     Args:
         url: The URL, a str or the library's own class; with a `client` that has a base URL, a path.
@@ -44,11 +37,9 @@ class EventSource(Source):
         headers: Header fields; one of these replaces the default of its name.
         json: A body, sent as JSON with every connection.
         content: A body, sent as it is.
-        client: An `httpx.AsyncClient` or `httpx2.AsyncClient`, which stays the caller's to close.
-            Of its time limits the one for reading is not used.
+        client: An `AsyncClient` of httpx or httpx2, the caller's to close. `read_timeout` is ours.
         last_event_id: The id after which the server is to begin.
-        reconnect: Connect again after the end of a connection. Otherwise a clean end ends the
-            iteration, and any other raises.
+        reconnect: Connect again after an end. If not, all but a clean end raise.
         reconnection_time: Milliseconds to wait before that, until the server says otherwise.
         max_wait: The most seconds that `retry` and `Retry-After` may ask for.
         read_timeout: Seconds without a byte after which a connection counts as lost, or None.
@@ -101,12 +92,11 @@ class EventSource(Source):
 
         Raises:
             TypeError: `framing` is none.
-            IncompleteStreamError: The stream has ended without its end marker, or its server is out
-                of reach; it carries the partial text.
-            StreamFailedError: The server sent an event of type "error"; it carries the same.
+            IncompleteStreamError: The stream ended too early for good; has the text so far.
+            StreamFailedError: The server sent an event of type "error"; has the text so far.
             StreamLostError: The first connection could not be made.
-            StreamRefusedError: No event stream has come before it gave up. 429 and 500 without
-                `Retry-After` raise this at once, other temporary statuses after 60 s.
+            StreamRefusedError: No event stream has come; 429 and 500 without `Retry-After` raise
+                this at once, other temporary statuses after 60 s.
             FramingError: The server uses another framing.
         """
         collector = TextCollector(framing)
@@ -193,9 +183,9 @@ class EventSource(Source):
 
     async def _interrupt(self) -> None:
         if self._waiting is None:
-            return await self._drop()
-        scope, done = self._waiting
-        scope.cancel()
-        with anyio.CancelScope(shield=True):
-            await done.wait()
-        return None
+            await self._drop()
+        else:
+            scope, done = self._waiting
+            scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await done.wait()

@@ -48,7 +48,9 @@ class Request:
         if last_event_id.strip(" \t") and not _UNFIT.search(last_event_id):
             headers["last-event-id"] = last_event_id.strip(" \t")
         options = {"headers": headers, "content": self.content, "timeout": self.timeout}
-        return _checked(self.client.build_request(self.method, self.url, **options))
+        request = self.client.build_request(self.method, self.url, **options)
+        _origin(request)  # tells of a port that cannot be
+        return request
 
     async def send(self, last_event_id: str) -> Connection:
         """Connect, over redirects.
@@ -65,10 +67,9 @@ class Request:
                 return connection
             await connection.aclose()
             if not left:
-                remedy = f"this is one redirect too many, after {self.client.max_redirects}"
-                raise refusal(connection.response, b"", remedy)
+                raise refusal(connection.response, b"")
             left -= 1
-            origin, request = _origin(request), _checked(connection.response.next_request)
+            origin, request = _origin(request), connection.response.next_request
             if _origin(request) != origin:
                 options["auth"] = None  # the client's credentials are for the first origin
             if "auth" in options:
@@ -134,10 +135,6 @@ def body_of(json: object, content: str | bytes | None) -> str | bytes | None:
 
 
 def _origin(request: Any) -> tuple[str, str, int | None]:  # noqa: ANN401 - theirs
-    return request.url.scheme, request.url.host, request.url.port
-
-
-def _checked(request: Any) -> Any:  # noqa: ANN401 - theirs
     if (request.url.port or 0) > 65_535:  # the libraries let it pass, and reach another port
         raise ValueError(f"{shown_url(request.url)} cannot be requested: its port is over 65535")
-    return request
+    return request.url.scheme, request.url.host, request.url.port

@@ -28,9 +28,7 @@ _REMEDIES: dict[int | str, str] = {
     **dict.fromkeys((404, 410), "check the path"),
     **dict.fromkeys((400, 405, 413, 415, 422), "check the method and the body"),
     **dict.fromkeys((429, 503), "try again later"),
-    **dict.fromkeys(
-        (301, 302, 303, 307, 308), "have your client follow redirects, if it names one"
-    ),
+    **dict.fromkeys((301, 302, 303, 307, 308), "follow redirects, if it is not one too many"),
     "text/html": "this is a page; check the path, and the credentials in the headers",
     "application/json": "check the path, and that the request asks for a stream",
 }
@@ -49,7 +47,7 @@ class End:
     restarted: bool = False  # by `restart`, whether or not there was a connection
 
 
-def is_event_stream(response: Response) -> bool:
+def is_stream(response: Response) -> bool:
     """Tell whether a response's events can be read."""
     coding = response.headers.get("content-encoding", "").strip().lower()
     is_200 = response.status_code == 200
@@ -70,7 +68,7 @@ def media_type(response: Response) -> str:
     return value.rpartition(",")[2].partition(";")[0].strip().lower()
 
 
-def refusal(response: Response, body: bytes, remedy: str = "") -> StreamRefusedError:
+def refusal(response: Response, body: bytes) -> StreamRefusedError:
     """Return the error that says why a response is refused, and what may help."""
     try:
         url = str(response.url)
@@ -80,7 +78,7 @@ def refusal(response: Response, body: bytes, remedy: str = "") -> StreamRefusedE
     found = f"the content type {content_type}" if content_type else "no content type"
     return StreamRefusedError(
         f"{shown_url(url)} answered with status {status} and {found}; an event stream has 200 and "
-        f"{EVENT_STREAM}: {remedy or _remedy(response)}",
+        f"{EVENT_STREAM}: {_remedy(response)}",
         status=status,
         content_type=content_type,
         url=url,

@@ -14,7 +14,7 @@ from sse_asgi.client.response import (
     check_seconds,
     check_type,
     end_of,
-    is_event_stream,
+    is_stream,
     lost,
     next_wait,
 )
@@ -172,7 +172,7 @@ class Source:
         self._since = time.monotonic()
         self._connection = await self._request.send(self.last_event_id)
         response = self._connection.response
-        if not is_event_stream(response):
+        if not is_stream(response):
             return end_of(response, await self._connection.read_beginning())
         self._opened = True
         self._decoder = self._make_decoder(last_event_id=self.last_event_id)

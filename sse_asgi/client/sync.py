@@ -43,20 +43,13 @@ class FollowOptions(TypedDict, total=False):
 def follow(url: object, **options: Unpack[FollowOptions]) -> Generator[MessageEvent, None, None]:
     """Yield the events of a URL, reconnecting as `EventSource` does, without an event loop.
 
-    It connects when the first event is asked for, and ends when the server answers 204; with
-    `reconnect=False` also when the stream ends. To leave the loop over it, or to call its
-    `close()`, closes the connection. Its waits block the thread.
-
-    The options are those of `EventSource`, but the hooks are sync, and the `client` is an
-    `httpx.Client` or `httpx2.Client`, which stays the caller's.
+    The options, limits and errors are those of `EventSource`, but the hooks are sync, and the
+    `client` is an `httpx.Client` or `httpx2.Client`. Its waits block the thread. To leave the loop
+    over it, or to call its `close()`, closes the connection.
 
     Raises:
-        TypeError: An argument has a wrong type.
-        ValueError: An argument has a value that cannot work.
-        ImportError: No `client` is given and httpx is not installed.
-        StreamRefusedError: The response is no event stream, or its status is final.
-        StreamLostError: The connection failed, and `reconnect` is off.
-        EventTooLargeError: An event is over the limit.
+        TypeError, ValueError, ImportError: As `EventSource`, at once.
+        StreamRefusedError, StreamLostError, EventTooLargeError: As its iteration.
     """
     return _BlockingSource(url, **options).events()
 
@@ -93,19 +86,17 @@ def iter_events(
 ) -> Iterator[MessageEvent]:
     """Yield the events of a response as they arrive, from one connection.
 
-    Open the response with `client.stream(...)`, so that its body is read as it comes. It stays the
-    caller's to close. Instead of a response, any iterable of bytes will do.
-
     Args:
-        response: The response of httpx or httpx2, or the bytes of its body.
+        response: What `client.stream(...)` of httpx or httpx2 opens, which stays the caller's to
+            close; or any iterable of bytes.
         last_event_id: The id that the request carried.
         max_event_size: The limit on one event, in bytes.
 
     Raises:
         TypeError: An argument has a wrong type; bytes alone are no iterable of bytes.
         StreamRefusedError: Its status is neither 200 nor 204, or it has another content type than
-            text/event-stream. No content type at all is let pass. The error's `body` is what comes
-            within a second, or until the client's own limit for reading.
+            text/event-stream; to have none is let pass. The error's `body` is what comes within a second, or until
+            the client's own limit for reading.
         StreamLostError: The connection broke off.
         EventTooLargeError: An event is over the limit.
     """
@@ -128,9 +119,8 @@ def collect_text(
         max_event_size: The limit on one event, in bytes.
 
     Raises:
-        IncompleteStreamError: The stream ended, or broke off, without its end marker; it carries
-            the partial text.
-        StreamFailedError: The server sent an event of type "error"; it carries the partial text.
+        IncompleteStreamError: It ended, or broke off, without its end marker; has the text so far.
+        StreamFailedError: The server sent an event of type "error"; has the text so far.
         StreamRefusedError: As for `iter_events`.
         FramingError: The server uses another framing.
     """
@@ -157,7 +147,7 @@ def _pieces(connection: BlockingConnection) -> Iterator[bytes]:
 def _connection_of(response: Response) -> BlockingConnection:
     is_bytes = isinstance(response, (type, str, bytes, bytearray, memoryview))
     is_response = hasattr(response, "iter_bytes")
-    if is_bytes or not (is_response or isinstance(response, Iterable)):
+    if is_bytes or not (is_response or hasattr(response, "__iter__")):
         raise TypeError(
             "response must be a response of httpx or httpx2, or an iterable of bytes, not of type "
             f"{type(response).__name__}: give what client.stream(...) opens"
