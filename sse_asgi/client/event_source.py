@@ -73,11 +73,10 @@ class EventSource(Source):
         """Return the next event.
 
         Raises:
-            StopAsyncIteration: The stream has ended for good.
             StreamRefusedError: The response is no event stream, or its status is final.
             StreamLostError: The connection failed, and `reconnect` is off.
             EventTooLargeError: An event is over the limit.
-            RuntimeError: Another task is waiting for the next event.
+            RuntimeError: Another task waits for the next event.
         """
         return await self._next_event()
 
@@ -123,7 +122,9 @@ class EventSource(Source):
 
     async def aclose(self) -> None:
         """Close the connection and end the iteration, also while another task iterates."""
+        self._ended = True
         with anyio.CancelScope(shield=True):
+            await self._interrupt()
             await self._close()
 
     async def _collect(self, collector: TextCollector) -> None:

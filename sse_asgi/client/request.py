@@ -5,16 +5,16 @@ import importlib.util
 import inspect
 import json as jsonlib
 import re
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from sse_asgi.client.connection import Connection
-from sse_asgi.client.response import EVENT_STREAM, check_type, refusal, shown_url
+from sse_asgi.client.response import EVENT_STREAM, lost, shown_url
 from sse_asgi.errors import shown
+from sse_asgi.stream.options import HeadersInput, wrong_type
 
 T = TypeVar("T")
-HeadersInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 
 _UNFIT = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")  # no part of a value (RFC 9110, 5.5)
 _DEFAULTS = {
@@ -36,10 +36,22 @@ class Request:
     kind: type[Connection]
     client: Any
     method: str
-    url: str
+    url: object  # a str, or the class of either library, which refuses the other's
     headers: Any
     content: str | bytes | None
     timeout: tuple[float | None, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.method, str):
+            raise wrong_type("method", self.method, "a str or None")
+        if isinstance(self.url, type) or not (
+            isinstance(self.url, str) or hasattr(self.url, "raw_path")
+        ):
+            raise wrong_type("url", self.url, "a str or an httpx.URL")
+        try:
+            self.build()  # tells now of what cannot be
+        except Exception as error:
+            raise lost("cannot be requested", error, self.url) from error
 
     def build(self, last_event_id: str = "") -> Any:  # noqa: ANN401 - a request of theirs
         """Have the client build a request."""
@@ -48,7 +60,7 @@ class Request:
         if last_event_id.strip(" \t") and not _UNFIT.search(last_event_id):
             headers["last-event-id"] = last_event_id.strip(" \t")
         options = {"headers": headers, "content": self.content, "timeout": self.timeout}
-        request = self.client.build_request(self.method, self.url, **options)
+        request = self.client.build_request(self.method, str(self.url), **options)
         _origin(request)  # tells of a port that cannot be
         return request
 
@@ -63,11 +75,9 @@ class Request:
         options: dict[str, Any] = {"stream": True, "follow_redirects": False}
         while True:
             connection = self.kind(await settled(self.client.send(request, **options)))
-            if connection.response.next_request is None:
+            if connection.response.next_request is None or not left:
                 return connection
             await connection.aclose()
-            if not left:
-                raise refusal(connection.response, b"")
             left -= 1
             origin, request = _origin(request), connection.response.next_request
             if _origin(request) != origin:
@@ -122,8 +132,9 @@ def headers_of(client: Any, headers: HeadersInput | None) -> Any:  # noqa: ANN40
 def body_of(json: object, content: str | bytes | None) -> str | bytes | None:
     """Return the body of a request, JSON as UTF-8."""
     if json is None:
-        check_type("content", content, str | bytes | None, "str or bytes, to be sent again")
-        return content
+        if isinstance(content, str | bytes | None):
+            return content
+        raise TypeError(f"content must be str or bytes, not of type {type(content).__name__}")
     if content is not None:
         raise TypeError("a request has one body: give json or content, not both")
     options: dict[str, Any] = {"ensure_ascii": False, "allow_nan": False}

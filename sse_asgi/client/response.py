@@ -1,6 +1,5 @@
 """What a response means to a client of event streams (HTML 9.2.2 and 9.2.3), and what follows."""
 
-import math
 import os
 import random
 import re
@@ -9,13 +8,10 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import UnionType
 from typing import cast
 
-import anyio
-
 from sse_asgi.client.connection import BODY_LENGTH, Response
-from sse_asgi.errors import SSEError, StreamLostError, StreamRefusedError, shown
+from sse_asgi.errors import SSEError, StreamLostError, StreamRefusedError
 
 EVENT_STREAM = "text/event-stream"
 TEMPORARY_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})  # to the standard all are final
@@ -34,7 +30,6 @@ _REMEDIES: dict[int | str, str] = {
 }
 _OURS = {"InvalidURL", "LocalProtocolError", "UnsupportedProtocol"}  # the request is at fault
 _OF_NETWORK = {"TransportError", "DecodingError"}  # httpx and httpx2 share the names
-_BROKEN = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,25 +103,12 @@ def next_wait(reconnection_time: int, ends: int, asked: float, max_wait: float) 
     return max(wait, SHORTEST_WAIT) * (1 + random.random() / 2)  # noqa: S311 - no secret
 
 
-def check_type(name: str, value: object, kinds: type | UnionType, what: str) -> None:
-    """Raise a TypeError unless an option has one of its types; a bool is no number."""
-    if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
-        raise TypeError(f"{name} must be {what}, not of type {type(value).__name__}")
-
-
-def check_seconds(name: str, value: float) -> None:
-    """Raise a TypeError or ValueError unless an option is a time that can be waited for."""
-    check_type(name, value, int | float, "a number of seconds")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be more than 0 s and finite, not {shown(value)}")
-
-
 def lost(what: str, cause: Exception, url: object = None) -> StreamLostError:
     """Return the error of a connection that failed; raise what to try again is no use against."""
     names = {base.__name__ for base in type(cause).__mro__}
     if names & _OURS:
         raise ValueError(f"{shown_url(url)} cannot be requested: {reason(cause)}") from cause
-    if not (names & _OF_NETWORK or isinstance(cause, _BROKEN)):
+    if not (names & _OF_NETWORK or isinstance(cause, OSError)):
         raise cause
     place = f"{shown_url(url)}: " if url else ""
     error = StreamLostError(f"{place}{what}: {reason(cause)}")

@@ -8,17 +8,9 @@ from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
 from sse_asgi.client.connection import AsyncClient, Client, Connection
-from sse_asgi.client.request import HeadersInput, Request, body_of, client_of, headers_of, settled
-from sse_asgi.client.response import (
-    End,
-    check_seconds,
-    check_type,
-    end_of,
-    is_stream,
-    lost,
-    next_wait,
-)
-from sse_asgi.errors import shown
+from sse_asgi.client.request import Request, body_of, client_of, headers_of, settled
+from sse_asgi.client.response import End, end_of, is_stream, lost, next_wait
+from sse_asgi.stream.options import HeadersInput, check_int, check_seconds, wrong_type
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 
@@ -84,34 +76,27 @@ class Source:
     ) -> None:
         for name, hook in {"on_comment": on_comment, "on_error": on_error}.items():
             if hook is not None and not callable(hook):
-                raise TypeError(f"{name} must be a callable or None, not {shown(hook)}")
-        check_type("reconnect", reconnect, bool, "True or False")
-        check_type("reconnection_time", reconnection_time, int, "a number of whole milliseconds")
-        check_seconds("max_wait", max_wait)
-        if reconnection_time < 0:
-            raise ValueError(f"reconnection_time must not be negative: {shown(reconnection_time)}")
-        check_type("method", method, str | None, "a str or None")
+                raise wrong_type(name, hook, "a callable or None")
+        if not isinstance(reconnect, bool):
+            raise wrong_type("reconnect", reconnect, "True or False")
+        check_int("reconnection_time", reconnection_time, lowest=0)
+        check_seconds("max_wait", max_wait, "a number above 0")
         if read_timeout is not None:
-            check_seconds("read_timeout", read_timeout)
-        if not (isinstance(url, str) or hasattr(url, "raw_path")) or isinstance(url, type):
-            raise TypeError(f"url must be a str or an httpx.URL, not of type {type(url).__name__}")
+            check_seconds("read_timeout", read_timeout, "a number above 0, or None")
         used = client_of(client, self._kind.client_kind)
         self._own_client = used if client is None else None
         fields = headers_of(used, headers)
         content = body_of(json, content)
         if json is not None:
             fields.setdefault("content-type", "application/json")
-        method = method or ("GET" if content is None else "POST")
+        if method is None:
+            method = "GET" if content is None else "POST"
         # The id belongs to the connection: what is given here is only where to begin.
         in_headers = fields.pop("last-event-id", "")
         self.last_event_id: str = in_headers if last_event_id == "" else last_event_id
         # A stream may be silent for long: the client's own limit is meant for responses.
         timeout = (used.timeout.connect, read_timeout, used.timeout.write, used.timeout.pool)
-        self._request = Request(self._kind, used, method, str(url), fields, content, timeout)
-        try:
-            self._request.build()  # tells now of what cannot be
-        except Exception as error:
-            raise lost("cannot be requested", error, url) from error
+        self._request = Request(self._kind, used, method, url, fields, content, timeout)
         self.reconnection_time: int = reconnection_time
         self._reconnect = reconnect
         self._max_wait = max_wait
@@ -206,13 +191,10 @@ class Source:
         if connection is not None:
             await connection.aclose()
 
-    async def _interrupt(self) -> None:
-        await self._drop()
-
     async def _close(self) -> None:
         self._ended = True
         self._items.clear()
-        await self._interrupt()
+        await self._drop()
         if self._own_client is not None:
             close = getattr(self._own_client, "aclose", None) or self._own_client.close
             await settled(close())

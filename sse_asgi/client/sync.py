@@ -1,25 +1,20 @@
 """The client's twins for scripts without an event loop."""
 
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
-from typing import Any, Protocol, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 
 from sse_asgi.client.connection import BlockingConnection, Client, Response
-from sse_asgi.client.request import HeadersInput
 from sse_asgi.client.response import EVENT_STREAM, lost, media_type, refusal
 from sse_asgi.client.source import Source
 from sse_asgi.errors import StreamLostError
+from sse_asgi.stream.options import HeadersInput
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
 from sse_asgi.wire.text import TextCollector
 
 T = TypeVar("T")
-
-
-class SyncResponse(Protocol):
-    """An `httpx.Response` or `httpx2.Response` of a synchronous client."""
-
-    def iter_bytes(self) -> Iterator[bytes]: ...  # noqa: D102 - theirs
+_SOLID: tuple[type, ...] = (type, str, bytes, bytearray, memoryview)  # no iterables of bytes
 
 
 class FollowOptions(TypedDict, total=False):
@@ -72,14 +67,13 @@ def _result(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         coroutine.send(None)
     except StopIteration as done:
-        result: T = done.value
-        return result
+        return cast("T", done.value)
     coroutine.close()
     raise TypeError("the hooks of follow must be sync: for others there is EventSource")
 
 
 def iter_events(
-    response: SyncResponse | Iterable[bytes],
+    response: Response | Iterable[bytes],
     *,
     last_event_id: str = "",
     max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
@@ -95,8 +89,8 @@ def iter_events(
     Raises:
         TypeError: An argument has a wrong type; bytes alone are no iterable of bytes.
         StreamRefusedError: Its status is neither 200 nor 204, or it has another content type than
-            text/event-stream; to have none is let pass. The error's `body` is what comes within a second, or until
-            the client's own limit for reading.
+            text/event-stream; to have none is let pass. The error's `body` is what comes within a
+            second, or until the client's own limit for reading.
         StreamLostError: The connection broke off.
         EventTooLargeError: An event is over the limit.
     """
@@ -106,7 +100,7 @@ def iter_events(
 
 
 def collect_text(
-    response: SyncResponse | Iterable[bytes],
+    response: Response | Iterable[bytes],
     framing: Framing = TextFraming(),  # noqa: B008 - immutable
     *,
     max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
@@ -145,7 +139,7 @@ def _pieces(connection: BlockingConnection) -> Iterator[bytes]:
 
 
 def _connection_of(response: Response) -> BlockingConnection:
-    is_bytes = isinstance(response, (type, str, bytes, bytearray, memoryview))
+    is_bytes = isinstance(response, _SOLID)
     is_response = hasattr(response, "iter_bytes")
     if is_bytes or not (is_response or hasattr(response, "__iter__")):
         raise TypeError(

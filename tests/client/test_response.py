@@ -93,15 +93,14 @@ def test_the_server_may_ask_for_more(chance):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"reconnection_time": "3"}, TypeError, "whole milliseconds"),
-        ({"reconnection_time": True}, TypeError, "whole milliseconds"),
-        ({"reconnection_time": -1}, ValueError, "negative"),
+        ({"reconnection_time": "3"}, TypeError, "must be an int"),
+        ({"reconnection_time": True}, TypeError, "must be an int"),
+        ({"reconnection_time": -1}, ValueError, "0 or more"),
         ({"reconnect": 1}, TypeError, "True or False"),
         ({"max_wait": None}, TypeError, "max_wait must be a number"),
         ({"max_wait": True}, TypeError, "max_wait must be a number"),
-        ({"max_wait": 0}, ValueError, "max_wait must be more than 0"),
-        ({"max_wait": math.inf}, ValueError, "finite"),
-        ({"max_wait": math.nan}, ValueError, "finite"),
+        ({"max_wait": 0}, ValueError, "max_wait must be a number above 0"),
+        ({"max_wait": math.nan}, ValueError, "above 0"),
     ],
 )
 def test_waits_that_cannot_be(options, error, words):
