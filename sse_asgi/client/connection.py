@@ -3,37 +3,27 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 
-Response: TypeAlias = Any
-"""A response of httpx or httpx2, of which neither is imported."""
-
+Response: TypeAlias = Any  # of httpx or httpx2, of which neither is imported
 BODY_LENGTH = 2_000  # characters of a refusal's body that are kept
 _PIECE = 16_384
 _BODY_TIMEOUT = 1.0
 _BUFFERED = 16_384  # chunks: of one byte each, fewer fit into the 64 KiB that are read at a time
 
 
-@runtime_checkable
-class AsyncClient(Protocol):
-    """An `httpx.AsyncClient` or an `httpx2.AsyncClient`."""
+class HTTPClient(Protocol):
+    """A client of httpx or httpx2."""
 
-    async def aclose(self) -> None: ...  # noqa: D102 - theirs
-
-
-@runtime_checkable
-class Client(Protocol):
-    """An `httpx.Client` or an `httpx2.Client`."""
-
-    def close(self) -> None: ...  # noqa: D102 - theirs
+    def build_request(self, *args: Any, **kwargs: Any) -> Any: ...  # noqa: ANN401, D102 - theirs
 
 
 class Connection:
     """A connection of an `AsyncClient`: its response, whose body comes piece by piece."""
 
-    client_kind: type = AsyncClient
+    client_kind: str = "AsyncClient"
 
     def __init__(self, response: Response) -> None:
         self.response: Response = response
@@ -93,7 +83,7 @@ class Connection:
 class BlockingConnection(Connection):
     """A connection of a `Client`, or its body alone: what is awaited here never suspends."""
 
-    client_kind = Client
+    client_kind = "Client"
 
     async def aclose(self) -> None:
         """Close the connection."""

@@ -110,9 +110,9 @@ class EventSource(Source):
         return collector.text
 
     async def restart(self) -> None:
-        """Drop the connection and connect again at once, also while another task iterates.
+        """Connect again at once, also while another task iterates; what had come is given first.
 
-        Events that had arrived are still given first. After `aclose()` this does nothing.
+        After the end this does nothing.
         """
         if not self._ended:
             self._items.append(End(restarted=True))

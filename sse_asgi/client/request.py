@@ -44,10 +44,9 @@ class Request:
     def __post_init__(self) -> None:
         if not isinstance(self.method, str):
             raise wrong_type("method", self.method, "a str or None")
-        if isinstance(self.url, type) or not (
-            isinstance(self.url, str) or hasattr(self.url, "raw_path")
-        ):
-            raise wrong_type("url", self.url, "a str or an httpx.URL")
+        is_url = isinstance(self.url, str) or hasattr(self.url, "raw_path")
+        if isinstance(self.url, type) or not is_url:
+            raise TypeError(f"url must be a str or an httpx.URL, not of type {type(self.url)}")
         try:
             self.build()  # tells now of what cannot be
         except Exception as error:
@@ -60,16 +59,10 @@ class Request:
         if last_event_id.strip(" \t") and not _UNFIT.search(last_event_id):
             headers["last-event-id"] = last_event_id.strip(" \t")
         options = {"headers": headers, "content": self.content, "timeout": self.timeout}
-        request = self.client.build_request(self.method, str(self.url), **options)
-        _origin(request)  # tells of a port that cannot be
-        return request
+        return _checked(self.client.build_request(self.method, str(self.url), **options))
 
     async def send(self, last_event_id: str) -> Connection:
-        """Connect, over redirects.
-
-        httpx follows them, too, but then sends all but `Authorization` to whatever host they name,
-        and drops a given `Cookie` even within the origin.
-        """
+        """Connect, over redirects. httpx alone would give credentials away, and drop a `Cookie`."""
         request, left = self.build(last_event_id), self.client.max_redirects
         cookie = self.headers.get("cookie", self.client.headers.get("cookie"))
         options: dict[str, Any] = {"stream": True, "follow_redirects": False}
@@ -79,7 +72,7 @@ class Request:
                 return connection
             await connection.aclose()
             left -= 1
-            origin, request = _origin(request), connection.response.next_request
+            origin, request = _origin(request), _checked(connection.response.next_request)
             if _origin(request) != origin:
                 options["auth"] = None  # the client's credentials are for the first origin
             if "auth" in options:
@@ -95,20 +88,19 @@ async def settled(result: Awaitable[T] | T) -> T:
     return cast("T", await result if inspect.isawaitable(result) else result)
 
 
-def client_of(client: object, kind: type) -> Any:  # noqa: ANN401 - theirs
+def client_of(client: object, kind: str) -> Any:  # noqa: ANN401 - theirs
     """Return a client of this kind that is given, or one of our own."""
-    name = kind.__name__
     if client is None:
         library = next(filter(importlib.util.find_spec, ("httpx", "httpx2")), None)
         if library is None:
-            install = 'pip install "sse-asgi[client]"'
-            raise ImportError(f"sse_asgi.client needs httpx: {install}", name="httpx")
+            raise ImportError('sse_asgi.client needs httpx: pip install "sse-asgi[client]"')
         httpx = importlib.import_module(library)
         # What reads wait for is set for each request.
-        return getattr(httpx, name)(timeout=httpx.Timeout(10.0, read=None, pool=None))
-    if isinstance(client, type) or not (isinstance(client, kind) and hasattr(client, "send")):
+        return getattr(httpx, kind)(timeout=httpx.Timeout(10.0, read=None, pool=None))
+    needed = ("build_request", "aclose" if kind == "AsyncClient" else "close")
+    if isinstance(client, type) or not all(hasattr(client, name) for name in needed):
         raise TypeError(
-            f"client must be an httpx.{name} or httpx2.{name}, not {shown(client)} "
+            f"client must be an httpx.{kind} or httpx2.{kind}, not {shown(client)} "
             f"({type(client).__name__}); leave it out for one of its own"
         )
     return client
@@ -146,6 +138,10 @@ def body_of(json: object, content: str | bytes | None) -> str | bytes | None:
 
 
 def _origin(request: Any) -> tuple[str, str, int | None]:  # noqa: ANN401 - theirs
+    return request.url.scheme, request.url.host, request.url.port
+
+
+def _checked(request: Any) -> Any:  # noqa: ANN401 - theirs
     if (request.url.port or 0) > 65_535:  # the libraries let it pass, and reach another port
         raise ValueError(f"{shown_url(request.url)} cannot be requested: its port is over 65535")
-    return request.url.scheme, request.url.host, request.url.port
+    return request

@@ -92,11 +92,7 @@ def _remedy(response: Response) -> str:
 
 
 def next_wait(reconnection_time: int, ends: int, asked: float, max_wait: float) -> float:
-    """Return the seconds to wait: the reconnection time, in milliseconds, or more.
-
-    It doubles with each end in a row, up to 30 s. A server may ask for more, up to `max_wait`. The
-    random part, of up to a half, keeps the clients of one server from coming back together.
-    """
+    """Return the seconds to wait after so many ends in a row; by chance, so not all come at once."""
     least = reconnection_time / 1000
     grown = max(least, SHORTEST_WAIT) * 2.0 ** min(ends, 20)  # more would overflow
     wait = min(max(least, min(grown, LONGEST_BACK_OFF), asked), max_wait)
@@ -117,10 +113,7 @@ def lost(what: str, cause: Exception, url: object = None) -> StreamLostError:
 
 
 def reason(error: BaseException) -> str:
-    """Say why a request failed, in the operating system's words where it has some.
-
-    "Connection refused" tells more than "All connection attempts failed".
-    """
+    """Say why a request failed, in the operating system's words where it has some: they say more."""
     cause: BaseException | None = error
     for _ in range(20):  # errors may cause one another in a circle
         if isinstance(cause, BaseExceptionGroup):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
-from sse_asgi.client.connection import AsyncClient, Client, Connection
+from sse_asgi.client.connection import Connection, HTTPClient
 from sse_asgi.client.request import Request, body_of, client_of, headers_of, settled
 from sse_asgi.client.response import End, end_of, is_stream, lost, next_wait
 from sse_asgi.stream.options import HeadersInput, check_int, check_seconds, wrong_type
@@ -64,7 +64,7 @@ class Source:
         headers: HeadersInput | None = None,
         json: Any = None,  # noqa: ANN401 - whatever JSON can be
         content: str | bytes | None = None,
-        client: AsyncClient | Client | None = None,
+        client: HTTPClient | None = None,
         last_event_id: str = "",
         reconnect: bool = True,
         reconnection_time: int = 3000,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from typing import Any, TypedDict, TypeVar, Unpack, cast
 
-from sse_asgi.client.connection import BlockingConnection, Client, Response
+from sse_asgi.client.connection import BlockingConnection, HTTPClient, Response
 from sse_asgi.client.response import EVENT_STREAM, lost, media_type, refusal
 from sse_asgi.client.source import Source
 from sse_asgi.errors import StreamLostError
@@ -24,7 +24,7 @@ class FollowOptions(TypedDict, total=False):
     headers: HeadersInput | None
     json: Any
     content: str | bytes | None
-    client: Client | None
+    client: HTTPClient | None
     last_event_id: str
     reconnect: bool
     reconnection_time: int

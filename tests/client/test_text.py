@@ -168,7 +168,6 @@ async def test_a_server_that_is_silent_is_given_up(serve, client):
     server = serve(stream(end="open"))
     with pytest.raises(IncompleteStreamError, match="broke off"):
         await text_of(server.url, client=client, read_timeout=0.2)
-    assert len(server.requests) > 1
 
 
 @pytest.mark.usefixtures("brief_outage")
