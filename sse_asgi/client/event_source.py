@@ -110,10 +110,7 @@ class EventSource(Source):
         return collector.text
 
     async def restart(self) -> None:
-        """Connect again at once, also while another task iterates; what had come is given first.
-
-        After the end this does nothing.
-        """
+        """Connect again at once, also while another task iterates; what had come is given first."""
         if not self._ended:
             self._items.append(End(restarted=True))
             self._ends = 0

@@ -92,7 +92,7 @@ def _remedy(response: Response) -> str:
 
 
 def next_wait(reconnection_time: int, ends: int, asked: float, max_wait: float) -> float:
-    """Return the seconds to wait after so many ends in a row; by chance, so not all come at once."""
+    """Return the seconds to wait after so many ends in a row; chance keeps clients apart."""
     least = reconnection_time / 1000
     grown = max(least, SHORTEST_WAIT) * 2.0 ** min(ends, 20)  # more would overflow
     wait = min(max(least, min(grown, LONGEST_BACK_OFF), asked), max_wait)
@@ -113,7 +113,7 @@ def lost(what: str, cause: Exception, url: object = None) -> StreamLostError:
 
 
 def reason(error: BaseException) -> str:
-    """Say why a request failed, in the operating system's words where it has some: they say more."""
+    """Say why a request failed, in the operating system's words where it has some."""
     cause: BaseException | None = error
     for _ in range(20):  # errors may cause one another in a circle
         if isinstance(cause, BaseExceptionGroup):

@@ -153,7 +153,9 @@ class Source:
             self._note_end(end)
 
     async def _connect(self) -> End | None:
-        await self._kind.sleep(max(self._due - time.monotonic(), 0.0))
+        wait = max(self._due - time.monotonic(), 0.0)
+        self._outage += wait
+        await self._kind.sleep(wait)
         self._since = time.monotonic()
         self._connection = await self._request.send(self.last_event_id)
         response = self._connection.response
@@ -178,7 +180,7 @@ class Source:
         if self._reconnect and not end.final:
             wait = next_wait(self.reconnection_time, self._ends, end.wait or 0.0, self._max_wait)
             self._due = time.monotonic() + wait
-            self._outage += self._due - self._since
+            self._outage += time.monotonic() - self._since
             self._ends += 1
             self._items.append(end)
             return
