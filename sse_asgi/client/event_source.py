@@ -132,7 +132,7 @@ class EventSource(Source):
                 item = await self._next()
             except StopAsyncIteration:
                 if collector.has_end_marker:
-                    raise collector.incomplete("it ended without its end marker") from None
+                    raise collector.incomplete("the stream ended without its end marker") from None
                 return
             if isinstance(item, MessageEvent):
                 self._outage = 0.0
@@ -157,7 +157,9 @@ class EventSource(Source):
         if not has_id and (collector.started or not may_repeat):
             how = "broke off" if end.error else "ended without its end marker"
             how = "was restarted" if end.restarted else how
-            raise collector.incomplete(f"it {how}, and its server sends no ids") from end.error
+            raise collector.incomplete(
+                f"the stream {how}, and its server sends no ids"
+            ) from end.error
         if self._outage >= LONGEST_OUTAGE:
             raise end.error or collector.incomplete("no event came for a minute")
 

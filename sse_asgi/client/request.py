@@ -46,7 +46,7 @@ class Request:
             raise wrong_type("method", self.method, "a str or None")
         is_url = isinstance(self.url, str) or hasattr(self.url, "raw_path")
         if isinstance(self.url, type) or not is_url:
-            raise TypeError(f"url must be a str or an httpx.URL, not of type {type(self.url)}")
+            raise TypeError(f"url must be a str or an httpx.URL, not {type(self.url).__name__}")
         try:
             self.build()  # tells now of what cannot be
         except Exception as error:

@@ -24,7 +24,7 @@ _REMEDIES: dict[int | str, str] = {
     **dict.fromkeys((404, 410), "check the path"),
     **dict.fromkeys((400, 405, 413, 415, 422), "check the method and the body"),
     **dict.fromkeys((429, 503), "try again later"),
-    **dict.fromkeys((301, 302, 303, 307, 308), "follow redirects, if it is not one too many"),
+    **dict.fromkeys((301, 302, 303, 307, 308), "follow redirects, or see why there are so many"),
     "text/html": "this is a page; check the path, and the credentials in the headers",
     "application/json": "check the path, and that the request asks for a stream",
 }
