@@ -16,6 +16,7 @@ from sse_asgi.wire.framing import Framing, TextFraming
 from sse_asgi.wire.text import TextCollector
 
 LONGEST_OUTAGE = 60.0  # seconds without a byte, after which `text` gives up
+_ENDED_EARLY = "ended without its end marker"
 _NO_ANSWER = (None, 429, 500)  # no server, or one that says no, unlike 502, 503 and 504
 
 
@@ -132,7 +133,7 @@ class EventSource(Source):
                 item = await self._next()
             except StopAsyncIteration:
                 if collector.has_end_marker:
-                    raise collector.incomplete("the stream ended without its end marker") from None
+                    raise collector.incomplete(f"the stream {_ENDED_EARLY}") from None
                 return
             if isinstance(item, MessageEvent):
                 self._outage = 0.0
@@ -155,11 +156,9 @@ class EventSource(Source):
         if end.error and not self._opened and (says_no or not may_repeat):
             raise end.error
         if not has_id and (collector.started or not may_repeat):
-            how = "broke off" if end.error else "ended without its end marker"
+            how = "broke off" if end.error else _ENDED_EARLY
             how = "was restarted" if end.restarted else how
-            raise collector.incomplete(
-                f"the stream {how}, and its server sends no ids"
-            ) from end.error
+            raise collector.incomplete(f"the stream {how}; its server sends no ids") from end.error
         if self._outage >= LONGEST_OUTAGE:
             raise end.error or collector.incomplete("no event came for a minute")
 
