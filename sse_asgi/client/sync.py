@@ -1,192 +1,106 @@
 """The client's twins for scripts without an event loop."""
 
-import time
-from collections.abc import AsyncIterable, Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
+from typing import Any, TypedDict, TypeVar, Unpack, cast
 
-from sse_asgi.client.connections import PIECE
-from sse_asgi.client.inbox import Comment, Inbox
-from sse_asgi.client.request import (
-    Client,
-    EventStreamRequest,
-    HeadersInput,
-    check_client,
-    make_client,
-)
-from sse_asgi.client.response import (
-    BODY_LENGTH,
-    EVENT_STREAM,
-    End,
-    Reconnection,
-    Response,
-    check_hook,
-    end_of,
-    is_event_stream,
-    lost,
-    media_type,
-    refusal,
-)
+from sse_asgi.client.connection import BlockingConnection, HTTPClient, Response
+from sse_asgi.client.response import EVENT_STREAM, lost, media_type, refusal
+from sse_asgi.client.source import Source
 from sse_asgi.errors import StreamLostError
+from sse_asgi.stream.options import HeadersInput
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming
 from sse_asgi.wire.text import TextCollector
 
-_BODY_TIMEOUT = 1.0
-
-_Events: TypeAlias = Generator[MessageEvent, None, None]
-
-
-@runtime_checkable
-class SyncResponse(Protocol):
-    """An `httpx.Response` or `httpx2.Response` of a synchronous client."""
-
-    def iter_bytes(self) -> Iterator[bytes]:
-        """Yield the body as it arrives, without its content coding."""
-        ...
+T = TypeVar("T")
+_SOLID: tuple[type, ...] = (type, str, bytes, bytearray, memoryview)  # no iterables of bytes
 
 
-def follow(
-    url: object,
-    *,
-    method: str | None = None,
-    headers: HeadersInput | None = None,
-    json: Any = None,  # noqa: ANN401 - whatever JSON can be
-    content: str | bytes | None = None,
-    client: Client | None = None,
-    last_event_id: str = "",
-    reconnect: bool = True,
-    reconnection_time: int = 3000,
-    max_wait: float = 300.0,
-    read_timeout: float | None = 60.0,
-    max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
-    on_comment: Callable[[str], object] | None = None,
-    on_error: Callable[[Exception], object] | None = None,
-) -> Generator[MessageEvent, None, None]:
+class FollowOptions(TypedDict, total=False):
+    """The options of `follow`."""
+
+    method: str | None
+    headers: HeadersInput | None
+    json: Any
+    content: str | bytes | None
+    client: HTTPClient | None
+    last_event_id: str
+    reconnect: bool
+    reconnection_time: int
+    max_wait: float
+    read_timeout: float | None
+    max_event_size: int
+    on_comment: Callable[[str], object] | None
+    on_error: Callable[[Exception], object] | None
+
+
+def follow(url: object, **options: Unpack[FollowOptions]) -> Generator[MessageEvent, None, None]:
     """Yield the events of a URL, reconnecting as `EventSource` does, without an event loop.
 
-    It connects when the first event is asked for, and ends when the server answers 204; with
-    `reconnect=False` also when the stream ends. To leave the loop over it, or to call its
-    `close()`, closes the connection. Its waits block the thread.
-
-    The options are those of `EventSource`, but the hooks are sync, and the `client` is an
-    `httpx.Client` or `httpx2.Client`, which stays the caller's.
+    The options, limits and errors are those of `EventSource`, but the hooks are sync, and the
+    `client` is an `httpx.Client` or `httpx2.Client`. Its waits block the thread. To leave the loop
+    over it, or to call its `close()`, closes the connection.
 
     Raises:
-        TypeError: An argument has a wrong type.
-        ValueError: An argument has a value that cannot work.
-        ImportError: No `client` is given and httpx is not installed.
-        StreamRefusedError: The response is no event stream, or its status is final.
-        StreamLostError: The connection failed, and `reconnect` is off.
-        EventTooLargeError: An event is over the limit.
+        TypeError, ValueError, ImportError: As `EventSource`, at once.
+        StreamRefusedError, StreamLostError, EventTooLargeError: As its iteration.
     """
-    check_hook("on_comment", on_comment)
-    check_hook("on_error", on_error)
-    if client is not None:
-        check_client(client, "Client")
-    used: Client = make_client("Client") if client is None else client
-    request = EventStreamRequest(
-        used,
-        url,
-        method=method,
-        headers=headers,
-        json=json,
-        content=content,
-        last_event_id=last_event_id,
-        read_timeout=read_timeout,
-    )
-    inbox = Inbox(
-        last_event_id=request.last_event_id,
-        max_event_size=max_event_size,
-        comments=on_comment is not None,
-    )
-    reconnection = Reconnection(reconnection_time, enabled=reconnect, max_wait=max_wait)
-    own_client = closing(used) if client is None else nullcontext()
-    return _follow(own_client, request, inbox, reconnection, on_comment, on_error=on_error)
+    return _BlockingSource(url, **options).events()
 
 
-def _follow(
-    own_client: AbstractContextManager[object],
-    request: EventStreamRequest,
-    inbox: Inbox,
-    reconnection: Reconnection,
-    on_comment: Callable[[str], object] | None,
-    *,
-    on_error: Callable[[Exception], object] | None,
-) -> _Events:
-    with own_client:
-        while True:
-            end = yield from _connection(request, inbox, reconnection, on_comment)
-            wait = reconnection.after(end)
-            if wait is None:
-                return
-            if on_error and end.error:
-                on_error(end.error)
-            time.sleep(wait)
+class _BlockingSource(Source):
+    _kind = BlockingConnection
+
+    def events(self) -> Generator[MessageEvent, None, None]:
+        try:
+            while True:
+                yield _result(self._next_event())
+        except StopAsyncIteration:
+            return
+        finally:
+            _result(self._close())
 
 
-def _connection(
-    request: EventStreamRequest,
-    inbox: Inbox,
-    reconnection: Reconnection,
-    on_comment: Callable[[str], object] | None,
-) -> Generator[MessageEvent, None, End]:
+def _result(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that never suspends."""
     try:
-        response = request.send_sync(inbox.last_event_id)
-    except Exception as error:  # noqa: BLE001 - it is raised where it is not the network's
-        return End(lost("cannot connect", error, request.url))
-    with closing(response):
-        if not is_event_stream(response):
-            return end_of(response, _beginning(response))
-        inbox.connect()
-        pieces = _pieces(response.iter_bytes(), request.url)
-        while True:
-            try:
-                data = next(pieces, None)
-            except StreamLostError as error:
-                return End(error)
-            if data is None:
-                return End()
-            inbox.feed(data)
-            reconnection.note_byte(inbox.reconnection_time)
-            while item := inbox.take():
-                if isinstance(item, MessageEvent):
-                    yield item
-                elif isinstance(item, Comment) and on_comment:
-                    on_comment(item.text)
+        coroutine.send(None)
+    except StopIteration as done:
+        return cast("T", done.value)
+    coroutine.close()
+    raise TypeError("the hooks of follow must be sync: for others there is EventSource")
 
 
 def iter_events(
-    response: SyncResponse | Iterable[bytes],
+    response: Response | Iterable[bytes],
     *,
     last_event_id: str = "",
     max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
 ) -> Iterator[MessageEvent]:
     """Yield the events of a response as they arrive, from one connection.
 
-    Open the response with `client.stream(...)`, so that its body is read as it comes. It stays the
-    caller's to close. Instead of a response, any iterable of bytes will do.
-
     Args:
-        response: The response of httpx or httpx2, or the bytes of its body.
+        response: What `client.stream(...)` of httpx or httpx2 opens, which stays the caller's to
+            close; or any iterable of bytes.
         last_event_id: The id that the request carried.
         max_event_size: The limit on one event, in bytes.
 
     Raises:
         TypeError: An argument has a wrong type; bytes alone are no iterable of bytes.
         StreamRefusedError: Its status is neither 200 nor 204, or it has another content type than
-            text/event-stream. No content type at all is let pass. The error's `body` is what comes
-            within a second, or until the client's own limit for reading.
+            text/event-stream; to have none is let pass. The error's `body` is what comes within a
+            second, or until the client's own limit for reading.
         StreamLostError: The connection broke off.
         EventTooLargeError: An event is over the limit.
     """
     decoder = EventStreamDecoder(last_event_id=last_event_id, max_event_size=max_event_size)
-    return (event for data in _pieces(_body(response)) for event in decoder.feed(data))
+    pieces = _pieces(_connection_of(response))
+    return (event for piece in pieces for event in decoder.feed(piece))
 
 
 def collect_text(
-    response: SyncResponse | Iterable[bytes],
+    response: Response | Iterable[bytes],
     framing: Framing = TextFraming(),  # noqa: B008 - immutable
     *,
     max_event_size: int = DEFAULT_MAX_EVENT_SIZE,
@@ -199,9 +113,8 @@ def collect_text(
         max_event_size: The limit on one event, in bytes.
 
     Raises:
-        IncompleteStreamError: The stream ended, or broke off, without its end marker; it carries
-            the partial text.
-        StreamFailedError: The server sent an event of type "error"; it carries the partial text.
+        IncompleteStreamError: It ended, or broke off, without its end marker; has the text so far.
+        StreamFailedError: The server sent an event of type "error"; has the text so far.
         StreamRefusedError: As for `iter_events`.
         FramingError: The server uses another framing.
     """
@@ -217,54 +130,25 @@ def collect_text(
     return collector.text
 
 
-def _pieces(chunks: Iterable[bytes], url: object = None) -> Iterator[bytes]:
-    """Cut what comes into pieces, each of which has a bounded number of events."""
-    chunks = iter(chunks)
-    while True:
-        try:
-            chunk = next(chunks, None)
-        except Exception as error:
-            raise lost("the connection broke off", error, url) from error
-        if chunk is None:
-            return
-        for at in range(0, len(chunk), PIECE):
-            yield chunk[at : at + PIECE]
+def _pieces(connection: BlockingConnection) -> Iterator[bytes]:
+    try:
+        while piece := _result(connection.read()):
+            yield piece
+    except Exception as error:
+        raise lost("the connection broke off", error) from error
 
 
-def _beginning(response: Response) -> bytes:
-    body = b""
-    deadline = time.monotonic() + _BODY_TIMEOUT
-    with suppress(Exception):  # what had come will do
-        for data in response.iter_bytes():
-            body += data
-            if len(body) >= BODY_LENGTH or time.monotonic() > deadline:
-                break
-    return body
-
-
-def _body(response: SyncResponse | Iterable[bytes]) -> Iterable[bytes]:
-    is_bytes = isinstance(response, type | str | bytes | bytearray | memoryview)
-    if is_bytes or not isinstance(response, SyncResponse | Iterable):
+def _connection_of(response: Response) -> BlockingConnection:
+    is_bytes = isinstance(response, _SOLID)
+    is_response = hasattr(response, "iter_bytes")
+    if is_bytes or not (is_response or hasattr(response, "__iter__")):
         raise TypeError(
             "response must be a response of httpx or httpx2, or an iterable of bytes, not of type "
-            f"{type(response).__name__}: give what client.stream(...) opens, or the body's bytes "
-            "in a list"
+            f"{type(response).__name__}: give what client.stream(...) opens"
         )
-    if not isinstance(response, SyncResponse):
-        return response
-    _check(response)
-    return response.iter_bytes()
-
-
-def _check(response: Response) -> None:
-    body = getattr(response, "stream", None)
-    is_async = isinstance(body, AsyncIterable) and not isinstance(body, Iterable)
-    if is_async and not response.is_stream_consumed:
-        raise TypeError(
-            "response is one of an AsyncClient: open it with a Client, or use EventSource, which "
-            "makes its own connections"
-        )
-    has_type = "content-type" in response.headers
-    is_stream = media_type(response) == EVENT_STREAM or not has_type
-    if response.status_code != 204 and not (response.status_code == 200 and is_stream):
-        raise refusal(response, _beginning(response))
+    connection = BlockingConnection(response)
+    if is_response and response.status_code != 204:
+        is_stream = media_type(response) in (EVENT_STREAM, "")
+        if response.status_code != 200 or not is_stream:
+            raise refusal(response, _result(connection.read_beginning()))
+    return connection

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sse_asgi.client import EventSource, follow
-from sse_asgi.client.request import make_client
+from sse_asgi.client.request import client_of
 from tests.client.conftest import LIBRARIES, import_library
 from tests.client.scripted import status
 from tests.documents import ROOT
@@ -19,9 +19,10 @@ def run_without(*modules):
 import sys
 for name in {modules!r}:
     sys.modules[name] = None
-import sse_asgi.client, sse_asgi.client.request
+import sse_asgi.client
+from sse_asgi.client.request import client_of
 try:
-    print(type(sse_asgi.client.request.make_client('Client')).__module__)
+    print(type(client_of(None, "Client")).__module__)
     sse_asgi.client.EventSource("http://127.0.0.1/")
 except ImportError as error:
     print(error)
@@ -49,12 +50,12 @@ def test_a_library_that_cannot_be_imported_is_no_missing_one(monkeypatch):
 
     monkeypatch.setattr("importlib.import_module", fail)
     with pytest.raises(ModuleNotFoundError, match="no httpcore"):
-        make_client("Client")
+        client_of(None, "Client")
 
 
 @pytest.mark.parametrize("kind", ["AsyncClient", "Client"])
 def test_a_client_of_its_own_waits_for_ever_to_read(kind):
-    timeout = make_client(kind).timeout
+    timeout = client_of(None, kind).timeout
     assert (timeout.read, timeout.pool) == (None, None)
     assert timeout.connect == timeout.write == 10
 

@@ -4,7 +4,6 @@ import math
 import random
 import socket
 import ssl
-import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -16,10 +15,10 @@ from sse_asgi import StreamLostError, StreamRefusedError
 from sse_asgi.client import EventSource, iter_events
 from sse_asgi.client.response import (
     End,
-    Reconnection,
     end_of,
     lost,
     media_type,
+    next_wait,
     reason,
     shown_url,
 )
@@ -36,128 +35,77 @@ def chance(monkeypatch):
     return lambda value: monkeypatch.setattr(random, "random", lambda: value)
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """Set the time."""
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    return now
-
-
-def delays(reconnection, number):
-    return [reconnection.after(End()) for _ in range(number)]
+def waits(reconnection_time, number, *, asked=0.0, max_wait=300.0):
+    return [next_wait(reconnection_time, ends, asked, max_wait) for ends in range(number)]
 
 
 def test_the_waits_double_up_to_a_limit(chance):
     chance(0.0)
-    assert delays(Reconnection(3000), 6) == [3, 6, 12, 24, 30, 30]
-    assert delays(Reconnection(1000), 2000)[-1] == 30
+    assert waits(3000, 6) == [3, 6, 12, 24, 30, 30]
+    assert waits(1000, 2000)[-1] == 30
 
 
 def test_a_longer_reconnection_time_than_the_limit_counts(chance):
     chance(0.0)
-    assert delays(Reconnection(100_000), 3) == [100, 100, 100]
+    assert waits(100_000, 3) == [100, 100, 100]
 
 
 @pytest.mark.parametrize("time", [0, 1, 99, 100])
 def test_no_wait_is_shorter_than_a_tenth_of_a_second(chance, time):
     chance(0.0)
-    assert delays(Reconnection(time), 4) == [0.1, 0.2, 0.4, 0.8]
+    assert waits(time, 4) == [0.1, 0.2, 0.4, 0.8]
 
 
 def test_every_wait_has_a_random_part_from_the_first_on(chance):
     chance(1.0)
-    assert delays(Reconnection(3000), 5) == [4.5, 9, 18, 36, 45]
-    assert Reconnection(0).after(End()) == pytest.approx(0.15)
-    assert Reconnection(0, max_wait=2.0).after(End(wait=60.0)) == 3.0
+    assert waits(3000, 5) == [4.5, 9, 18, 36, 45]
+    assert waits(0, 1) == [pytest.approx(0.15)]
+    assert waits(0, 1, asked=60.0, max_wait=2.0) == [3.0]
 
 
 @pytest.mark.parametrize("asked", [2**31, 2**63 - 1])
 def test_neither_retry_nor_retry_after_may_ask_for_more_than_max_wait(chance, asked):
     chance(0.0)
-    assert delays(Reconnection(asked), 2) == [300, 300]
-    assert Reconnection(asked, max_wait=7.5).after(End()) == 7.5
-    assert Reconnection(1000).after(End(wait=float(asked))) == 300
-    assert Reconnection(1000, max_wait=0.01).after(End()) == 0.1
+    assert waits(asked, 2) == [300, 300]
+    assert waits(asked, 1, max_wait=7.5) == [7.5]
+    assert waits(1000, 1, asked=float(asked)) == [300]
+    assert waits(1000, 1, max_wait=0.01) == [0.1]
 
 
 @given(
     time=st.integers(0, 2**63 - 1),
     asked=st.floats(0, 1e12),
     max_wait=st.floats(0.001, 1e6),
-    ends=st.integers(1, 40),
+    ends=st.integers(0, 3000),
 )
 def test_every_wait_is_within_its_limits(time, asked, max_wait, ends):
-    reconnection = Reconnection(time, max_wait=max_wait)
     least = max(0.1, min(max_wait, max(time / 1000, asked)))
     most = max(0.1, min(max_wait, max(time / 1000, asked, 30)))
-    for _ in range(ends):
-        assert least <= reconnection.after(End(wait=asked)) <= 1.5 * most
+    assert least <= next_wait(time, ends, asked, max_wait) <= 1.5 * most
 
 
 def test_the_server_may_ask_for_more(chance):
     chance(0.0)
-    assert Reconnection(1000).after(End(wait=7.5)) == 7.5
-    assert Reconnection(1000).after(End(wait=0.5)) == 1.0
-
-
-@pytest.mark.parametrize("begin_anew", [Reconnection.note_byte, Reconnection.reset])
-def test_a_connection_that_works_begins_anew(chance, begin_anew):
-    chance(0.0)
-    reconnection = Reconnection(1000)
-    assert delays(reconnection, 2) == [1, 2]
-    begin_anew(reconnection)
-    assert delays(reconnection, 1) == [1]
-
-
-def test_a_final_end_has_no_wait_and_raises_what_failed():
-    assert Reconnection(0).after(End(final=True)) is None
-    assert Reconnection(0, enabled=False).after(End()) is None
-    error = StreamLostError("gone")
-    for last in [Reconnection(0, enabled=False), Reconnection(0)]:
-        with pytest.raises(StreamLostError):
-            last.after(End(error, final=True))
-    with pytest.raises(StreamLostError):
-        Reconnection(0, enabled=False).after(End(error))
-    assert Reconnection(0).after(End(error)) >= 0.1
-
-
-def test_an_outage_is_the_time_without_a_connection_that_gives_a_byte(clock):
-    reconnection = Reconnection(0)
-    reconnection.after(End())  # the first failure starts the clock
-    assert reconnection.outage == 0
-    clock[0] += 5
-    reconnection.after(End())
-    assert reconnection.outage == 5
-    clock[0] += 2
-    reconnection.note_byte()
-    assert reconnection.outage == 7
-    for _ in range(3):  # while bytes come there is none
-        clock[0] += 100
-        reconnection.note_byte()
-    assert reconnection.outage == 7
-    clock[0] += 1
-    reconnection.after(End())
-    assert reconnection.outage == 8
+    assert waits(1000, 1, asked=7.5) == [7.5]
+    assert waits(1000, 1, asked=0.5) == [1.0]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "words"),
+    ("options", "error", "words"),
     [
-        ({"time": "3"}, TypeError, "whole milliseconds"),
-        ({"time": True}, TypeError, "whole milliseconds"),
-        ({"time": -1}, ValueError, "negative"),
-        ({"time": 0, "enabled": 1}, TypeError, "True or False"),
-        ({"time": 0, "max_wait": None}, TypeError, "max_wait must be a number"),
-        ({"time": 0, "max_wait": True}, TypeError, "max_wait must be a number"),
-        ({"time": 0, "max_wait": 0}, ValueError, "max_wait must be more than 0"),
-        ({"time": 0, "max_wait": math.inf}, ValueError, "finite"),
-        ({"time": 0, "max_wait": math.nan}, ValueError, "finite"),
+        ({"reconnection_time": "3"}, TypeError, "must be an int"),
+        ({"reconnection_time": True}, TypeError, "must be an int"),
+        ({"reconnection_time": -1}, ValueError, "0 or more"),
+        ({"reconnect": 1}, TypeError, "True or False"),
+        ({"max_wait": None}, TypeError, "max_wait must be a number"),
+        ({"max_wait": True}, TypeError, "max_wait must be a number"),
+        ({"max_wait": 0}, ValueError, "max_wait must be a number above 0"),
+        ({"max_wait": math.nan}, ValueError, "above 0"),
     ],
 )
-def test_waits_that_cannot_be(arguments, error, words):
+def test_waits_that_cannot_be(options, error, words):
     with pytest.raises(error, match=words):
-        Reconnection(**arguments)
+        EventSource("http://localhost/", **options)
 
 
 # Retry-After
@@ -232,9 +180,10 @@ def test_what_the_network_does_is_told_as_a_lost_connection(each_library):
 
 
 def test_what_is_not_the_network_s_is_raised(each_library):
-    for error in (RuntimeError("closed"), each_library.InvalidURL("x")):
-        with pytest.raises(type(error)):
-            lost("it broke", error)
+    with pytest.raises(RuntimeError, match="closed"):
+        lost("it broke", RuntimeError("closed"))
+    with pytest.raises(ValueError, match="a cannot be requested: x"):
+        lost("it broke", each_library.InvalidURL("x"), "a")
 
 
 def caused(error, cause):
