@@ -16,9 +16,7 @@ the number is the event's *position*, and everything else follows from it:
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol, runtime_checkable
-
-from sse_asgi.errors import LogError
+from typing import Final, NamedTuple, Protocol
 
 BEAT: Final = 0.75
 """Seconds between two beats, unless a sixth of the lease is less. A stop waits no longer."""
@@ -98,22 +96,6 @@ def bounded(events: Sequence[bytes], start: int, stop: int) -> Sequence[bytes]:
     return events[start:stop]
 
 
-class Append(NamedTuple):
-    """Events that a producer adds to its generation.
-
-    Attributes:
-        key: The generation.
-        token: Its producer.
-        prev: The position that they follow.
-        events: The events, in order; at least one.
-    """
-
-    key: str
-    token: str
-    prev: int
-    events: Sequence[bytes]
-
-
 class Ack(NamedTuple):
     """What the log answers a producer.
 
@@ -166,7 +148,8 @@ class Log(Protocol):
     def lease(self) -> float:
         """Seconds without `beat` after which a producer counts as dead.
 
-        `math.inf` for a log that lives and dies with its process.
+        `math.inf` for a log that lives and dies with its process. The `append` of such a log
+        must not wait: sources call it themselves.
         """
         ...
 
@@ -185,16 +168,21 @@ class Log(Protocol):
         """
         ...
 
-    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
-        """Store events at the positions that they name, of many generations in one exchange.
+    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
+        """Store events at the positions after `prev`.
 
-        Events that are there already are left alone. If a generation's tail is before `prev`,
-        nothing is stored and the tail returned.
+        Events that are there already are left alone. If the generation's tail is before `prev`,
+        nothing is stored and the tail returned. Generations append at the same time; a log that
+        pays for each exchange had better send together what waits together.
 
-        Returns:
-            An answer to each: an `Ack`; a `LeaseLostError` where the producer holds no lease;
-            a `LogUnavailableError` where it alone has failed, and may be repeated; a
-            `LogRefusedError` where it may not.
+        Args:
+            key: The generation.
+            token: Its producer.
+            prev: The position that the events follow.
+            events: The events, in order; at least one.
+
+        Raises:
+            LeaseLostError: The producer holds no lease.
         """
         ...
 
@@ -283,13 +271,4 @@ class Log(Protocol):
 
     async def aclose(self) -> None:
         """Close connections and tasks. The log may be used again, also in another loop."""
-        ...
-
-
-@runtime_checkable
-class LocalLog(Log, Protocol):
-    """A log in this process's memory. It never waits, so a chunk costs no task."""
-
-    def append_now(self, append: Append) -> Ack | LogError:
-        """Do at once what `append` does."""
         ...

@@ -7,9 +7,9 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from sse_asgi.errors import FencedError, LeaseLostError, LogError
+from sse_asgi.errors import FencedError, LeaseLostError
 from sse_asgi.live.checks import check_int
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, OnBuried, bounded
+from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease, OnBuried, bounded
 
 
 class _Generation:
@@ -112,16 +112,11 @@ class MemoryLog:
             return True
         return known.token == token
 
-    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
-        """Store events at the positions that they name."""
-        return [self.append_now(each) for each in appends]
-
-    def append_now(self, append: Append) -> Ack | LogError:
-        """Store events at the positions that they name."""
-        key, token, prev, events = append
+    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
+        """Store events at the positions after `prev`."""
         generation = self._generations.get(key)
         if generation is None or generation.token != token or generation.ending is not None:
-            return LeaseLostError(f"no producer with this token runs generation {key!r}")
+            raise LeaseLostError(f"no producer with this token runs generation {key!r}")
         return Ack(generation.extend(prev, events), generation.stop)
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:

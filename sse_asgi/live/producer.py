@@ -131,13 +131,14 @@ class Producer(Response):
 
     # Storing, where other responses send
 
-    def store_here(self, body: bytes) -> None:
+    async def store_here(self, body: bytes) -> None:
         """Store from the source's own task, which stands at a `yield`."""
         try:
             self._store(body)
         except Exception as error:  # noqa: BLE001 - the generation's failure
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
             self.lifecycle.end_running()
+        await self.writer.append_here()
         if self.writer.is_full:
             self.arm()  # what comes next waits with those after it
 
@@ -153,6 +154,7 @@ class Producer(Response):
                 self._store(self.outbox.take())
             except Exception as error:  # noqa: BLE001 - the generation's failure
                 self.lifecycle.stop(Outcome.FAILED, error, by=self._blamed())
+            self.writer.go_on()
             self.sender.last = self.host.clock()
             self.sender.drained()
 
@@ -274,7 +276,7 @@ def _storing_with(producer: "ref[Producer]") -> Send:
 
     async def send(message: Message) -> None:
         if (storing := producer()) is not None:
-            storing.store_here(message["body"])
+            await storing.store_here(message["body"])
 
     return send
 

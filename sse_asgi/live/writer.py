@@ -6,6 +6,7 @@ the events to the viewers of this process, as far as the log has acknowledged th
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -13,7 +14,7 @@ from typing import Final, Protocol
 
 from sse_asgi.errors import FencedError, LeaseLostError, LogError, LogUnavailableError
 from sse_asgi.live.bounds import Bounds
-from sse_asgi.live.log import LOST, Ack, Append, Ending, Lease, LocalLog, Log, bounded
+from sse_asgi.live.log import LOST, Ack, Ending, Lease, Log, bounded
 from sse_asgi.live.outage import Outage, defect
 from sse_asgi.live.viewer import Feed
 
@@ -68,7 +69,7 @@ class Writer:
         self.told: Told | None = None
         self._log = log
         self._outage = outage
-        self._append_now = log.append_now if isinstance(log, LocalLog) else None
+        self._is_local = log.lease == math.inf  # its `append` does not wait
         self._bounds = bounds
         self._keep = keep
         self._events = self.feed.events
@@ -108,19 +109,22 @@ class Writer:
         events, size, error = self._bounds.admit(events, prev, self._size)
         self._size += size
         self._events += events
-        feed, append_now = self.feed, self._append_now
-        if append_now is not None and prev == feed.last and events and self._is_free:
-            answer = _ask(append_now, Append(self.key, feed.token, prev, events))
-            if answer == (prev + len(events), False):  # as nearly always
-                feed.advance(prev + len(events))
-            elif isinstance(answer, Ack):
-                self._acknowledge(answer)
-            else:
-                self._note_failure(answer)
-        if events:
-            self._go_on()
+        if events and not self._is_local:
+            self.go_on()
         if error is not None:
             raise error
+
+    async def append_here(self) -> None:
+        """Append what waits from the source's own task, if the log is one that does not wait."""
+        if self._is_local and self._is_free and self.feed.last < len(self._events):
+            try:
+                self._acknowledge(await self._append())
+            except LogError as error:
+                self._note_failure(error)
+            except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
+                self.lose(defect(error, "append"))
+        if self.feed.last < len(self._events):
+            self.go_on()
 
     def finish(self, events: Sequence[bytes], ending: Ending) -> "asyncio.Future[None]":
         """Add the last events and the ending, which no bound refuses.
@@ -133,7 +137,7 @@ class Writer:
         self._events += events
         if self._error is not None:
             self._ended.set_exception(self._error)
-        self._go_on()
+        self.go_on()
         return self._ended
 
     def heed(self, lease: Lease, last: int) -> None:
@@ -147,10 +151,10 @@ class Writer:
             return
         if not lease.held:
             self._attached = False
-            self._go_on()
+            self.go_on()
         elif lease.tail < min(last, self.feed.last) and self._is_free:
             self._set_back(lease.tail)
-            self._go_on()
+            self.go_on()
         if lease.held and lease.stop and self.told is not None:
             self.told.stop_asked()
 
@@ -160,7 +164,7 @@ class Writer:
             return
         self._error = error
         self.feed.end(Ending(LOST))
-        self._go_on()  # the task ends
+        self.go_on()  # the task ends
         if self._ending is not None and not self._ended.done():
             self._ended.set_exception(error)
         if self.told is not None:
@@ -185,7 +189,7 @@ class Writer:
         """The position of the last event that is appended, not stored with the ending."""
         return len(self._events) if self._ending is None else self._before_ending
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Have done what is due, in a task that lives until the ending."""
         if self._idle is not None:
             if not self._idle.done():
@@ -197,7 +201,7 @@ class Writer:
     def _worked(self, _: "asyncio.Task[None]") -> None:
         """Go on, if whoever closes the event loop has cancelled the task."""
         self._task = self._idle = None
-        self._go_on()
+        self.go_on()
 
     async def _work(self) -> None:
         while self.feed.ending is None:
@@ -272,10 +276,7 @@ class Writer:
     async def _append(self) -> Ack:
         prev = self.feed.last
         events = bounded(self._events, prev, self._appendable)
-        (answer,) = await self._log.append([Append(self.key, self.feed.token, prev, events)])
-        if isinstance(answer, LogError):
-            raise answer
-        return answer
+        return await self._log.append(self.key, self.feed.token, prev, events)
 
     async def _finish(self, ending: Ending) -> Ack:
         prev = self.feed.last
@@ -289,12 +290,3 @@ class Writer:
         ):  # else the log has lost events, which come first
             raise FencedError("the readers of the generation have ended it")
         return ack
-
-
-def _ask(append_now: Callable[[Append], Ack | LogError], append: Append) -> Ack | LogError:
-    try:
-        return append_now(append)
-    except LogError as error:
-        return error
-    except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-        return defect(error, "append_now")

@@ -54,21 +54,20 @@ async def live():
 class Remote(MemoryLog):
     """A log whose answers take a moment; each generation waits for its own."""
 
-    append_now = None
+    lease = 60.0
 
     def __init__(self):
         super().__init__()
         self.exchanges = 0
         self.under_way = set()
 
-    async def append(self, appends):
-        keys = {each.key for each in appends}
-        assert not keys & self.under_way
+    async def append(self, key, token, prev, events):
+        assert key not in self.under_way
         self.exchanges += 1
-        self.under_way |= keys
+        self.under_way.add(key)
         await asyncio.sleep(0.002)
-        self.under_way -= keys
-        return [MemoryLog.append_now(self, each) for each in appends]
+        self.under_way.remove(key)
+        return await super().append(key, token, prev, events)
 
 
 def endless(closed=None):
@@ -938,9 +937,9 @@ async def test_a_generation_that_outgrows_its_bounds_fails(options, text):
 
 async def test_a_log_that_raises_fails_the_generation(caplog):
     class Broken(MemoryLog):
-        append_now = None  # it is no local log
+        lease = 60.0
 
-        async def append(self, appends):
+        async def append(self, key, token, prev, events):
             raise ZeroDivisionError("a defect")
 
     watched = asyncio.Event()
@@ -976,14 +975,15 @@ def defects_in(caplog, call):
     return sum(f"a log's {call} raised" in record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.parametrize("call", ["attach", "finish", "append_now"])
+@pytest.mark.parametrize("call", ["attach", "finish", "append"])
 async def test_a_log_with_a_defect_in_a_call_ends_the_generation_and_says_so_once(call, caplog):
     class Broken(MemoryLog):
-        def append_now(self, append):
-            return self.raise_now() if call == "append_now" else self.lose(append)
-
-        def lose(self, append):
-            return LeaseLostError("gone") if call == "attach" else super().append_now(append)
+        async def append(self, key, token, prev, events):
+            if call == "append":
+                self.raise_now()
+            if call == "attach":
+                raise LeaseLostError("gone")
+            return await super().append(key, token, prev, events)
 
         async def attach(self, key, token, meta, *, keep):
             self.raise_now()
@@ -1032,16 +1032,13 @@ async def test_a_log_whose_beats_fail_for_a_lease_ends_the_generation():
 
 async def test_what_viewers_saw_counts_as_sent_also_if_the_log_has_lost_it():
     class Forgetful(MemoryLog):
-        append_now = None
-
-        async def append(self, appends):
-            return [self.answer(each) for each in appends]
-
-        def answer(self, append):
-            reached = append.prev + len(append.events)
+        async def append(self, key, token, prev, events):
+            reached = prev + len(events)
             if reached <= 2:
                 return Ack(reached)
-            return FencedError("gone") if append.prev == 0 else Ack(0)
+            if prev == 0:
+                raise FencedError("gone")
+            return Ack(0)
 
     live, release = Live(Forgetful()), asyncio.Event()
 
