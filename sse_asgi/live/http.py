@@ -10,12 +10,12 @@ from urllib.parse import unquote_plus
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import has_seen_all, position_of
+from sse_asgi.live.generation import meta_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
-from sse_asgi.live.stored import meta_of
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener
-from sse_asgi.stream.options import Options
+from sse_asgi.stream.options import Options, wrong_type
 from sse_asgi.stream.other_scopes import answer_other
 from sse_asgi.stream.response import Response
 
@@ -35,21 +35,13 @@ class Answers:
         elsewhere: The same for viewers of what runs elsewhere.
         authorize: Decides who may follow or stop; None: whatever has no owner is open to all.
         retry: The reconnection time that viewers are told, in milliseconds.
-
-    Attributes:
-        generations: As given.
     """
 
     def __init__(
-        self,
-        generations: Generations,
-        here: Options,
-        elsewhere: Options,
-        *,
-        authorize: Authorize | None,
-        retry: int | None,
-    ) -> None:
-        self.generations = generations
+        self, generations: Generations, here: Options, elsewhere: Options, *,
+        authorize: Authorize | None, retry: int | None,
+    ) -> None:  # fmt: skip
+        self.generations: Generations = generations
         self._here = here
         self._elsewhere = elsewhere
         self._authorize = authorize
@@ -144,6 +136,27 @@ class Answers:
         blocks = self.generations.view(key, head, after, self._first_line)
         opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
         await Response.answer(opener, options, request, receive, send)
+
+
+def check_authorize(authorize: object) -> None:
+    """Check that this can be called with the scope, the id and its owner, or is None.
+
+    Raises:
+        TypeError: It cannot.
+    """
+    if authorize is None:
+        return
+    if not callable(authorize):
+        raise wrong_type("authorize", authorize, "a callable or None")
+    try:
+        inspect.signature(authorize).bind(None, None, None)
+    except ValueError:  # a builtin that does not tell what it takes: the call will
+        pass
+    except TypeError as error:
+        raise TypeError(
+            "authorize cannot be called with three arguments, the scope, the id and its owner: "
+            f"{error}; give it a parameter for each"
+        ) from None
 
 
 def _cursor(request: Request) -> str:
