@@ -4,6 +4,7 @@ import inspect
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Final, cast
 from urllib.parse import unquote_plus
 
@@ -13,6 +14,7 @@ from sse_asgi.live.events import has_seen_all, position_of
 from sse_asgi.live.generation import meta_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
+from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener
 from sse_asgi.stream.options import Options, wrong_type
@@ -20,6 +22,9 @@ from sse_asgi.stream.other_scopes import answer_other
 from sse_asgi.stream.response import Response
 
 Authorize = Callable[[Scope, str, str | None], Awaitable[bool] | bool]
+
+LAST_EVENT: Final = 1.0
+"""Seconds by which viewers stay longer than their generation: so they see its end."""
 
 _QUERY_CURSOR: Final = re.compile(rb"(?:^|&)last_event_id=([^&]{0,64})(?=&|$)")
 _logger = logging.getLogger("sse_asgi")
@@ -30,20 +35,24 @@ class Answers:
 
     Args:
         generations: Where they are found, viewed and stopped.
-        here: Options of the responses to viewers of what runs here; they stay with it while the
-            server stops.
-        elsewhere: The same for viewers of what runs elsewhere.
+        options: Those of the responses.
+        drain: Seconds that generations here go on once the server is told to stop. Their viewers
+            stay with them.
         authorize: Decides who may follow or stop; None: whatever has no owner is open to all.
         retry: The reconnection time that viewers are told, in milliseconds.
     """
 
     def __init__(
-        self, generations: Generations, here: Options, elsewhere: Options, *,
-        authorize: Authorize | None, retry: int | None,
+        self, generations: Generations, options: Options, *,
+        drain: float, authorize: Authorize | None, retry: int | None,
     ) -> None:  # fmt: skip
         self.generations: Generations = generations
-        self._here = here
-        self._elsewhere = elsewhere
+        self._here = self._elsewhere = options
+        if (shutdown := options.shutdown) is not None:
+            grace = max(shutdown.grace, drain + LAST_EVENT)
+            farewell, signals = shutdown.farewell, shutdown.signals
+            staying = Shutdown(grace=grace, farewell=farewell, signals=signals)
+            self._here = replace(options, shutdown=staying)
         self._authorize = authorize
         self._first_line = b"" if retry is None else b"retry: %d\n" % retry
         self._has_warned = False

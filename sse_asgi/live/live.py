@@ -35,9 +35,6 @@ from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
-LAST_EVENT: Final = 1.0
-"""Seconds by which viewers stay longer than their generation: so they see its end."""
-
 _SECONDS: Final = "a number of 0 or more"
 
 
@@ -130,11 +127,7 @@ class Live:
         self._log = log
         self._generations = Generations(log, bounds, keep=keep)
         self.answers: Answers = Answers(
-            self._generations,
-            replace(viewers, shutdown=shutdown and _staying(shutdown, drain)),
-            viewers,
-            authorize=authorize,
-            retry=retry,
+            self._generations, viewers, drain=drain, authorize=authorize, retry=retry
         )
         self._interrupted = Interrupted(on_interrupted, self._generations, self._found)
         if on_interrupted is not None:
@@ -300,9 +293,3 @@ class Live:
             read=lambda: self._generations.read(key, framing),
             serve=self.answers.serve,
         )
-
-
-def _staying(shutdown: Shutdown, drain: float) -> Shutdown:
-    """Return what happens to viewers of what runs here: they stay until it has ended."""
-    grace = max(shutdown.grace, drain + LAST_EVENT)
-    return Shutdown(grace=grace, farewell=shutdown.farewell, signals=shutdown.signals)
