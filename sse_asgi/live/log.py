@@ -242,6 +242,8 @@ class Log(Protocol):
 
 def bounded(events: Sequence[bytes], start: int, stop: int) -> Sequence[bytes]:
     """Return the events from one index to another, as far as one batch may carry them."""
+    if stop - start <= 1:  # as nearly always
+        return events[start:stop]
     stop = min(stop, start + BATCH_EVENTS)
     size = 0
     for index in range(start, stop):

@@ -47,12 +47,12 @@ class _Generation:
         tail = len(self.events)
         if tail < prev:
             return tail
-        fresh = events if tail == prev else events[tail - prev :]
-        self.events += fresh
-        self.size += sum(map(len, fresh)) + EVENT_COST * len(fresh)
+        for event in events if tail == prev else events[tail - prev :]:
+            self.events.append(event)
+            self.size += len(event) + EVENT_COST
         if self.followers:
             self.more.set()
-        return tail + len(fresh)
+        return len(self.events)
 
     def batch(self, after: int) -> Batch:
         events = bounded(self.events, after, len(self.events))

@@ -149,15 +149,17 @@ class Producer(Response):
         """Add encoded events to those of the generation; raises what a bound does."""
         if not body:
             return
-        prev, before, chunks = len(self.writer.events), self._stored_chunks, self.outbox.sent_chunks
+        events, chunks = self.writer.events, self.outbox.sent_chunks
+        prev = len(events)
         try:
             self.writer.write(self._cutter.cut(body))
         except Exception:
-            chunks = min(chunks - 1, before + len(self.writer.events) - prev)
+            stored = self._stored_chunks + len(events) - prev
+            self._unseen.append((prev, max(0, min(chunks - 1, stored))))
             raise
-        finally:
+        self._unseen.append((prev, chunks))
+        if len(self._unseen) >= 64:
             self._count_seen()
-            self._unseen.append((prev, max(0, chunks)))
 
     def _count_seen(self) -> int:
         while self._unseen and self._unseen[0][0] < self.writer.shown:

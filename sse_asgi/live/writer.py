@@ -225,12 +225,14 @@ class Writer(Feed):
             self.lose(error)
 
     def _acknowledge(self, ack: Ack) -> None:
+        tail, stop = ack
         if self.ending is None:
-            tail = min(ack.tail, len(self.events))
-            self.shown = max(self.shown, tail)
+            tail = min(tail, len(self.events))
+            if tail > self.shown:
+                self.shown = tail
             self.advance(tail)  # or back: viewers see no more than the log still has
         if self.told is not None:
-            if ack.stop:
+            if stop:
                 self.told.stop_asked()
             self.told.has_room()
 
