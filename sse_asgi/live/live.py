@@ -256,7 +256,7 @@ class Live:
 
         Viewers of a generation that is ended get an event of type `error`; its outcome is
         `shut_down`. Viewers of generations elsewhere are let go, to resume elsewhere. It takes no
-        longer than `drain`, `cleanup_timeout` and 2.5 s, whatever sources, hooks and the log do.
+        longer than `drain`, `cleanup_timeout` and 4 s, whatever sources, hooks and the log do.
         Once the server was told to stop the generations have what is left of the `drain` of `Live`,
         if that is less.
 

@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from weakref import ref
 
 from sse_asgi.asgi import Message, Send
@@ -27,6 +27,9 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.outcome import Outcome
+
+ENDING: Final = 2.0
+"""Seconds that the log may take to store an ending once a stop has come."""
 
 _logger = logging.getLogger("sse_asgi")
 
@@ -63,6 +66,7 @@ class Producer(Response):
         self, opener: SourceOpener, options: Options, writer: Writer, *, at_once: bool
     ) -> None:
         super().__init__(opener, options, NoRequest(), _nothing_comes, _storing_with(ref(self)))
+        self.lifecycle.stop_grace = ENDING
         self.outbox.take_start()  # nobody needs it
         if at_once:
             self.outbox.put_event(b"")  # the framing's beginning comes before it

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.log import BEAT, Lease, Log
 from sse_asgi.live.outage import Outage, Patience, defect
-from sse_asgi.live.producer import Producer
+from sse_asgi.live.producer import ENDING, Producer
 from sse_asgi.live.viewer import Feed
 from sse_asgi.live.writer import Bounds, Writer
 from sse_asgi.source.source import Chunks, Source, SourceOpener, is_iterable
@@ -29,7 +29,7 @@ BEATS: Final = 6
 FIRST_VIEWER: Final = 30.0
 """Seconds that a generation which lingers waits at least for its first viewer."""
 
-LAST_WORDS: Final = LAST_CHANCE + 1.0
+LAST_WORDS: Final = LAST_CHANCE + ENDING + 0.5
 """Seconds in which the last generations are stored and reported once their sources have ended."""
 
 _logger = logging.getLogger("sse_asgi")
@@ -187,8 +187,7 @@ class Running:
     async def aclose(self, drain: float, *, cleanup: float) -> None:
         """Let them end by themselves for `drain` seconds, and end the rest; the log stays open.
 
-        It takes no longer than `drain`, `cleanup` and two seconds, whatever the sources, their
-        hooks and the log do.
+        It takes no longer than `drain`, `cleanup` and 4 s, whatever sources, hooks and log do.
         """
         self.closing = True
         try:
