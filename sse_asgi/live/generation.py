@@ -25,8 +25,9 @@ EVENT_BYTES: Final = 2**40
 class Generation:
     """A generation, here or in another process; and an ASGI application that follows it.
 
-    As an application it answers any path and method with the events, for as many viewers as
-    there are. Whoever mounts or returns it has decided that its viewers may see it.
+    As an application it answers any path and method with the events, and with the headers that its
+    framing demands, for as many viewers as there are. Whoever mounts or returns it has decided that
+    its viewers may see it.
 
     Attributes:
         id: Its id.
@@ -40,7 +41,7 @@ class Generation:
         started: bool,
         ended: "asyncio.Future[Transcript] | None",
         read: Callable[[], Awaitable[Transcript]],
-        serve: Callable[[str, Scope, Receive, Send], Awaitable[None]],
+        serve: Callable[[Scope, Receive, Send], Awaitable[None]],
     ) -> None:
         self.id = id
         self.started = started
@@ -65,7 +66,7 @@ class Generation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Follow it: one viewer, from where its `Last-Event-ID` says."""
-        await self._serve(self.id, scope, receive, send)
+        await self._serve(scope, receive, send)
 
 
 class Meta(NamedTuple):

@@ -67,6 +67,20 @@ class Generations:
             )
         return head
 
+    async def join(self, key: str, *, owner: str | None) -> None:
+        """Check that somebody who starts a generation that exists may follow that one.
+
+        Raises:
+            UnknownGenerationError: It has another owner, or has gone meanwhile.
+        """
+        try:
+            await self.find(key, owner=owner)
+        except UnknownGenerationError:
+            raise UnknownGenerationError(
+                f"the id {shown(key)} is taken by a generation of another owner, or was until just "
+                "now; start with an id of its own, or with the owner that it has"
+            ) from None
+
     async def stop(self, key: str, head: Head) -> bool:
         """Stop a generation that the caller may stop; tell whether it was running."""
         producer = self.running.producers.get(key)

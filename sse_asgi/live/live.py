@@ -5,18 +5,20 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from sse_asgi.asgi import Receive, Scope, Send
-from sse_asgi.errors import UnknownGenerationError, shown
+from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.events import position_of
 from sse_asgi.live.generation import EVENT_BYTES, Generation, Meta
 from sse_asgi.live.generations import Generations, check_id, check_log
-from sse_asgi.live.http import Answers, Authorize, check_authorize
+from sse_asgi.live.http import Answers, Authorize
 from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
-from sse_asgi.live.running import LiveSource, open_source
+from sse_asgi.live.source import Attendants, LiveSource, open_source
+from sse_asgi.live.viewing import Viewing
 from sse_asgi.live.writer import Bounds
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
@@ -25,15 +27,17 @@ from sse_asgi.stream.options import (
     OnChunk,
     OnComplete,
     Options,
-    check_int,
     check_seconds,
-    make_headers,
     wrong_type,
 )
 from sse_asgi.stream.other_scopes import complete_lifespan
 from sse_asgi.wire.decoder import EventStreamDecoder
-from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
+from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 _SECONDS: Final = "a number of 0 or more"
 
@@ -75,6 +79,9 @@ class Live:
         on_interrupted: Called with the `Transcript` of a generation whose process died, as far as
             the log has it; with a second parameter, with the `Generation`, too. Once, in the
             process that noticed, which is one where somebody follows it or asks for its text.
+        telemetry: What OpenTelemetry is told of each generation, once, and of its viewers.
+        limits: How many viewers `Live` may have over HTTP; one above that is answered with 429.
+        compress: As for `EventStream`, for viewers over HTTP.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -98,23 +105,20 @@ class Live:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
         on_interrupted: OnInterrupted | None = None,
+        telemetry: "Telemetry | None" = None,
+        limits: "Limits | None" = None,
+        compress: tuple[str, ...] = (),
     ) -> None:
         log = MemoryLog() if log is None else log
         check_log(log)
-        check_authorize(authorize)
         check_seconds("keep", keep, "a number above 0")
         check_seconds("drain", drain, _SECONDS, or_zero=True)
-        if retry is not None:
-            check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
-        viewers = Options(
-            framing=TextFraming(done=None),
-            headers=(*make_headers(headers), (b"x-content-type-options", b"nosniff")),
-            heartbeat=heartbeat,
-            send_timeout=send_timeout,
-            cleanup_timeout=cleanup_timeout,
-            record=False,
-            shutdown=shutdown,
-        )
+        viewing = Viewing(
+            heartbeat=heartbeat, send_timeout=send_timeout, cleanup_timeout=cleanup_timeout,
+            headers=headers, shutdown=shutdown, drain=drain, telemetry=telemetry, limits=limits,
+            compress=compress,
+        )  # fmt: skip
+        self._telemetry = telemetry
         self._source_options = Options(
             framing=TextFraming(),
             heartbeat=None,
@@ -127,10 +131,10 @@ class Live:
         self._log = log
         self._generations = Generations(log, bounds, keep=keep)
         self.answers: Answers = Answers(
-            self._generations, viewers, drain=drain, authorize=authorize, retry=retry
+            self._generations, authorize=authorize, retry=retry, viewing=viewing
         )
-        self._interrupted = Interrupted(on_interrupted, self._generations, self._found)
-        if on_interrupted is not None:
+        self._interrupted = Interrupted(on_interrupted, self._generations, self._found, telemetry)
+        if on_interrupted is not None or telemetry is not None:
             log.on_buried = self._interrupted.note
 
     async def start(
@@ -185,13 +189,15 @@ class Live:
             describe_error=describe_error or self._source_options.describe_error,
         )
         meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
-        opener = open_source(source)
+        opener, attendants = open_source(source), Attendants(source, self._telemetry)
+        options = attendants.attending(options)
         self._interrupted.know(framing)
         started = await self._generations.running.start(
-            key, meta.text(), opener, options, linger=linger, at_once=at_once
-        )
+            key, meta.text(), opener, options,
+            attendant=attendants, linger=linger, at_once=at_once,
+        )  # fmt: skip
         if not started:
-            await self._join(key, owner)
+            await self._generations.join(key, owner=owner)
         return self._found(key, framing, started=started)
 
     async def get(
@@ -274,22 +280,12 @@ class Live:
         else:
             await self.answers.route(scope, receive, send)
 
-    async def _join(self, key: str, owner: str | None) -> None:
-        """Check that somebody who starts a generation that exists may follow it."""
-        try:
-            await self._generations.find(key, owner=owner)
-        except UnknownGenerationError:
-            raise UnknownGenerationError(
-                f"the id {shown(key)} is taken by a generation of another owner, or was until just "
-                "now; start with an id of its own, or with the owner that it has"
-            ) from None
-
     def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
         producer = self._generations.running.producers.get(key)
         return Generation(
             key,
             started=started,
             ended=None if producer is None else producer.ended,
-            read=lambda: self._generations.read(key, framing),
-            serve=self.answers.serve,
+            read=partial(self._generations.read, key, framing),
+            serve=partial(self.answers.serve, key, framing),
         )

@@ -1,27 +1,25 @@
 """The generations that run in this process: begun, kept alive in the log, and ended."""
 
 import asyncio
-import inspect
 import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from sse_asgi.around import Attendant
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.log import BEAT, Lease, Log
 from sse_asgi.live.outage import Outage, Patience, defect
 from sse_asgi.live.producer import ENDING, Producer
 from sse_asgi.live.viewer import Feed
 from sse_asgi.live.writer import Bounds, Writer
-from sse_asgi.source.source import Chunks, Source, SourceOpener, is_iterable
+from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause
 from sse_asgi.stream.options import Options
 from sse_asgi.wire.outcome import Outcome
-
-LiveSource = Source | Callable[[], Chunks | Awaitable[Chunks]]
 
 BEATS: Final = 6
 """Beats in the time of one lease, at least."""
@@ -72,7 +70,7 @@ class Running:
 
     async def start(
         self, key: str, meta: str, opener: SourceOpener, options: Options, *,
-        linger: float | None, at_once: bool,
+        attendant: Attendant, linger: float | None, at_once: bool,
     ) -> bool:  # fmt: skip
         """Begin a generation, unless the id exists; tell which.
 
@@ -89,10 +87,11 @@ class Running:
         begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         make = partial(Producer, opener, options, writer, at_once=at_once)
         task = asyncio.create_task(
-            self._run(begun, writer, make, linger), name="sse_asgi live generation"
+            self._run(begun, writer, make, linger, attendant), name="sse_asgi live generation"
         )
         self._starting.add(task)
         task.add_done_callback(self._starting.discard)
+        task.add_done_callback(lambda _: attendant.over())
         started = await begun
         self.check_open()
         return started
@@ -103,6 +102,7 @@ class Running:
         writer: Writer,
         make: Callable[[], Producer],
         linger: float | None,
+        attendant: Attendant,
     ) -> None:
         try:
             producer = make()
@@ -117,6 +117,7 @@ class Running:
             begun.set_result(started)
         if not started:
             return
+        attendant.begun()
         self._note(producer, linger)
         if self.closing:
             await producer.end_unbegun(Outcome.SHUT_DOWN)
@@ -229,23 +230,3 @@ class Linger:
         self._alone_since = max(min(self._alone_since, now), feed.left)
         least = 0.0 if self._visited else FIRST_VIEWER
         return now - self._alone_since >= max(self._seconds, least)
-
-
-def open_source(source: LiveSource) -> SourceOpener:
-    """Return the opener of a source; a callable may take no argument.
-
-    Raises:
-        TypeError: It is no source.
-    """
-    if callable(source) and not is_iterable(source) and _takes_nothing(source):
-        make = cast("Callable[[], Chunks | Awaitable[Chunks]]", source)
-        return SourceOpener(lambda _request: make())
-    return SourceOpener(cast("Source", source))
-
-
-def _takes_nothing(function: Callable[..., object]) -> bool:
-    try:
-        inspect.signature(function).bind()
-    except (TypeError, ValueError):  # it takes a Request, or does not say what it takes
-        return False
-    return True

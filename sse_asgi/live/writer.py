@@ -228,8 +228,7 @@ class Writer(Feed):
         tail, stop = ack
         if self.ending is None:
             tail = min(tail, len(self.events))
-            if tail > self.shown:
-                self.shown = tail
+            self.shown = max(self.shown, tail)
             self.advance(tail)  # or back: viewers see no more than the log still has
         if self.told is not None:
             if stop:

@@ -20,11 +20,8 @@ from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
 from sse_asgi.wire.outcome import Outcome
 
-CLIENT_GRACE: Final = 1.0
-"""Seconds that the last message may still take once the client has left.
-
-Some servers report a disconnect because of the last message, before they have sent it.
-"""
+CLIENT_GRACE: Final = 1.0  # some servers report that because of the message, before it is sent
+"""Seconds that the last message may still take once the client has left."""
 
 STOP_GRACE: Final = 0.5
 """The same for any other stop: a client that does not read must not hold up the server's exit."""
@@ -76,14 +73,14 @@ class Lifecycle:
         end_sent: A server has taken the end marker, so a client that leaves misses nothing.
         abandoned: The source did not end within `cleanup_timeout`.
         shutting_down: The server has been told to stop.
-        stop_grace: Seconds that the last message may take once a stop has come: `STOP_GRACE`,
-            unless it goes elsewhere than to a client.
+        stop_grace: `STOP_GRACE`, unless the last message goes elsewhere than to a client.
     """
 
     __slots__ = ("__weakref__", "_cancel", "_cancelled", "_cleanup_timeout", "_deadline",
                  "_grace", "_grace_ends", "_held", "_host", "_last_seconds", "_last_stop",
                  "_on_stuck", "_shutdown_due", "abandoned", "by", "client_lost", "end_sent",
-                 "error", "outcome", "phase", "sending_since", "shutting_down", "stop_grace")  # fmt: skip
+                 "error", "outcome", "phase", "sending_since", "shutting_down",
+                 "stop_grace")  # fmt: skip
 
     def __init__(
         self,
