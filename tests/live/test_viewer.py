@@ -180,6 +180,22 @@ async def test_a_tail_that_has_twice_what_it_keeps_drops_the_rest(bound, monkeyp
     ]  # fmt: skip
 
 
+async def test_a_tail_keeps_four_batches_when_it_has_eight():
+    class Fed(MemoryLog):
+        async def follow(self, key, token, after):
+            for number in range(15):
+                yield Batch(number, [b"x" * (BATCH_BYTES // 2)])
+            assert (tail.first, len(tail.events)) == (0, 15)
+            yield Batch(15, [b"x" * (BATCH_BYTES // 2)])
+            assert (tail.first, len(tail.events)) == (8, 8)
+            yield Batch(16, [], Ending("completed"))
+
+    tail = Tail(Fed(), Outage(), "g", "t", 0)
+    tail.enter()
+    await tail.task
+    assert tail.ending == Ending("completed")
+
+
 async def test_a_tail_of_an_earlier_generation_serves_nobody_of_a_later_one():
     """Somebody still reads the old one, so that its tail is open when the id begins anew."""
     log = MemoryLog(max_bytes=6_000)
