@@ -17,12 +17,10 @@ from sse_asgi.live.log import (
     INTERRUPTED,
     LOST,
     Ack,
-    Append,
     Batch,
     Ending,
     Head,
     Lease,
-    LocalLog,
     Log,
 )
 from sse_asgi.live.memory import MemoryLog
@@ -31,7 +29,6 @@ __all__ = [
     "INTERRUPTED",
     "LOST",
     "Ack",
-    "Append",
     "Batch",
     "Ending",
     "FencedError",
@@ -42,7 +39,6 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "Live",
-    "LocalLog",
     "Log",
     "LogError",
     "LogRefusedError",

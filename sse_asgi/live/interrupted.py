@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from sse_asgi import dialects
 from sse_asgi.callables import check_takes
 from sse_asgi.errors import LogError
-from sse_asgi.live.generation import Generation
+from sse_asgi.live.generation import Generation, meta_of
 from sse_asgi.live.generations import Generations
-from sse_asgi.live.stored import meta_of
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
 
@@ -42,12 +41,6 @@ _logger = logging.getLogger("sse_asgi")
 class Interrupted:
     """Calls `on_interrupted` for each generation that this process's log found dead first.
 
-    Args:
-        hook: The user's, if there is one.
-        generations: Reads back what the log has.
-        found: Returns the `Generation` of a key.
-        telemetry: Counts them.
-
     Raises:
         TypeError: The hook cannot be called with a transcript.
     """
@@ -57,19 +50,18 @@ class Interrupted:
         hook: OnInterrupted | None,
         generations: Generations,
         found: Callable[[str, Framing], Generation],
-        telemetry: "Telemetry | None" = None,
+        telemetry: "Telemetry | None",
     ) -> None:
-        self._takes = 0
-        if hook is not None:
-            if not callable(hook):
-                raise TypeError(f"on_interrupted must be a callable or None, not {hook!r}")
-            self._takes = check_takes(hook, "on_interrupted", "the Transcript", "the Generation")
         self._hook = cast("Callable[..., object] | None", hook)
         self._telemetry = telemetry
         self._generations = generations
         self._found = found
         self._framings: dict[str, Framing] = {type(each).__qualname__: each for each in _BUILT_IN}
         self._tasks: set[asyncio.Task[None]] = set()
+        if hook is not None:
+            if not callable(hook):
+                raise TypeError(f"on_interrupted must be a callable or None, not {hook!r}")
+            self._takes = check_takes(hook, "on_interrupted", "the Transcript", "the Generation")
 
     def know(self, framing: Framing) -> None:
         """Know a framing by its name, to read back what a generation with it has said."""

@@ -3,11 +3,9 @@
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, cast
 
 from sse_asgi.around import Attendant
-from sse_asgi.asgi import Message
-from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, Source, SourceOpener, is_iterable
 from sse_asgi.stream.options import Options
 
@@ -64,7 +62,7 @@ class Attendants(Attendant):
             each.over()
 
 
-def open_live(source: LiveSource) -> SourceOpener:
+def open_source(source: LiveSource) -> SourceOpener:
     """Return the opener of a source; a callable may take no argument.
 
     Raises:
@@ -72,7 +70,7 @@ def open_live(source: LiveSource) -> SourceOpener:
     """
     if isinstance(source, Attended):
         source = source.source
-    if not is_iterable(source) and callable(source) and _takes_nothing(source):
+    if callable(source) and not is_iterable(source) and _takes_nothing(source):
         make = cast("Callable[[], Chunks | Awaitable[Chunks]]", source)
         return SourceOpener(lambda _request: make())
     return SourceOpener(cast("Source", source))
@@ -84,38 +82,3 @@ def _takes_nothing(function: Callable[..., object]) -> bool:
     except (TypeError, ValueError):  # it takes a Request, or does not say what it takes
         return False
     return True
-
-
-class NoRequest(Request):
-    """What a source gets that takes a `Request`: there is none, and whatever it asks of it raises.
-
-    A generation belongs to no request. A source that reads one would go on without what it needs.
-    """
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__(_NoScope())
-
-    async def body(self) -> bytes:
-        """Raise a RuntimeError: there is none."""
-        _say_there_is_none()
-
-    async def receive(self) -> Message:
-        """Raise a RuntimeError: nothing will come."""
-        _say_there_is_none()
-
-
-class _NoScope(dict[str, Any]):
-    def __getitem__(self, key: str) -> NoReturn:
-        _say_there_is_none()
-
-    def get(self, *_: object) -> NoReturn:
-        _say_there_is_none()
-
-
-def _say_there_is_none() -> NoReturn:
-    raise RuntimeError(
-        "a live generation belongs to no request: give `start` a function without arguments that "
-        "has what it needs, as in lambda: answer(prompt)"
-    )

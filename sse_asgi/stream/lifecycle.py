@@ -20,11 +20,8 @@ from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
 from sse_asgi.wire.outcome import Outcome
 
-CLIENT_GRACE: Final = 1.0
-"""Seconds that the last message may still take once the client has left.
-
-Some servers report a disconnect because of the last message, before they have sent it.
-"""
+CLIENT_GRACE: Final = 1.0  # some servers report that because of the message, before it is sent
+"""Seconds that the last message may still take once the client has left."""
 
 STOP_GRACE: Final = 0.5
 """The same for any other stop: a client that does not read must not hold up the server's exit."""
@@ -73,12 +70,13 @@ class Lifecycle:
         end_sent: A server has taken the end marker, so a client that leaves misses nothing.
         abandoned: The source did not end within `cleanup_timeout`.
         shutting_down: The server has been told to stop.
+        stop_grace: `STOP_GRACE`, unless the last message goes elsewhere than to a client.
     """
 
     __slots__ = ("__weakref__", "_cancel", "_cancelled", "_cleanup_timeout", "_deadline",
                  "_grace", "_grace_ends", "_held", "_host", "_last_stop", "_on_stuck",
                  "_shutdown_due", "abandoned", "by", "client_lost", "end_sent", "error",
-                 "outcome", "phase", "sending_since", "shutting_down")  # fmt: skip
+                 "outcome", "phase", "sending_since", "shutting_down", "stop_grace")  # fmt: skip
 
     def __init__(
         self,
@@ -97,6 +95,7 @@ class Lifecycle:
         self.sending_since: float | None = None
         self.abandoned: bool = False
         self.shutting_down: bool = False
+        self.stop_grace: float = STOP_GRACE
         self._cancelled = self._shutdown_due = self._held = False
         self._grace_ends = math.inf
         self._last_stop: tuple[Outcome, Cause, float] | None = None
@@ -134,7 +133,7 @@ class Lifecycle:
         if self.phase is Phase.CLOSED:
             return False
         self._shutdown_due = self._shutdown_due or by is Cause.SHUTDOWN
-        grace = 0 if client_lost else STOP_GRACE
+        grace = 0 if client_lost else self.stop_grace
         if self.phase is Phase.FINISHING:
             grace = CLIENT_GRACE if by is Cause.CLIENT else grace
             self.limit_last_message(outcome, by=by, seconds=grace)
@@ -212,13 +211,14 @@ class Lifecycle:
             self._set_deadline(self._last_stop[2])
 
     def limit_last_message(
-        self, outcome: Outcome, *, by: Cause, seconds: float = STOP_GRACE
+        self, outcome: Outcome, *, by: Cause, seconds: float | None = None
     ) -> None:
-        """Give the last message so many seconds from now on; the first call counts.
+        """Give the last message so many seconds from now on, by default `stop_grace`.
 
-        It names the outcome of a stream whose last message takes longer.
+        The first call counts. It names the outcome of a stream whose last message takes longer.
         """
         if self._last_stop is None:
+            seconds = self.stop_grace if seconds is None else seconds
             self._last_stop = outcome, by, seconds
             if not self._held:
                 self._set_deadline(seconds)

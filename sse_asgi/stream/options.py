@@ -220,11 +220,11 @@ def _check_pair(pair: object) -> tuple[bytes, bytes]:
         ) from None
 
 
-def check_seconds(name: str, value: object, expected: str) -> None:
-    """Raise a TypeError or ValueError unless an option is a number of seconds above 0."""
+def check_seconds(name: str, value: object, expected: str, *, or_zero: bool = False) -> None:
+    """Raise a TypeError or ValueError unless an option is a number of seconds above 0, or 0."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise wrong_type(name, value, expected + ", in seconds")
-    if not value > 0:  # also when it is not a number
+    if not (value > 0 or (or_zero and value == 0)):  # also when it is not a number
         raise ValueError(f"{name} must be {expected}, in seconds, not {value!r}")
 
 

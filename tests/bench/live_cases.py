@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import redis
 
-from sse_asgi.live import Append, Ending, Live
+from sse_asgi.live import Ending, Live
 from sse_asgi.live.redis import RedisLog
 
 from .contestants import ROOT
@@ -342,8 +342,7 @@ async def replay(stage: Stage) -> dict[str, float]:
     log, last = stage.log(), 0
     await log.create("large", "token", META, keep=600.0)
     while last * len(event) < REPLAYED:
-        (answer,) = await log.append([Append("large", "token", last, [event] * 60)])
-        last = answer.tail
+        last = (await log.append("large", "token", last, [event] * 60)).tail
     await log.finish("large", "token", last, [], Ending("completed"))
     live = Live(log)
     async with running(live, WATCHED, RATE, viewers=1) as meter:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import signal
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from sse_asgi import Outcome, Shutdown
 from sse_asgi.errors import GenerationTooLargeError
 from sse_asgi.live import Live, MemoryLog
+from sse_asgi.live.events import INTERRUPTED_MESSAGE
 from sse_asgi.testing import connect
 from tests.live.viewers import paced, until, watch, words
 
@@ -91,15 +93,49 @@ async def test_closing_takes_its_time_and_no_longer(stuck):
         await live.aclose(drain=0.2)
     assert time.monotonic() - began >= 0.2
     assert holds is None or holds()
-    live._generations.check_open()  # it may be used again
+    live._generations.running.check_open()  # it may be used again
 
 
-async def test_a_log_that_takes_no_ending_costs_the_end_half_a_second_and_viewers_are_told():
+async def test_closed_at_once_a_log_that_takes_a_second_for_each_ending_has_all_of_them():
+    class Slow(MemoryLog):
+        async def finish(self, *arguments):
+            await asyncio.sleep(1.0)
+            return await super().finish(*arguments)
+
+    log = Slow()
+    live = Live(log)
+    for key in "abc":
+        await live.start(endless, id=key)
+        await anext(live.follow(key))
+    await live.aclose(drain=0)
+    endings = [(await log.look(key)).ending for key in "abc"]
+    assert [ending and ending.outcome for ending in endings] == ["shut_down"] * 3
+
+
+async def test_a_log_that_takes_no_ending_costs_the_end_two_seconds_and_viewers_are_told():
     live, _ = await a_log_that_takes_no_ending()
     watching = asyncio.create_task(watch(live, "/g"))
     await anext(live.follow("g"))
     await live.aclose(drain=0)
     assert len((await watching).errors) == 1
+
+
+async def test_what_a_source_raises_while_it_is_shut_down_is_no_news_for_viewers():
+    async def source():
+        try:
+            yield "a"
+            await for_ever()
+        finally:
+            raise ValueError("secret")
+
+    live = Live(describe_error=str)
+    generation = await live.start(source, id="g")
+    watching = asyncio.create_task(watch(live, "/g"))
+    await anext(live.follow("g"))
+    await live.aclose(drain=0)
+    transcript, seen = await generation.transcript(), await watching
+    assert (transcript.outcome, str(transcript.error)) == (Outcome.SHUT_DOWN, "secret")
+    assert [json.loads(error)["message"] for error in seen.errors] == [INTERRUPTED_MESSAGE]
 
 
 @contextlib.contextmanager
@@ -207,18 +243,18 @@ async def test_what_runs_in_one_process_is_bounded_together():
 
 
 def _size_of(live, generation):
-    return live._generations.producers[generation.id].writer.last
+    return len(live._generations.running.producers[generation.id].writer.events)
 
 
 async def test_appends_are_bounded_in_bytes_and_events():
     class Slow(MemoryLog):
-        append_now = None
+        lease = 60.0
         sizes = ()
 
-        async def append(self, appends):
+        async def append(self, key, token, prev, events):
             await produced.wait()  # so that everything after the first chunk waits
-            self.sizes = (*self.sizes, *(list(map(len, each.events)) for each in appends))
-            return [MemoryLog.append_now(self, each) for each in appends]
+            self.sizes = (*self.sizes, list(map(len, events)))
+            return await super().append(key, token, prev, events)
 
     produced = asyncio.Event()
     chunks = ["x" * 10] * 2000 + ["y" * 1000] * 500 + ["z" * 100_000] * 2

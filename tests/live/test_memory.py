@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from sse_asgi.live import Append, Ending, MemoryLog
+from sse_asgi.live import Ending, MemoryLog
 from sse_asgi.live.log import BATCH_BYTES
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +58,7 @@ async def test_a_batch_is_bounded_in_bytes_and_never_empty():
     log = MemoryLog()
     await log.create("g", "t", "", keep=60.0)
     events = [b"x" * 30_000, b"y" * 30_000, b"z" * 30_000, b"w" * (3 * BATCH_BYTES), b"v"]
-    log.append_now(Append("g", "t", 0, events))
+    await log.append("g", "t", 0, events)
     after, sizes = 0, []
     while (batch := await log.read("g", "t", after)).events:
         sizes.append(len(batch.events))

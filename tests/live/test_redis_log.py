@@ -10,7 +10,6 @@ import redis
 from sse_asgi import Outcome
 from sse_asgi.live import (
     INTERRUPTED,
-    Append,
     Ending,
     Live,
     LogRefusedError,
@@ -40,8 +39,7 @@ async def store(log, key, *, size):
     event = b"data: " + b"x" * 992 + b"\n\n"
     last = 0
     while last * len(event) < size:
-        (answer,) = await log.append([Append(key, "token", last, [event] * 60)])
-        last = answer.tail
+        last = (await log.append(key, "token", last, [event] * 60)).tail
     await log.finish(key, "token", last, [b"data: [DONE]\n\n"], DONE)
     return last * len(event)
 
@@ -112,7 +110,7 @@ async def test_an_event_that_is_larger_than_a_batch_comes_alone(redis_server):
     await log.create("g", "t", "", keep=60.0)
     events = [b"a", b"b" * (4 * BATCH_BYTES), b"c"]
     for last, event in enumerate(events):
-        await log.append([Append("g", "t", last, [event])])
+        await log.append("g", "t", last, [event])
     found = []
     while (batch := await log.read("g", "t", len(found))).events:
         found += batch.events
@@ -182,7 +180,7 @@ async def test_a_full_redis_that_evicts_nothing_can_be_followed(redis_server):
     client = redis_server.client()
     log = RedisLog(redis_server.url, prefix=next(prefixes), lease=30.0)
     await log.create("g", "t", "", keep=60.0)
-    await log.append([Append("g", "t", 0, [b"early"])])
+    await log.append("g", "t", 0, [b"early"])
     await client.config_set("maxmemory", 1)
     batches = log.follow("g", "t", 0)
     try:
@@ -191,7 +189,7 @@ async def test_a_full_redis_that_evicts_nothing_can_be_followed(redis_server):
     finally:
         await client.config_set("maxmemory", 0)
     waiting = asyncio.create_task(anext(batches))
-    await log.append([Append("g", "t", 1, [b"late"])])
+    await log.append("g", "t", 1, [b"late"])
     assert (await waiting).events == [b"late"]
     await batches.aclose()
     await log.aclose()
@@ -204,12 +202,11 @@ async def test_a_full_redis_is_unavailable_and_says_that_it_is_full(redis_server
     await log.create("g", "t", "", keep=60.0)
     await client.config_set("maxmemory", 1)
     try:
-        (answer,) = await log.append([Append("g", "t", 0, [b"x"])])
+        with pytest.raises(LogUnavailableError, match="maxmemory") as caught:
+            await log.append("g", "t", 0, [b"x"])
     finally:
         await client.config_set("maxmemory", 0)
-    assert isinstance(answer, LogUnavailableError)
-    assert "maxmemory" in str(answer)
-    assert isinstance(answer.__cause__, redis.ResponseError)
+    assert isinstance(caught.value.__cause__, redis.ResponseError)
     await log.aclose()
     await client.aclose()
 
@@ -247,10 +244,11 @@ async def test_what_a_script_cannot_do_is_refused_and_others_go_on(redis_server)
         await log.create(key, "t", "", keep=60.0)
     (own,) = [key async for key in client.scan_iter(f"{{{prefix}:g}}:own")]
     await client.set(own, "of another type")
-    answers = await log.append([Append(key, "t", 0, [b"x"]) for key in ("g", "h")])
-    assert isinstance(answers[0], LogRefusedError)
-    assert "WRONGTYPE" in str(answers[0])
-    assert answers[1].tail == 1
+    appends = [log.append(key, "t", 0, [b"x"]) for key in ("g", "h")]
+    refusal, ack = await asyncio.gather(*appends, return_exceptions=True)
+    assert isinstance(refusal, LogRefusedError)
+    assert "WRONGTYPE" in str(refusal)
+    assert ack.tail == 1
     await log.aclose()
     await client.aclose()
 

@@ -10,13 +10,12 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sse_asgi.errors import FencedError, LeaseLostError, LogError, shown
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Lease, OnBuried
+from sse_asgi.errors import FencedError, LeaseLostError, shown
+from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease, OnBuried
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.client import Client, check_client, is_seconds, milliseconds
 from sse_asgi.live.redis.entries import pack
 from sse_asgi.live.redis.follow import PAUSE, Absence, Follower
-from sse_asgi.live.redis.lanes import Call
 from sse_asgi.live.redis.session import Session
 from sse_asgi.live.redis.sharing import Shared
 
@@ -89,20 +88,13 @@ class RedisLog:
         )
         return created == 1
 
-    async def append(self, appends: Sequence[Append]) -> Sequence[Ack | LogError]:
-        """Store events at the positions that they name, and push them."""
+    async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
+        """Store events at the positions after `prev`, and push them."""
         session = self._session()
         await session.ready()
-        calls = [
-            session.call(
-                scripts.APPEND,
-                session.keys(key),
-                f"{token} {prev} {prev + len(events)}",
-                pack(events),
-            )
-            for key, token, prev, events in appends
-        ]
-        return [await _answer(each.key, call) for each, call in zip(appends, calls, strict=True)]
+        header = f"{token} {prev} {prev + len(events)}"
+        call = session.call(scripts.APPEND, session.keys(key), header, pack(events))
+        return _ack(key, await call.reply)
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
         """Take a generation back after its lease, or the log, was lost."""
@@ -139,10 +131,7 @@ class RedisLog:
             ending.outcome,
             ending.detail,
         )
-        answer = await _answer(key, call)
-        if isinstance(answer, LogError):
-            raise answer
-        return answer
+        return _ack(key, await call.reply)
 
     async def stop(self, key: str) -> bool:
         """Ask the producer to end the generation, in whichever process it is."""
@@ -224,13 +213,9 @@ class RedisLog:
         return milliseconds(keep), milliseconds(keep) + lease, lease
 
 
-async def _answer(key: str, call: Call) -> Ack | LogError:
-    try:
-        reply: int = await call.reply
-    except LogError as error:
-        return error
+def _ack(key: str, reply: int) -> Ack:
     if reply < 0:
-        return LeaseLostError(f"the log knows no producer with this token for {key!r}")
+        raise LeaseLostError(f"the log knows no producer with this token for {key!r}")
     return Ack(reply >> 1, bool(reply & 1))
 
 

@@ -1,11 +1,10 @@
 """What the checks are made of."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, aclosing
 
-from sse_asgi.errors import LogError
-from sse_asgi.live.log import Ack, Append, Batch, Ending, Log
+from sse_asgi.live.log import Batch, Ending, Log
 
 OpenLog = Callable[[], Log]
 Check = Callable[[OpenLog], Awaitable[None]]
@@ -34,14 +33,6 @@ async def refuses(error: type[Exception], call: Awaitable[object]) -> None:
     except error:
         return
     raise AssertionError(f"answered {answer!r}, wanted {error.__name__}")
-
-
-async def append(log: Log, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-    """Append to one generation."""
-    (answer,) = await log.append([Append(key, token, prev, events)])
-    if isinstance(answer, LogError):
-        raise answer
-    return answer
 
 
 async def collect(batches: AsyncGenerator[Batch, None], after: int = 0) -> tuple[bytes, Ending]:

@@ -9,7 +9,6 @@ from tests.live.conformance.expect import (
     DONE,
     KEEP,
     OpenLog,
-    append,
     collect,
     expect,
     holds,
@@ -32,7 +31,7 @@ async def wakes_followers(open_log: OpenLog) -> None:
                 log = (one, two)[number // 30 % 2]
                 tasks.append(asyncio.create_task(collect(log.follow("g", "t", 0))))
                 await one.beat({"g": "t"})
-            await append(one, "g", "t", number, [event])
+            await one.append("g", "t", number, [event])
             await asyncio.sleep(0.001)
         await one.finish("g", "t", len(wanted), [], DONE)
         for task in tasks:
@@ -46,10 +45,10 @@ async def waits_beyond_the_tail(open_log: OpenLog) -> None:
 
     async def body(log: Log) -> None:
         await log.create("g", "t", "", keep=KEEP)
-        await append(log, "g", "t", 0, numbered(1, 2))
+        await log.append("g", "t", 0, numbered(1, 2))
         task = asyncio.create_task(collect(log.follow("g", "t", 4), 4))
         await asyncio.sleep(0.05)
-        await append(log, "g", "t", 2, numbered(3, 5))
+        await log.append("g", "t", 2, numbered(3, 5))
         await log.finish("g", "t", 5, [], DONE)
         expect(await task, (b"e5", DONE))
 
@@ -61,11 +60,11 @@ async def carries_a_stop(open_log: OpenLog) -> None:
 
     async def body(one: Log, two: Log) -> None:
         await one.create("g", "t", "", keep=KEEP)
-        holds(not (await append(one, "g", "t", 0, [b"x"])).stop)
+        holds(not (await one.append("g", "t", 0, [b"x"])).stop)
         holds(await two.stop("g"))
         holds(await two.stop("g"))
         holds((await one.beat({"g": "t"}))["g"].stop)
-        holds((await append(one, "g", "t", 1, [b"y"])).stop)
+        holds((await one.append("g", "t", 1, [b"y"])).stop)
         await one.finish("g", "t", 2, [], DONE)
         holds(not await two.stop("g"))
 
@@ -88,7 +87,7 @@ async def counts_followers(open_log: OpenLog) -> None:
 
         await one.create("g", "t", "", keep=KEEP)
         expect(await followers(), (0, False))
-        await append(one, "g", "t", 0, [b"x"])
+        await one.append("g", "t", 0, [b"x"])
         batches = two.follow("g", "t", 0)
         await anext(batches)
         waiting = asyncio.create_task(anext(batches))
@@ -108,12 +107,12 @@ async def buries_the_dead(open_log: OpenLog) -> None:
         if one.lease == math.inf:
             return
         await one.create("g", "t", "", keep=KEEP)
-        await append(one, "g", "t", 0, [b"x"])
+        await one.append("g", "t", 0, [b"x"])
         found = await asyncio.gather(*(collect(log.follow("g", "t", 0)) for log in (one, two, two)))
         expect(found, [(b"x", Ending(INTERRUPTED))] * 3)
         head = await two.look("g")
         expect(head and head.ending, Ending(INTERRUPTED))
-        await refuses(LeaseLostError, append(one, "g", "t", 1, [b"y"]))
+        await refuses(LeaseLostError, one.append("g", "t", 1, [b"y"]))
         await refuses(FencedError, one.attach("g", "t", "", keep=KEEP))
         holds(not await two.stop("g"))
 
@@ -148,11 +147,11 @@ async def works_again_after_closing(open_log: OpenLog) -> None:
         before = asyncio.all_tasks()
         await log.create("g", "t", "", keep=KEEP)
         batches = log.follow("g", "t", 0)
-        await append(log, "g", "t", 0, [b"x"])
+        await log.append("g", "t", 0, [b"x"])
         expect((await anext(batches)).events[0], b"x")
         await batches.aclose()
         await log.aclose()
         holds(asyncio.all_tasks() <= before)
-        expect((await append(log, "g", "t", 1, [b"y"])).tail, 2)
+        expect((await log.append("g", "t", 1, [b"y"])).tail, 2)
 
     await with_logs(open_log, 1, body)

@@ -3,12 +3,11 @@
 import asyncio
 
 from sse_asgi.errors import FencedError, LeaseLostError
-from sse_asgi.live.log import LOST, Ack, Append, Batch, Ending, Head, Log
+from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Log
 from tests.live.conformance.expect import (
     DONE,
     KEEP,
     OpenLog,
-    append,
     collect,
     expect,
     holds,
@@ -43,7 +42,7 @@ async def knows_nothing_of_other_keys(open_log: OpenLog) -> None:
         expect(await log.look("h"), None)
         holds(not await log.stop("h"))
         expect(await log.read("h", "t", 0), Batch(0, (), Ending(LOST)))
-        await refuses(LeaseLostError, append(log, "h", "t", 0, [b"x"]))
+        await refuses(LeaseLostError, log.append("h", "t", 0, [b"x"]))
         await refuses(LeaseLostError, log.finish("h", "t", 0, [], DONE))
         lease = (await log.beat({"h": "t"}))["h"]
         holds(not lease.held)
@@ -57,8 +56,8 @@ async def replays_what_it_stored(open_log: OpenLog) -> None:
     async def body(one: Log, two: Log) -> None:
         await one.create("g", "t", "", keep=KEEP)
         odd = [b"", b"a\nb", b"\x00\xff 1 2\n", b"last"]
-        expect((await append(one, "g", "t", 0, odd[:1])).tail, 1)
-        expect((await append(one, "g", "t", 1, odd[1:3])).tail, 3)
+        expect((await one.append("g", "t", 0, odd[:1])).tail, 1)
+        expect((await one.append("g", "t", 1, odd[1:3])).tail, 3)
         expect((await one.finish("g", "t", 3, odd[3:], DONE)).tail, 4)
         for after in range(5):
             for log in (one, two):
@@ -78,7 +77,7 @@ async def reads_in_bounded_pieces(open_log: OpenLog) -> None:
         for start in range(0, 3000, 5):
             if start % 500 == 0:
                 await log.beat({"g": "t"})
-            await append(log, "g", "t", start, wanted[start : start + 5])
+            await log.append("g", "t", start, wanted[start : start + 5])
         found: list[bytes] = []
         while (batch := await log.read("g", "t", len(found))).events:
             expect((batch.after, batch.ending), (len(found), None))
@@ -95,9 +94,9 @@ async def repeats_change_nothing(open_log: OpenLog) -> None:
     async def body(log: Log) -> None:
         await log.create("g", "t", "", keep=KEEP)
         for events in (numbered(1, 2), numbered(1, 2), numbered(1, 4)):
-            ack = await append(log, "g", "t", 0, events)
+            ack = await log.append("g", "t", 0, events)
             expect(ack.tail, len(events))
-        expect((await append(log, "g", "t", 1, numbered(2, 3))).tail, 4)
+        expect((await log.append("g", "t", 1, numbered(2, 3))).tail, 4)
         for _ in range(2):
             expect((await log.finish("g", "t", 4, [b"end"], DONE)).tail, 5)
         found, ending = await collect(log.follow("g", "t", 0))
@@ -107,19 +106,18 @@ async def repeats_change_nothing(open_log: OpenLog) -> None:
 
 
 async def appends_together(open_log: OpenLog) -> None:
-    """What many generations have goes in one exchange, and each gets its own answer."""
+    """Many generations append at once, and each gets its own answer."""
 
     async def body(log: Log) -> None:
         for key in ("g", "h", "i"):
             await log.create(key, "t", "", keep=KEEP)
-        answers = await log.append(
-            [
-                Append("g", "t", 0, numbered(1, 2)),
-                Append("h", "stranger", 0, [b"x"]),
-                Append("none", "t", 0, [b"x"]),
-                Append("i", "t", 7, [b"x"]),
-                Append("h", "t", 0, numbered(1, 1)),
-            ]
+        answers = await asyncio.gather(
+            log.append("g", "t", 0, numbered(1, 2)),
+            log.append("h", "stranger", 0, [b"x"]),
+            log.append("none", "t", 0, [b"x"]),
+            log.append("i", "t", 7, [b"x"]),
+            log.append("h", "t", 0, numbered(1, 1)),
+            return_exceptions=True,
         )
         expect(
             [type(answer) for answer in answers], [Ack, LeaseLostError, LeaseLostError, Ack, Ack]
@@ -128,8 +126,8 @@ async def appends_together(open_log: OpenLog) -> None:
         expect(tails, [2, 0, 1])
         expect((await log.read("g", "t", 0)).events, numbered(1, 2))
         expect((await log.read("h", "t", 0)).events, numbered(1, 1))
-        many = [Append("g", "t", 2, numbered(3, 3))] * 600
-        expect({getattr(each, "tail", None) for each in await log.append(many)}, {3})
+        many = await asyncio.gather(*[log.append("g", "t", 2, numbered(3, 3)) for _ in range(600)])
+        expect({each.tail for each in many}, {3})
 
     await with_logs(open_log, 1, body)
 
@@ -139,8 +137,8 @@ async def names_its_tail_at_a_gap(open_log: OpenLog) -> None:
 
     async def body(log: Log) -> None:
         await log.create("g", "t", "", keep=KEEP)
-        await append(log, "g", "t", 0, numbered(1, 2))
-        expect((await append(log, "g", "t", 5, numbered(6, 7))).tail, 2)
+        await log.append("g", "t", 0, numbered(1, 2))
+        expect((await log.append("g", "t", 5, numbered(6, 7))).tail, 2)
         expect((await log.finish("g", "t", 5, numbered(6, 7), DONE)).tail, 2)
         expect(await log.look("g"), Head("t", "", 2, None))
         expect((await log.beat({"g": "t"}))["g"].tail, 2)
@@ -153,13 +151,13 @@ async def fences_strangers(open_log: OpenLog) -> None:
 
     async def body(one: Log, two: Log) -> None:
         await one.create("g", "t", "", keep=KEEP)
-        await append(one, "g", "t", 0, numbered(1, 1))
-        await refuses(LeaseLostError, append(two, "g", "u", 1, [b"x"]))
+        await one.append("g", "t", 0, numbered(1, 1))
+        await refuses(LeaseLostError, two.append("g", "u", 1, [b"x"]))
         await refuses(LeaseLostError, two.finish("g", "u", 1, [], DONE))
         await refuses(FencedError, two.attach("g", "u", "", keep=KEEP))
         expect(await one.attach("g", "t", "", keep=KEEP), 1)
         await one.finish("g", "t", 1, [], DONE)
-        await refuses(LeaseLostError, append(one, "g", "t", 1, [b"x"]))
+        await refuses(LeaseLostError, one.append("g", "t", 1, [b"x"]))
         await refuses(FencedError, one.attach("g", "t", "", keep=KEEP))
         expect((await one.read("g", "u", 0)).ending, Ending(LOST))
         expect(await collect(one.follow("g", "u", 0)), (b"", Ending(LOST)))
@@ -172,10 +170,29 @@ async def begins_anew_when_nothing_is_left(open_log: OpenLog) -> None:
 
     async def body(log: Log) -> None:
         expect(await log.attach("g", "t", "m", keep=KEEP), 0)
-        await append(log, "g", "t", 0, numbered(1, 2))
+        await log.append("g", "t", 0, numbered(1, 2))
         expect(await log.look("g"), Head("t", "m", 2, None))
 
     await with_logs(open_log, 1, body)
+
+
+async def finds_by_label(open_log: OpenLog) -> None:
+    """A label names the generation that it was given last, in every process."""
+
+    async def body(one: Log, two: Log) -> None:
+        for key in ("g", "h"):
+            await one.create(key, "t", "", keep=KEEP)
+        expect(await two.labelled("chat"), None)
+        await one.label("chat", "g", keep=KEEP)
+        await one.label("other", "g", keep=KEEP)
+        expect(await two.labelled("chat"), "g")
+        await two.label("chat", "h", keep=KEEP)
+        expect([await one.labelled(label) for label in ("chat", "other")], ["h", "g"])
+        await one.finish("h", "t", 0, [b"x"], DONE)
+        expect(await two.labelled("chat"), "h")
+        expect(await one.labelled("h"), None)
+
+    await with_logs(open_log, 2, body)
 
 
 async def forgets_after_keep(open_log: OpenLog) -> None:
