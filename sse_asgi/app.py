@@ -5,7 +5,7 @@ from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING
 
-from sse_asgi.around import Layer, check_codings, check_layer, enclosed
+from sse_asgi.around import Layer, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.source.context import ContextOpener
@@ -17,7 +17,6 @@ from sse_asgi.stream.options import (
     OnChunk,
     OnComplete,
     Options,
-    check_headers,
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
@@ -169,12 +168,7 @@ def compression_of(
 
     if isinstance(compress, compression.Compression):
         return compress
-    codings = check_codings(compress)
-    if compression.forbids_transform(check_headers(headers)):
-        raise ValueError(
-            f"compress={codings!r} contradicts no-transform in your header cache-control: leave "
-            "one of them out"
-        )
+    codings = compression.check_compress(compress, headers)
     useful = compression.codings_for(codings, framing)
     return compression.Compression(useful) if useful else None
 

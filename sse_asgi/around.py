@@ -34,6 +34,20 @@ class Layer(ABC):
         """Answer one request, by `answer` or in its place."""
 
 
+class Attendant:
+    """Stands by one generation of `Live`, which goes on without any request."""
+
+    def attending(self, options: Options) -> Options:
+        """Return the options of the generation, with the hooks that the attendant needs."""
+        return options
+
+    def begun(self) -> None:
+        """Note that the generation runs. Not called where its id exists already."""
+
+    def over(self) -> None:
+        """Note that its task has ended. Called once, also if it never ran."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a request gets no stream now.

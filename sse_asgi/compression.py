@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from importlib import import_module
 from typing import Any, Final
 
-from sse_asgi.around import Answer, Layer
+from sse_asgi.around import Answer, Layer, check_codings
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
 from sse_asgi.retrofit.headers import begins_event_stream
-from sse_asgi.stream.options import DEFAULT_HEADERS, Options
+from sse_asgi.stream.options import DEFAULT_HEADERS, HeadersInput, Options, check_headers
 from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
 
 Fields = Iterable[tuple[bytes, bytes]]
@@ -74,6 +74,33 @@ class Compression(Layer):
             await app(scope, receive, send if compressing is None else compressing.noticing(send))
 
         return noticing
+
+
+class CompressionByFraming:
+    """Compresses the streams of an app that has several framings, each as far as it gains by it.
+
+    Args:
+        compress: Codings, the preferred one first.
+        headers: The user's.
+
+    Raises:
+        TypeError: `compress` is no tuple of names.
+        ValueError: `compress` has another name, or `headers` forbid to compress.
+        ImportError: There is no zstd here.
+    """
+
+    def __init__(self, compress: object, headers: HeadersInput | None) -> None:
+        self._codings = check_compress(compress, headers)
+        self._made: dict[tuple[str, ...], Compression] = {}
+        self._made[self._codings] = Compression(self._codings)
+
+    def of(self, framing: str) -> Compression | None:
+        """Return what compresses streams of a framing, named by its class; None if that is vain."""
+        kinds = {kind.__qualname__: kind for kind in _IN_VAIN}
+        useful = _useful(self._codings, kinds[framing]) if framing in kinds else self._codings
+        if useful not in self._made:
+            self._made[useful] = Compression(useful)
+        return self._made[useful] if useful else None
 
 
 class _CompressingSend:
@@ -162,9 +189,28 @@ def forbids_transform(headers: Fields) -> bool:
     )
 
 
+def check_compress(compress: object, headers: HeadersInput | None) -> tuple[str, ...]:
+    """Return the codings of the option `compress`.
+
+    Raises:
+        TypeError: It is no tuple of names.
+        ValueError: It has another name, or `headers` forbid to compress.
+    """
+    codings = check_codings(compress)
+    if forbids_transform(check_headers(headers)):
+        raise ValueError(
+            f"compress={codings!r} contradicts no-transform in your header cache-control: leave "
+            "one of them out"
+        )
+    return codings
+
+
 def codings_for(codings: tuple[str, ...], framing: Framing) -> tuple[str, ...]:
     """Return those codings that make a framing's events smaller. If there are none, say so once."""
-    kind = type(framing)
+    return _useful(codings, type(framing))
+
+
+def _useful(codings: tuple[str, ...], kind: type) -> tuple[str, ...]:
     useful = tuple(each for each in codings if each not in _IN_VAIN.get(kind, ()))
     if not useful and kind not in _told:
         _told.add(kind)

@@ -14,7 +14,7 @@ SSEError
 ├── UpstreamFailedError                a model's stream that tells of its failure
 ├── UnknownGenerationError (LookupError)
 │                                      no generation of that id, or another owner's
-├── GenerationTooLargeError            a generation over `max_events` or `max_bytes`
+├── GenerationTooLargeError            a generation over `max_bytes`
 ├── GenerationInterruptedError         a generation that ended before its source did
 ├── RemoteSourceError                  a source that raised in another process
 └── LogError                           what a log of generations raises

@@ -106,5 +106,7 @@ async def test_the_document_of_the_page_describes_both_streams():
     for path in ("/answer", "/work"):
         content = paths[path]["get"]["responses"]["200"]["content"]["text/event-stream"]
         assert len(content["itemSchema"]["anyOf"]) >= 2
+    components = app.openapi()["components"]["schemas"]
+    assert {*components} >= {"ChatCompletionsChunk", "Progress", "Result"}
     async with connect(app, "/work") as work:
         assert [event.type async for event in work] == ["progress", "message", "message"]

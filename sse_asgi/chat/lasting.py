@@ -21,7 +21,8 @@ from sse_asgi.dialects import Responses
 from sse_asgi.errors import LogError, LogUnavailableError, UnknownGenerationError
 from sse_asgi.live import Generation, Head, Live
 from sse_asgi.live.events import has_seen_all, position_of
-from sse_asgi.live.stored import meta_of
+from sse_asgi.live.generation import meta_of
+from sse_asgi.live.source import Attended
 from sse_asgi.wire.framing import Framing
 
 CANCELLING: Final = 5.0
@@ -87,6 +88,9 @@ class LastingAnswers:
         if client.cursor:
             await self.show_run(key, owner, client)
             return
+        if self._setup.is_limited and await self._generations.look(key) is not None:
+            await self.show_run(key, owner, client)  # whoever joins a run needs no place
+            return
         generation = await self._start(key, owner, chat, framing)
         head = await self._generations.find(key, owner=owner)
         await self._follow(key, head, AG_UI, client, started=generation)
@@ -94,16 +98,22 @@ class LastingAnswers:
     async def _start(
         self, key: str, owner: str | None, chat: Chat, framing: Framing, *, at_once: bool = False
     ) -> Generation:
-        return await self._live.start(
-            lambda: self._setup.generate(chat),
-            id=key,
-            owner=owner,
-            framing=framing,
-            on_chunk=self._options.chunk_hook(chat.request),
-            on_complete=self._setup.for_hook(chat),
-            describe_error=self._options.describe_error,
-            at_once=at_once,
-        )
+        place = await self._setup.place(chat)
+        try:
+            return await self._live.start(
+                Attended(lambda: self._setup.generate(chat), place, self._setup.watch(chat)),
+                id=key,
+                owner=owner,
+                framing=framing,
+                on_chunk=self._options.chunk_hook(chat.request),
+                on_complete=self._setup.for_hook(chat),
+                describe_error=self._options.describe_error,
+                at_once=at_once,
+            )
+        except Exception:
+            if place is not None:  # nothing runs, or not for long
+                place.release()
+            raise
 
     # For those who come back. Each raises UnknownGenerationError, or what the log does.
 

@@ -1,10 +1,12 @@
 """A relay: what one client is sent of a generation, in its dialect's words."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Final, cast
 
+from sse_asgi.around import enclosed
 from sse_asgi.asgi import Message, Receive, Scope, Send
 from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.setup import Setup
@@ -79,10 +81,16 @@ class Relay:
             self._has_begun = True
             await send(message)
 
-        opener = SourceOpener(
-            cast("Chunks", self._blocks(blocks))
-        )  # its chunks are encoded already
-        await Response.answer(opener, options, Request(scope), receive, note_begin)
+        answer = enclosed(partial(self._send, blocks), self._setup.viewer_layers)
+        await answer(options, scope, receive, note_begin)
+
+    def _send(
+        self, blocks: AsyncGenerator[Block, None],
+        options: Options, scope: Scope, receive: Receive, send: Send,
+    ) -> Awaitable[None]:  # fmt: skip
+        # Its chunks are encoded already.
+        opener = SourceOpener(cast("Chunks", self._blocks(blocks)))
+        return Response.answer(opener, options, Request(scope), receive, send)
 
     def _options_for(self, viewers: Options) -> Options:
         """Return the options of this response; what a server's stop does to it, `Live` knows."""
@@ -124,7 +132,8 @@ class Relay:
             return
         if transcript.error is None:
             raise ChatError(503, MESSAGES[Outcome.SHUT_DOWN], retry_after=1)
-        raise self._setup.as_chat_error(transcript.error, is_logged=True)
+        error = self._setup.as_chat_error(transcript.error, is_logged=True)
+        raise error from (None if error is transcript.error else transcript.error)
 
     # A framing and its encoder: all that comes is encoded already, but for the connection's end
 

@@ -7,7 +7,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from sse_asgi.app import EventStream, compression_of
-from sse_asgi.around import Layer, Refusal
+from sse_asgi.around import Attendant, Layer, Refusal
 from sse_asgi.callables import check_takes
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError, InvalidRequestError
@@ -25,7 +25,9 @@ from sse_asgi.wire.parts import Part
 
 if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
     from sse_asgi.limits import Limits
+    from sse_asgi.limits.admission import Admitted
     from sse_asgi.telemetry import Telemetry
+    from sse_asgi.telemetry.telemetry import TelemetryOfChat
 
 Chunk: TypeAlias = str | Part | ServerSentEvent | None
 Chunks: TypeAlias = AsyncIterable[Chunk] | Iterable[Chunk]
@@ -71,6 +73,7 @@ class Setup:
         options: The options of the streams.
         headers: The user's header fields, for answers that are no streams.
         max_body_size: The largest body, in bytes.
+        viewer_layers: What stands around the responses to viewers of live answers.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -105,6 +108,10 @@ class Setup:
             field for field in make_headers(options.get("headers")) if field[0] not in _OF_STREAMS
         )
         self._limits, self._telemetry = options.get("limits"), options.get("telemetry")
+        watching = None if self._telemetry is None else self._telemetry.of_viewers()
+        compression = cast("Layer | None", self.options.get("compress") or None)
+        layers = (watching, compression)
+        self.viewer_layers: tuple[Layer, ...] = tuple(each for each in layers if each is not None)
         self.options["describe_error"] = self._describe
         self.options.setdefault("prefetch", checked.heartbeat or True)
 
@@ -138,15 +145,36 @@ class Setup:
             return self.options
         options = self.options.copy()
         if self._telemetry is not None:
-            known = not self.models.takes_any
-            telemetry = self._telemetry.of_chat(chat.model, is_known=known, streams=streams)
+            telemetry = self._of_chat(self._telemetry, chat, streams=streams)
             options["telemetry"] = cast("Telemetry", telemetry)
         if self._limits is not None:
-            options["limits"] = cast("Limits", await self._place(self._limits, chat.request))
+            options["limits"] = cast("Limits", await self.place(chat))
         return options
 
-    async def _place(self, limits: "Limits", request: Request) -> Layer:
-        admitted = await limits.admit(request)
+    @property
+    def is_limited(self) -> bool:
+        """Whether an answer needs a place."""
+        return self._limits is not None
+
+    def watch(self, chat: Chat) -> Attendant | None:
+        """Return what measures a generation, if there is telemetry."""
+        if self._telemetry is None:
+            return None
+        return self._of_chat(self._telemetry, chat, streams=True).of_generation()
+
+    def _of_chat(self, telemetry: "Telemetry", chat: Chat, *, streams: bool) -> "TelemetryOfChat":
+        is_known = not self.models.takes_any
+        return telemetry.of_chat(chat.model, is_known=is_known, streams=streams)
+
+    async def place(self, chat: Chat) -> "Admitted | None":
+        """Take a place for an answer, if there are limits.
+
+        Raises:
+            ChatError: There is none.
+        """
+        if self._limits is None:
+            return None
+        admitted = await self._limits.admit(chat.request)
         if isinstance(admitted, Refusal):
             if self._telemetry is not None:
                 self._telemetry.count_refusal()

@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 import anyio
 import anyio.lowlevel
 
-from sse_asgi.around import Answer, Layer, Refusal
+from sse_asgi.around import Answer, Attendant, Layer, Refusal
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
 from sse_asgi.limits.refusal import send_refusal
 from sse_asgi.retrofit.headers import begins_event_stream
@@ -23,8 +23,8 @@ class Held(Protocol):
         """Give the place back; once is enough."""
 
 
-class Admitted(Layer):
-    """An answer that has a place."""
+class Admitted(Layer, Attendant):
+    """An answer, or a generation, that has a place."""
 
     option = "limits"
     kind = "Limits"
@@ -40,6 +40,14 @@ class Admitted(Layer):
             await answer(options.heard_by(self._source_ended), scope, receive, send)
         finally:
             self.release()
+
+    def attending(self, options: Options) -> Options:
+        """Give the place back as soon as the source of a generation has ended."""
+        return options.heard_by(self._source_ended)
+
+    def over(self) -> None:
+        """Give the place back in any case."""
+        self.release()
 
     def _source_ended(self, stream: Stream) -> None:
         if not stream.lifecycle.abandoned:  # else it has not, though the stream does

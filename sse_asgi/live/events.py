@@ -19,8 +19,7 @@ INTERRUPTED_MESSAGE: Final = "The generation was interrupted."
 _CURSOR: Final = re.compile(r"([A-Za-z0-9_-]{1,8}):([0-9]{1,15})")
 _PLAIN_EVENT: Final = re.compile(
     rb"(?:event:[^\r\n]*\n)?data:[^\r\n]*(?:\ndata:[^\r\n]*)*\n\n", re.ASCII
-)
-"""An event with a type and data and nothing else."""
+)  # with a type and data and nothing else
 
 
 class Cutter:
@@ -79,15 +78,13 @@ def encode_events(tag: bytes, after: int, events: Sequence[bytes], first_line: b
 
     The id comes before the data: the clients of some dialects take what follows it for more of it.
     """
-    if not events:
-        return b""
     if len(events) == 1:
         return b"%bid: %b:%d\n%b\n\n" % (first_line, tag, after + 1, events[0])
     lines = [
         b"id: %b:%d\n%b\n\n" % (tag, position, event)
         for position, event in enumerate(events, after + 1)
     ]
-    return first_line + b"".join(lines) if first_line else b"".join(lines)
+    return first_line + b"".join(lines) if first_line and lines else b"".join(lines)
 
 
 def tag_of(token: str) -> str:

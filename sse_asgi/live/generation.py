@@ -1,18 +1,33 @@
-"""Generation: one run of a source, as those see it who start or watch it."""
+"""Generation: one run of a source, as those see it who start or watch it; and its transcript."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
 
 from sse_asgi.asgi import Receive, Scope, Send
-from sse_asgi.live.http import Answers
-from sse_asgi.stream.transcript import Transcript
+from sse_asgi.errors import GenerationInterruptedError, IncompleteStreamError, RemoteSourceError
+from sse_asgi.live.events import Block
+from sse_asgi.live.log import LOST, Ending, Head
+from sse_asgi.stream.transcript import Recorder, Transcript
+from sse_asgi.wire.decoder import EventStreamDecoder
+from sse_asgi.wire.framing import Framing, items_of
+from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.parts import Part
+
+EVENT_BYTES: Final = 2**40
+"""The decoder's limit: an event that could be stored, by any process, can be read."""
 
 
 class Generation:
     """A generation, here or in another process; and an ASGI application that follows it.
 
-    As an application it answers any path and method with the events, for as many viewers as
-    there are. Whoever mounts or returns it has decided that its viewers may see it.
+    As an application it answers any path and method with the events, and with the headers that its
+    framing demands, for as many viewers as there are. Whoever mounts or returns it has decided that
+    its viewers may see it.
 
     Attributes:
         id: Its id.
@@ -26,13 +41,13 @@ class Generation:
         started: bool,
         ended: "asyncio.Future[Transcript] | None",
         read: Callable[[], Awaitable[Transcript]],
-        answers: Answers,
+        serve: Callable[[Scope, Receive, Send], Awaitable[None]],
     ) -> None:
         self.id = id
         self.started = started
         self._ended = ended
         self._read = read
-        self._answers = answers
+        self._serve = serve
 
     async def transcript(self) -> Transcript:
         """Wait for its end and return what it produced.
@@ -51,4 +66,112 @@ class Generation:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Follow it: one viewer, from where its `Last-Event-ID` says."""
-        await self._answers.serve(self.id, scope, receive, send)
+        await self._serve(scope, receive, send)
+
+
+class Meta(NamedTuple):
+    """What the log keeps of a generation's start.
+
+    Attributes:
+        owner: Whose it is.
+        chosen: Whether the application chose the id, so that others may be able to guess it.
+        framing: The name of the framing's class.
+        started_at: When it began.
+    """
+
+    owner: str | None
+    chosen: bool
+    framing: str
+    started_at: datetime
+
+    def text(self) -> str:
+        """Return it as text for `Log.create`."""
+        return json.dumps({**self._asdict(), "started_at": self.started_at.isoformat()})
+
+
+def meta_of(head: Head) -> Meta:
+    """Return what a log has of a generation's start."""
+    fields: dict[str, Any] = json.loads(head.meta)
+    started_at = datetime.fromisoformat(fields["started_at"])
+    return Meta(fields["owner"], fields.get("chosen", True), fields.get("framing", ""), started_at)
+
+
+def ending_of(transcript: Transcript) -> Ending:
+    """Return the ending that goes into the log; the text is there already."""
+    detail = {
+        "chunks": transcript.chunks,
+        "sent_chunks": transcript.sent_chunks,
+        "time_to_first_chunk": transcript.time_to_first_chunk,
+        "duration": transcript.duration,
+        "error": None if transcript.error is None else type(transcript.error).__qualname__,
+    }
+    return Ending(transcript.outcome.value, json.dumps(detail))
+
+
+async def read_back(
+    blocks: AsyncGenerator[Block, None], head: Head, framing: Framing
+) -> Transcript:
+    """Follow a generation from its start to its end, and return what it produced.
+
+    Args:
+        blocks: What a viewer of it gets.
+        head: What the log knows of it.
+        framing: The one that it was started with.
+
+    Raises:
+        FramingError: It was started with another.
+    """
+    decoder, decode = EventStreamDecoder(max_event_size=EVENT_BYTES), framing.decoder()
+    recorder, chunks, ending = Recorder(record=True), 0, Ending(LOST)
+    async with aclosing(blocks):
+        async for block in blocks:
+            for event in decoder.feed(block.data):
+                try:
+                    items = items_of(decode(event))
+                except IncompleteStreamError:  # the failure that the ending tells, too
+                    continue
+                chunks += sum(_record(recorder, item) for item in items)
+            if block.ending is not None:
+                ending = block.ending
+                break
+    return _transcript(recorder, chunks, ending, meta_of(head).started_at)
+
+
+def _record(recorder: Recorder, item: object) -> bool:
+    """Record what an event says; tell whether it is a chunk of text."""
+    if isinstance(item, Part):
+        recorder.take_part(item)
+    elif isinstance(item, str) and item:
+        recorder.keep(item)
+        recorder.compact()
+        return True
+    return False
+
+
+def _transcript(
+    recorder: Recorder, chunks: int, ending: Ending, started_at: datetime
+) -> Transcript:
+    """Return the transcript. What was read is counted where the producer left no numbers."""
+    detail: dict[str, Any] = json.loads(ending.detail) if ending.detail else {}
+    known = ending.outcome in list(Outcome)
+    read = recorder.transcript(
+        Outcome(ending.outcome) if known else Outcome.FAILED,
+        _error(ending, detail),
+        chunks=detail.get("chunks", chunks),
+        sent_chunks=detail.get("sent_chunks", chunks),
+    )
+    age = (datetime.now(UTC) - started_at).total_seconds()
+    return replace(
+        read,
+        started_at=started_at,
+        time_to_first_chunk=detail.get("time_to_first_chunk"),
+        duration=detail.get("duration", age),
+    )
+
+
+def _error(ending: Ending, detail: dict[str, Any]) -> BaseException | None:
+    if not ending.detail:
+        return GenerationInterruptedError("the generation ended before its source did")
+    if detail.get("error") is not None:
+        return RemoteSourceError(f"the source raised {detail['error']}")
+    return None

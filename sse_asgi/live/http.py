@@ -10,14 +10,17 @@ from urllib.parse import unquote_plus
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import has_seen_all, position_of
+from sse_asgi.live.generation import meta_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
-from sse_asgi.live.stored import meta_of
+from sse_asgi.live.viewing import Viewing
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener
-from sse_asgi.stream.options import Options
+from sse_asgi.stream.options import Options, check_int, wrong_type
 from sse_asgi.stream.other_scopes import answer_other
 from sse_asgi.stream.response import Response
+from sse_asgi.wire.events import MAX_RECONNECTION_TIME
+from sse_asgi.wire.framing import Framing
 
 Authorize = Callable[[Scope, str, str | None], Awaitable[bool] | bool]
 
@@ -30,28 +33,28 @@ class Answers:
 
     Args:
         generations: Where they are found, viewed and stopped.
-        here: Options of the responses to viewers of what runs here; they stay with it while the
-            server stops.
-        elsewhere: The same for viewers of what runs elsewhere.
         authorize: Decides who may follow or stop; None: whatever has no owner is open to all.
         retry: The reconnection time that viewers are told, in milliseconds.
+        viewing: What all responses to viewers have in common.
 
-    Attributes:
-        generations: As given.
+    Raises:
+        TypeError: `authorize` cannot be called so, or `retry` is no int.
+        ValueError: `retry` is out of bounds.
     """
 
     def __init__(
         self,
         generations: Generations,
-        here: Options,
-        elsewhere: Options,
         *,
         authorize: Authorize | None,
         retry: int | None,
+        viewing: Viewing,
     ) -> None:
-        self.generations = generations
-        self._here = here
-        self._elsewhere = elsewhere
+        _check_authorize(authorize)
+        if retry is not None:
+            check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
+        self.generations: Generations = generations
+        self._viewing = viewing
         self._authorize = authorize
         self._first_line = b"" if retry is None else b"retry: %d\n" % retry
         self._has_warned = False
@@ -64,22 +67,26 @@ class Answers:
             await _answer(send, 405, (b"allow", b"GET, HEAD, DELETE"))
         else:
             key = path_below_mount(scope).removeprefix("/").removesuffix("/")
-            await self._serve(key, scope, receive, send, routed=True)
+            await self._serve(key, scope, receive, send)
 
-    async def serve(self, key: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(
+        self, key: str, framing: Framing, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Follow one generation, for whoever was let through to here."""
         if scope["type"] != "http":
             await answer_other(scope, receive, send)
         else:
-            await self._serve(key, scope, receive, send, routed=False)
+            await self._serve(key, scope, receive, send, framing=framing)
 
     def options_for(self, key: str, head: Head) -> Options:
         """Return the options of a response to a viewer of a generation."""
-        return self._here if self.generations.runs_here(key, head) else self._elsewhere
+        runs_here = self.generations.runs_here(key, head)
+        return self._viewing.here if runs_here else self._viewing.elsewhere
 
     async def _serve(
-        self, key: str, scope: Scope, receive: Receive, send: Send, *, routed: bool
+        self, key: str, scope: Scope, receive: Receive, send: Send, framing: Framing | None = None
     ) -> None:
+        routed = framing is None
         stops = routed and scope["method"] == "DELETE"
         try:
             head = await self.generations.look(key)
@@ -95,7 +102,7 @@ class Answers:
             later = [(b"retry-after", b"5")] if isinstance(error, LogUnavailableError) else []
             await _answer(send, 503, *later)
             return
-        await self._follow(key, head, scope, receive, send)
+        await self._follow(key, head, scope, receive, send, framing=framing)
 
     async def _may(self, scope: Scope, key: str, head: Head, *, stops: bool) -> bool:
         meta = meta_of(head)
@@ -128,22 +135,47 @@ class Answers:
             )
 
     async def _follow(
-        self, key: str, head: Head, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+        self, key: str, head: Head, scope: Scope, receive: Receive, send: Send, *,
+        framing: Framing | None,
+    ) -> None:  # fmt: skip
         request = Request(scope)
         after = position_of(_cursor(request), head.token)
         if has_seen_all(head, after):
             await _answer(send, 204)
             return
         options = self.options_for(key, head)
-        headers = (*options.headers, (b"generation-id", key.encode()))
-        if scope["method"] == "HEAD":
-            await _answer(send, options.status, *headers)
-            return
+        headers = options.headers
+        if framing is not None:
+            headers = self._viewing.headers_for(framing.headers)
+        headers = (*headers, (b"generation-id", key.encode()))
         options = options.with_start(options.status, headers)
-        blocks = self.generations.view(key, head, after, self._first_line)
-        opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
-        await Response.answer(opener, options, request, receive, send)
+
+        def show(options: Options, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            if scope["method"] == "HEAD":  # it says what GET would say first
+                return _answer(send, options.status, *options.headers)
+            blocks = self.generations.view(key, head, after, self._first_line)
+            opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
+            return Response.answer(opener, options, request, receive, send)
+
+        answer = self._viewing.around(show, meta_of(head).framing)
+        await answer(options, scope, receive, send)
+
+
+def _check_authorize(authorize: object) -> None:
+    """Check that this can be called with the scope, the id and its owner, or is None."""
+    if authorize is None:
+        return
+    if not callable(authorize):
+        raise wrong_type("authorize", authorize, "a callable or None")
+    try:
+        inspect.signature(authorize).bind(None, None, None)
+    except ValueError:  # a builtin that does not tell what it takes: the call will
+        pass
+    except TypeError as error:
+        raise TypeError(
+            "authorize cannot be called with three arguments, the scope, the id and its owner: "
+            f"{error}; give it a parameter for each"
+        ) from None
 
 
 def _cursor(request: Request) -> str:

@@ -4,16 +4,18 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from sse_asgi import dialects
 from sse_asgi.callables import check_takes
 from sse_asgi.errors import LogError
-from sse_asgi.live.generation import Generation
+from sse_asgi.live.generation import Generation, meta_of
 from sse_asgi.live.generations import Generations
-from sse_asgi.live.stored import meta_of
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
+
+if TYPE_CHECKING:  # who uses it imports it; nobody else has to
+    from sse_asgi.telemetry import Telemetry
 
 OnInterrupted = (
     Callable[[Transcript], Awaitable[object] | object]
@@ -43,6 +45,7 @@ class Interrupted:
         hook: The user's, if there is one.
         generations: Reads back what the log has.
         found: Returns the `Generation` of a key.
+        telemetry: Counts them.
 
     Raises:
         TypeError: The hook cannot be called with a transcript.
@@ -53,17 +56,18 @@ class Interrupted:
         hook: OnInterrupted | None,
         generations: Generations,
         found: Callable[[str, Framing], Generation],
+        telemetry: "Telemetry | None",
     ) -> None:
-        self._takes = 0
-        if hook is not None:
-            if not callable(hook):
-                raise TypeError(f"on_interrupted must be a callable or None, not {hook!r}")
-            self._takes = check_takes(hook, "on_interrupted", "the Transcript", "the Generation")
-        self._hook = cast("Callable[..., object]", hook)
+        self._hook = cast("Callable[..., object] | None", hook)
+        self._telemetry = telemetry
         self._generations = generations
         self._found = found
         self._framings: dict[str, Framing] = {type(each).__qualname__: each for each in _BUILT_IN}
         self._tasks: set[asyncio.Task[None]] = set()
+        if hook is not None:
+            if not callable(hook):
+                raise TypeError(f"on_interrupted must be a callable or None, not {hook!r}")
+            self._takes = check_takes(hook, "on_interrupted", "the Transcript", "the Generation")
 
     def know(self, framing: Framing) -> None:
         """Know a framing by its name, to read back what a generation with it has said."""
@@ -71,7 +75,11 @@ class Interrupted:
 
     def note(self, key: str, _token: str) -> None:
         """Tell the hook, in a task of its own: the log has just written that the producer died."""
-        task = asyncio.create_task(self._tell(key), name="sse_asgi live interrupted")
+        if self._telemetry is not None:
+            self._telemetry.count_interrupted()
+        if self._hook is None:
+            return
+        task = asyncio.create_task(self._tell(self._hook, key), name="sse_asgi live interrupted")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -80,7 +88,7 @@ class Interrupted:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=PATIENCE)
 
-    async def _tell(self, key: str) -> None:
+    async def _tell(self, hook: Callable[..., object], key: str) -> None:
         try:
             head = await self._generations.look(key)
             if head is None:
@@ -88,7 +96,7 @@ class Interrupted:
             framing = self._framings.get(meta_of(head).framing, _BUILT_IN[0])
             transcript = await self._generations.read(key, framing)
             arguments: tuple[Any, ...] = (transcript, self._found(key, framing))
-            waiting = self._hook(*arguments[: self._takes])
+            waiting = hook(*arguments[: self._takes])
             if isawaitable(waiting):
                 await waiting
         except LogError as error:

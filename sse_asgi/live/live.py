@@ -5,28 +5,41 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import UnknownGenerationError
-from sse_asgi.live import checks
-from sse_asgi.live.bounds import Bounds
-from sse_asgi.live.drain import while_draining
 from sse_asgi.live.events import position_of
-from sse_asgi.live.generation import Generation
-from sse_asgi.live.generations import Generations
+from sse_asgi.live.generation import EVENT_BYTES, Generation, Meta
+from sse_asgi.live.generations import Generations, check_id, check_log
 from sse_asgi.live.http import Answers, Authorize
 from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
-from sse_asgi.live.source import LiveSource, open_live
-from sse_asgi.live.stored import EVENT_BYTES, Meta
+from sse_asgi.live.source import Attendants, LiveSource, open_source
+from sse_asgi.live.viewing import Viewing
+from sse_asgi.live.writer import Bounds
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
-from sse_asgi.stream.options import HeadersInput, OnChunk, OnComplete, Options, make_headers
+from sse_asgi.stream.options import (
+    HeadersInput,
+    OnChunk,
+    OnComplete,
+    Options,
+    check_seconds,
+    wrong_type,
+)
 from sse_asgi.stream.other_scopes import complete_lifespan
 from sse_asgi.wire.decoder import EventStreamDecoder
-from sse_asgi.wire.events import MAX_RECONNECTION_TIME, MessageEvent
+from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
+
+if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
+    from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
+
+_SECONDS: Final = "a number of 0 or more"
 
 
 class Live:
@@ -38,7 +51,9 @@ class Live:
     come back; an unknown or foreign id gets 404 and never starts anything.
 
     It runs under asyncio, in the event loop that calls it; close it with `aclose` when the
-    application ends, in the lifespan for instance.
+    application ends, in the lifespan for instance. Each call that asks the log raises
+    `LogUnavailableError` if that is out of reach, and `LogRefusedError` if it refuses, for a right
+    that its user lacks, say.
 
     Args:
         log: Where generations are kept: `MemoryLog` for one process, `RedisLog` for many.
@@ -52,10 +67,10 @@ class Live:
         keep: Seconds for which a generation can be followed after its end.
         drain: Seconds that generations may go on once the server is told to stop; viewers of this
             process stay with them.
-        max_events: Events that one generation may have; a larger one fails.
-        max_bytes: Bytes that the events of one generation may have together.
-        max_total_bytes: Bytes that the events of all generations may have together while they run
-            in this process; the one that would have more fails.
+        max_bytes: Bytes that the events of one generation may have together, with 50 more for
+            each; a larger one fails.
+        max_total_bytes: The same of all generations while they run in this process; the one that
+            would have more fails.
         retry: Milliseconds after which a browser reconnects; None for its own choice.
         headers: More header fields for the streams.
         shutdown: What happens to viewers of generations elsewhere when the server stops; they can
@@ -64,6 +79,9 @@ class Live:
         on_interrupted: Called with the `Transcript` of a generation whose process died, as far as
             the log has it; with a second parameter, with the `Generation`, too. Once, in the
             process that noticed, which is one where somebody follows it or asks for its text.
+        telemetry: What OpenTelemetry is told of each generation, once, and of its viewers.
+        limits: How many viewers `Live` may have over HTTP; one above that is answered with 429.
+        compress: As for `EventStream`, for viewers over HTTP.
 
     Raises:
         TypeError: An argument has a wrong type.
@@ -80,7 +98,6 @@ class Live:
         cleanup_timeout: float = 5.0,
         keep: float = 3600.0,
         drain: float = 25.0,
-        max_events: int = 1_000_000,
         max_bytes: int = 64 * 1024 * 1024,
         max_total_bytes: int = 1024 * 1024 * 1024,
         retry: int | None = 1000,
@@ -88,45 +105,37 @@ class Live:
         shutdown: Shutdown | None = DEFAULT,
         describe_error: DescribeError | None = None,
         on_interrupted: OnInterrupted | None = None,
+        telemetry: "Telemetry | None" = None,
+        limits: "Limits | None" = None,
+        compress: tuple[str, ...] = (),
     ) -> None:
-        self._log: Log = MemoryLog() if log is None else log
-        checks.check_log(self._log)
-        checks.check_authorize(authorize)
-        checks.check_seconds("keep", keep)
-        checks.check_seconds("drain", drain, or_zero=True)
-        if retry is not None:
-            checks.check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
-        elsewhere = Options(
-            framing=TextFraming(done=None),
-            headers=(*make_headers(headers), (b"x-content-type-options", b"nosniff")),
-            heartbeat=heartbeat,
-            send_timeout=send_timeout,
-            cleanup_timeout=cleanup_timeout,
-            record=False,
-            shutdown=shutdown,
-        )
-        sources, here = while_draining(shutdown, drain)
-        self._cleanup_timeout = cleanup_timeout
+        log = MemoryLog() if log is None else log
+        check_log(log)
+        check_seconds("keep", keep, "a number above 0")
+        check_seconds("drain", drain, _SECONDS, or_zero=True)
+        viewing = Viewing(
+            heartbeat=heartbeat, send_timeout=send_timeout, cleanup_timeout=cleanup_timeout,
+            headers=headers, shutdown=shutdown, drain=drain, telemetry=telemetry, limits=limits,
+            compress=compress,
+        )  # fmt: skip
+        self._telemetry = telemetry
         self._source_options = Options(
             framing=TextFraming(),
             heartbeat=None,
             send_timeout=None,
             cleanup_timeout=cleanup_timeout,
-            shutdown=sources,
+            shutdown=shutdown and Shutdown(grace=drain, signals=shutdown.signals),
             describe_error=describe_error,
         )
-        bounds = Bounds(max_events=max_events, max_bytes=max_bytes, max_total_bytes=max_total_bytes)
-        self._generations = Generations(self._log, bounds, keep=keep)
+        bounds = Bounds(max_bytes=max_bytes, max_total_bytes=max_total_bytes)
+        self._log = log
+        self._generations = Generations(log, bounds, keep=keep)
         self.answers: Answers = Answers(
-            self._generations,
-            replace(elsewhere, shutdown=here),
-            elsewhere,
-            authorize=authorize,
-            retry=retry,
+            self._generations, authorize=authorize, retry=retry, viewing=viewing
         )
-        self._interrupted = Interrupted(on_interrupted, self._generations, self._found)
-        if on_interrupted is not None:
-            self._log.on_buried = self._interrupted.note
+        self._interrupted = Interrupted(on_interrupted, self._generations, self._found, telemetry)
+        if on_interrupted is not None or telemetry is not None:
+            log.on_buried = self._interrupted.note
 
     async def start(
         self,
@@ -162,18 +171,16 @@ class Live:
 
         Raises:
             UnknownGenerationError: The id exists, and has another owner.
-            LogUnavailableError: The log is out of reach.
-            LogRefusedError: The log refuses, for a right that its user lacks, say.
             RuntimeError: `aclose` is under way; or asyncio does not run here.
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that cannot work.
         """
-        self._generations.check_open()
-        checks.check_loop()
-        checks.check_owner(owner)
+        self._generations.running.check_open()
+        if owner is not None and not isinstance(owner, str):
+            raise wrong_type("owner", owner, "a str or None; pass str(…) of a number")
         if linger is not None:
-            checks.check_seconds("linger", linger, or_zero=True)
-        key = secrets.token_urlsafe(16) if id is None else checks.check_id(id)
+            check_seconds("linger", linger, _SECONDS, or_zero=True)
+        key = secrets.token_urlsafe(16) if id is None else check_id(id)
         options = replace(
             self._source_options,
             framing=framing,
@@ -182,11 +189,13 @@ class Live:
             describe_error=describe_error or self._source_options.describe_error,
         )
         meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
-        opener = open_live(source)
+        opener, attendants = open_source(source), Attendants(source, self._telemetry)
+        options = attendants.attending(options)
         self._interrupted.know(framing)
-        started = await self._generations.begin(
-            key, opener, options, meta, linger=linger, at_once=at_once
-        )
+        started = await self._generations.running.start(
+            key, meta.text(), opener, options,
+            attendant=attendants, linger=linger, at_once=at_once,
+        )  # fmt: skip
         if not started:
             await self._generations.join(key, owner=owner)
         return self._found(key, framing, started=started)
@@ -200,14 +209,10 @@ class Live:
     ) -> Generation:
         """Return a generation that runs or has ended, in whichever process; never start one.
 
-        Args:
-            id: The generation.
-            owner: Who asks.
-            framing: That of its `start`, to read its text back.
+        `framing` is that of its `start`, to read its text back.
 
         Raises:
             UnknownGenerationError: There is none of that id, or it has another owner.
-            LogUnavailableError: The log is out of reach.
             TypeError: The id is no string, or `framing` is none.
         """
         self._interrupted.know(check_framing(framing))
@@ -223,14 +228,10 @@ class Live:
     ) -> AsyncGenerator[MessageEvent, None]:
         """Yield a generation's events, those that are there and those to come.
 
-        Args:
-            id: The generation.
-            last_event_id: Where to go on: the `last_event_id` of the last event seen.
-            owner: Who asks.
+        `last_event_id` says where to go on: it is that of the last event seen.
 
         Raises:
             UnknownGenerationError: There is none of that id, or it has another owner.
-            LogUnavailableError: The log is out of reach.
             TypeError: The id is no string.
         """
         head = await self._generations.find(id, owner=owner)
@@ -244,13 +245,10 @@ class Live:
     async def stop(self, id: str, *, owner: str | None = None) -> bool:  # noqa: A002
         """Ask for the end of a generation, in whichever process it runs.
 
-        It ends with the end marker, outcome `stopped` and what was produced up to then.
-
-        Returns:
-            Whether it was running, and is the owner's. To ask twice is harmless.
+        It ends with the end marker, outcome `stopped` and what was produced up to then. Return
+        whether it was running, and is the owner's. To ask twice is harmless.
 
         Raises:
-            LogUnavailableError: The log is out of reach.
             TypeError: The id is no string.
         """
         try:
@@ -264,19 +262,16 @@ class Live:
 
         Viewers of a generation that is ended get an event of type `error`; its outcome is
         `shut_down`. Viewers of generations elsewhere are let go, to resume elsewhere. It takes no
-        longer than `drain`, `cleanup_timeout` and 2.5 s, whatever sources, hooks and the log do.
+        longer than `drain`, `cleanup_timeout` and 4 s, whatever sources, hooks and the log do.
+        Once the server was told to stop the generations have what is left of the `drain` of `Live`,
+        if that is less.
 
         Args:
-            drain: Seconds that the generations may take. Once the server was told to stop it is
-                never more than what is left of the `drain` of `Live`.
-
-        Raises:
-            TypeError: `drain` is no number.
-            ValueError: `drain` is less than 0.
+            drain: Seconds that the generations may take, 0 or more.
         """
-        checks.check_seconds("drain", drain, or_zero=True)
+        check_seconds("drain", drain, _SECONDS, or_zero=True)
         await self._interrupted.aclose()
-        await self._generations.aclose(drain, cleanup=self._cleanup_timeout)
+        await self._generations.aclose(drain, cleanup=self._source_options.cleanup_timeout)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
@@ -286,11 +281,11 @@ class Live:
             await self.answers.route(scope, receive, send)
 
     def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
-        producer = self._generations.producers.get(key)
+        producer = self._generations.running.producers.get(key)
         return Generation(
             key,
             started=started,
             ended=None if producer is None else producer.ended,
-            read=lambda: self._generations.read(key, framing),
-            answers=self.answers,
+            read=partial(self._generations.read, key, framing),
+            serve=partial(self.answers.serve, key, framing),
         )

@@ -1,23 +1,31 @@
 """`MemoryLog`: generations in the memory of one process."""
 
 import asyncio
-import bisect
 import math
 import time
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from sse_asgi.errors import FencedError, LeaseLostError
-from sse_asgi.live.checks import check_int
-from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease, OnBuried, bounded
+from sse_asgi.live.log import (
+    EVENT_COST,
+    LOST,
+    Ack,
+    Batch,
+    Ending,
+    Head,
+    Lease,
+    OnBuried,
+    bounded,
+)
+from sse_asgi.stream.options import check_int
 
 
 class _Generation:
-    """One generation's events and those who wait for more."""
+    """One generation's events, and what wakes those who wait for more."""
 
     __slots__ = (
-        "ending", "events", "expires", "followers", "keep", "labels", "meta", "size", "stop",
-        "token", "visited", "waiting",
+        "ending", "events", "expires", "followers", "keep", "labels", "meta", "more", "size",
+        "stop", "token", "visited",
     )  # fmt: skip
 
     def __init__(self, token: str, meta: str, keep: float) -> None:
@@ -26,44 +34,25 @@ class _Generation:
         self.keep = keep
         self.labels: list[str] = []
         self.events: list[bytes] = []
-        self.size = 0
+        self.size = 1_000
         self.ending: Ending | None = None
         self.expires = math.inf
         self.stop = False
         self.followers = 0
         self.visited = False
-        self.waiting: list[asyncio.Future[None]] = []
+        self.more = asyncio.Event()
 
     def extend(self, prev: int, events: Sequence[bytes]) -> int:
         """Add the events that are new, and return the tail."""
         tail = len(self.events)
         if tail < prev:
             return tail
-        fresh = events if tail == prev else events[tail - prev :]
-        if fresh:
-            self.events += fresh
-            self.size += len(fresh[0]) if len(fresh) == 1 else sum(map(len, fresh))
-            tail += len(fresh)
-            if self.waiting:
-                self.wake()
-        return tail
-
-    @property
-    def cost(self) -> int:
-        """Bytes that it takes, about."""
-        return self.size + 50 * len(self.events) + 1_000
-
-    def wake(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
-
-    def change(self) -> "asyncio.Future[None]":
-        """Return what is done at the next change."""
-        future = asyncio.get_running_loop().create_future()
-        self.waiting.append(future)
-        return future
+        for event in events if tail == prev else events[tail - prev :]:
+            self.events.append(event)
+            self.size += len(event) + EVENT_COST
+        if self.followers:
+            self.more.set()
+        return len(self.events)
 
     def batch(self, after: int) -> Batch:
         events = bounded(self.events, after, len(self.events))
@@ -74,53 +63,45 @@ class _Generation:
 class MemoryLog:
     """Keeps generations in this process, for as long as it lives.
 
-    A finished generation stays for its `keep`, and at most until the caps: then those that
-    ended first go first. Running generations are never dropped; `Live` bounds each of them.
+    A finished generation stays for its `keep`, and at most until there are too many: then those
+    that ended first go first. Running generations are never dropped; `Live` bounds them.
 
     Args:
-        max_events: Events kept of all finished generations together.
         max_bytes: Bytes kept of all finished generations together: those of their events, 50
             more for each event, and 1,000 more for each generation.
 
     Raises:
-        TypeError: An argument is no int.
-        ValueError: An argument is less than 0.
+        TypeError: `max_bytes` is no int.
+        ValueError: It is less than 0.
     """
 
     lease: float = math.inf
 
-    def __init__(self, *, max_events: int = 1_000_000, max_bytes: int = 128 * 1024 * 1024) -> None:
-        check_int("max_events", max_events, lowest=0)
+    def __init__(self, *, max_bytes: int = 128 * 1024 * 1024) -> None:
         check_int("max_bytes", max_bytes, lowest=0)
         self.on_buried: OnBuried | None = None  # never called: producers die with this process
-        self._max_events = max_events
         self._max_bytes = max_bytes
         self._generations: dict[str, _Generation] = {}
         self._labels: dict[str, str] = {}  # each as long as its generation
-        self._finished: OrderedDict[str, _Generation] = OrderedDict()
-        self._expiry: list[tuple[float, str]] = []  # sorted
-        self._timer_at = math.inf
-        self._events = 0
-        self._bytes = 0
+        self._timers: dict[str, asyncio.TimerHandle | None] = {}  # of finished ones, oldest first
+        self._bytes = 0  # of those
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
         """Begin a generation, unless the key exists."""
-        self._expire()
-        known = self._generations.get(key)
+        known = self._find(key)
         if known is None:
-            self._generations[key] = _Generation(token, meta, keep)
-            return True
+            known = self._generations[key] = _Generation(token, meta, keep)
         return known.token == token
 
     async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
         """Store events at the positions after `prev`."""
         generation = self._generations.get(key)
         if generation is None or generation.token != token or generation.ending is not None:
-            raise LeaseLostError(f"no producer with this token runs generation {key!r}")
+            raise _lost(key)
         return Ack(generation.extend(prev, events), generation.stop)
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
-        """Return the tail of a running generation; begin it if it was dropped."""
+        """Return the tail of a running generation; begin it if there is none."""
         if not await self.create(key, token, meta, keep=keep):
             raise FencedError(f"generation {key!r} has another producer")
         generation = self._generations[key]
@@ -138,7 +119,7 @@ class MemoryLog:
         """Store the last events and the ending."""
         generation = self._generations.get(key)
         if generation is None or generation.token != token:
-            raise LeaseLostError(f"no producer with this token runs generation {key!r}")
+            raise _lost(key)
         tail = len(generation.events)
         if generation.ending is None and tail >= prev:
             tail = generation.extend(prev, events)
@@ -146,8 +127,8 @@ class MemoryLog:
         return Ack(tail, generation.stop)
 
     async def stop(self, key: str) -> bool:
-        """Ask the producer to end the generation."""
-        generation = self._generations.get(key)
+        """Ask the producer for the end."""
+        generation = self._find(key)
         if generation is None or generation.ending is not None:
             return False
         generation.stop = True
@@ -155,107 +136,92 @@ class MemoryLog:
 
     async def look(self, key: str) -> Head | None:
         """Return what is known of a generation, or None if there is none of that key."""
-        self._expire()
-        found = self._generations.get(key)
+        found = self._find(key)
         if found is None:
             return None
         return Head(found.token, found.meta, len(found.events), found.ending)
 
     async def read(self, key: str, token: str, after: int) -> Batch:
         """Read stored events after a position, without waiting."""
-        self._expire()
-        generation = self._generations.get(key)
+        generation = self._find(key)
         if generation is None or generation.token != token:
             return Batch(after, (), Ending(LOST))
         return generation.batch(after)
 
     async def follow(self, key: str, token: str, after: int) -> AsyncGenerator[Batch, None]:
         """Read the events after a position, and wait for more, up to the ending."""
-        self._expire()
-        generation = self._generations.get(key)
+        generation = self._find(key)
         if generation is None or generation.token != token:
             yield Batch(after, (), Ending(LOST))
             return
         generation.followers += 1
         generation.visited = True
-        change: asyncio.Future[None] | None = None
         try:
             while True:
-                if after < len(generation.events) or generation.ending is not None:
-                    batch = generation.batch(after)
+                batch = generation.batch(after)
+                if batch.events or batch.ending is not None:
                     after = batch.last
                     yield batch
                     if batch.ending is not None:
                         return
                 else:
-                    change = generation.change()
-                    await change
+                    generation.more.clear()
+                    await generation.more.wait()
         finally:
-            if change in generation.waiting:
-                generation.waiting.remove(change)
             generation.followers -= 1
 
     async def label(self, label: str, key: str, *, keep: float) -> None:  # noqa: ARG002 - the log's
         """Let a label name a generation for as long as that stays."""
-        generation = self._generations.get(key)
+        generation = self._find(key)
         if generation is not None:
             generation.labels.append(label)
             self._labels[label] = key
 
     async def labelled(self, label: str) -> str | None:
         """Return the key that a label names, None for none."""
-        self._expire()
         return self._labels.get(label)
 
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
 
-    def _lease(self, key: str, token: str) -> Lease:
+    def _find(self, key: str) -> _Generation | None:
         generation = self._generations.get(key)
-        if generation is None or generation.token != token or generation.ending is not None:
+        if generation is not None and generation.expires <= time.monotonic():
+            self._drop(key)  # the event loop of its timer was closed
+            return None
+        return generation
+
+    def _lease(self, key: str, token: str) -> Lease:
+        found = self._generations.get(key)
+        if found is None or found.token != token or found.ending is not None:
             return Lease(held=False)
         return Lease(
-            held=True,
-            tail=len(generation.events),
-            stop=generation.stop,
-            followers=generation.followers,
-            visited=generation.visited,
-        )
+            held=True, tail=len(found.events), stop=found.stop, followers=found.followers,
+            visited=found.visited,
+        )  # fmt: skip
 
     def _end(self, key: str, generation: _Generation, ending: Ending) -> None:
         generation.ending = ending
+        generation.more.set()
         generation.expires = time.monotonic() + generation.keep
-        self._finished[key] = generation
-        bisect.insort(self._expiry, (generation.expires, key))
-        self._events += len(generation.events)
-        self._bytes += generation.cost
-        generation.wake()
-        self._expire()
-
-    def _expire(self) -> None:
-        """Drop finished generations that are over the caps or past their time."""
-        while self._finished and (self._events > self._max_events or self._bytes > self._max_bytes):
-            self._drop(next(iter(self._finished)))
-        now = time.monotonic()
-        while self._expiry and self._expiry[0][0] <= now:
-            self._drop(self._expiry[0][1])
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        """Look again when the next generation's time is over, though nobody calls."""
-        now = time.monotonic()
-        if self._timer_at < now:  # it has rung, or its event loop was closed before
-            self._timer_at = math.inf
-        if self._expiry and self._expiry[0][0] < self._timer_at:
-            self._timer_at = self._expiry[0][0]
-            asyncio.get_running_loop().call_later(self._timer_at - now, self._expire)
+        self._bytes += generation.size
+        self._timers[key] = None
+        if generation.keep < math.inf:
+            loop = asyncio.get_running_loop()
+            self._timers[key] = loop.call_later(generation.keep, self._drop, key)
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._timers)))
 
     def _drop(self, key: str) -> None:
-        generation = self._finished.pop(key)
-        del self._generations[key]
+        generation = self._generations.pop(key)
+        self._bytes -= generation.size
+        timer = self._timers.pop(key)
+        if timer is not None:
+            timer.cancel()
         for label in generation.labels:
             if self._labels.get(label) == key:
                 del self._labels[label]
-        del self._expiry[bisect.bisect_left(self._expiry, (generation.expires, key))]
-        self._events -= len(generation.events)
-        self._bytes -= generation.cost
+
+
+def _lost(key: str) -> LeaseLostError:
+    return LeaseLostError(f"no producer with this token runs generation {key!r}")

@@ -1,4 +1,4 @@
-"""What goes wrong with a log, said once."""
+"""What becomes of a log that fails: it is said once, and borne for a lease."""
 
 import logging
 import time
@@ -6,29 +6,50 @@ from typing import Final
 
 from sse_asgi.errors import LogError, LogRefusedError, LogUnavailableError
 
-QUIET: Final = 30.0
-"""Seconds without a trouble after which it counts as another outage when it comes again."""
+PAUSE: Final = 0.1
+"""Seconds after which a call that has failed is repeated."""
+
+_QUIET: Final = 30.0  # seconds without a trouble; when it comes again, it is another outage
 
 _logger = logging.getLogger("sse_asgi")
 
 
+class Patience:
+    """Measures for how long something fails. It is repeated for a lease, and then given up."""
+
+    def __init__(self, lease: float) -> None:
+        self._lease = lease
+        self._since: float | None = None
+
+    def is_over(self) -> bool:
+        """Note a failure, and tell whether the first one was a lease ago."""
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        return now - self._since > self._lease
+
+    def reset(self) -> None:
+        """Note that it has gone well."""
+        self._since = None
+
+
 class Outage:
-    """Logs that a log does not answer, or refuses: once for each outage and cause."""
+    """Logs what goes wrong with a log: once for each outage and cause."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[type, str], float] = {}
+        self._noted: dict[tuple[type, str], float] = {}
 
     def note(self, error: LogError) -> None:
         """Note what a call of the log has raised, if that concerns more than one generation."""
         if not isinstance(error, (LogUnavailableError, LogRefusedError)):
             return
         cause = error.__cause__ or error
-        now = time.monotonic()
         kind = type(error), f"{type(cause).__name__}: {cause}"
-        last = self._last.get(kind)
-        self._last = {each: at for each, at in self._last.items() if now - at < QUIET}
-        self._last[kind] = now
-        if last is not None and now - last < QUIET:
+        now = time.monotonic()
+        self._noted = {each: at for each, at in self._noted.items() if now - at < _QUIET}
+        is_known = kind in self._noted
+        self._noted[kind] = now
+        if is_known:
             return
         if isinstance(error, LogUnavailableError):
             _logger.warning("the log of live generations is out of reach, trying again: %s", error)

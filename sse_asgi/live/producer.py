@@ -8,21 +8,18 @@ code as every other stream.
 import asyncio
 import hashlib
 import logging
-from array import array
-from bisect import bisect_left
+from collections import deque
 from collections.abc import Awaitable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from weakref import ref
 
 from sse_asgi.asgi import Message, Send
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import INTERRUPTED_MESSAGE, Cutter, error_event
-from sse_asgi.live.linger import Linger
-from sse_asgi.live.log import Ending, Lease
-from sse_asgi.live.source import NoRequest
-from sse_asgi.live.stored import ending_of
+from sse_asgi.live.generation import ending_of
 from sse_asgi.live.writer import Writer
+from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.failure import describe
 from sse_asgi.stream.lifecycle import Cause, Phase
@@ -31,39 +28,45 @@ from sse_asgi.stream.response import Response
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.outcome import Outcome
 
-_ENDS_IN_GOOD_ORDER: Final = (Outcome.COMPLETED, Outcome.STOPPED)
+ENDING: Final = 2.0
+"""Seconds that the log may take to store an ending once a stop has come."""
 
 _logger = logging.getLogger("sse_asgi")
 
 
+class NoRequest(Request):
+    """What a source gets that takes a `Request`: there is none, and whatever it asks of it raises.
+
+    A generation belongs to no request. A source that reads one would go on without what it needs.
+    """
+
+    def __init__(self) -> None: ...  # there is nothing to keep
+
+    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - only what Python itself asks for
+        if name.startswith("__"):
+            return super().__getattribute__(name)
+        raise RuntimeError(
+            "a live generation belongs to no request: give `start` a function without arguments "
+            "that has what it needs, as in lambda: answer(prompt)"
+        )
+
+
 class Producer(Response):
     """One running generation. Make it in the task that runs it.
-
-    Args:
-        opener: The source.
-        options: The framing, the hooks, the clean-up timeout, and the `Shutdown`.
-        writer: What brings its events into the log.
-        linger: Seconds without viewers after which it ends; None for never.
-        at_once: What the framing begins with does not wait for the source.
 
     Attributes:
         writer: What brings its events into the log.
         ended: Gives the transcript when all is done.
     """
 
-    __slots__ = ("__weakref__", "_bad_end", "_counts", "_cutter", "_held", "_linger", "_positions",
-                 "_record", "ended", "writer")  # fmt: skip
+    __slots__ = ("__weakref__", "_bad_end", "_cutter", "_held", "_record", "_seen", "_unseen",
+                 "ended", "writer")  # fmt: skip
 
     def __init__(
-        self,
-        opener: SourceOpener,
-        options: Options,
-        writer: Writer,
-        *,
-        linger: float | None,
-        at_once: bool,
+        self, opener: SourceOpener, options: Options, writer: Writer, *, at_once: bool
     ) -> None:
         super().__init__(opener, options, NoRequest(), _nothing_comes, _storing_with(ref(self)))
+        self.lifecycle.stop_grace = ENDING
         self.outbox.take_start()  # nobody needs it
         if at_once:
             self.outbox.put_event(b"")  # the framing's beginning comes before it
@@ -71,13 +74,12 @@ class Producer(Response):
         self.writer: Writer = writer
         writer.told = self
         self._cutter = Cutter()
-        self._linger = None if linger is None else Linger(linger, writer.feed)
         self._held = False  # until the log has caught up
         self._record: Transcript | None = None
         self._bad_end: Exception | None = None  # what the framing's end has raised
-        # For each message that was stored: the position before it, and the chunks up to its end.
-        self._positions = array("Q")
-        self._counts = array("Q")
+        self._seen = 0  # chunks that viewers may have seen
+        # Messages that none has: the position before each, and the chunks up to its end.
+        self._unseen: deque[tuple[int, int]] = deque()
 
     # What is asked of it from outside
 
@@ -88,7 +90,7 @@ class Producer(Response):
         if self.lifecycle.phase not in (Phase.FINISHING, Phase.CLOSED):
             self.lifecycle.stop(outcome, error, by=by)
             return True
-        if by is Cause.SHUTDOWN:  # the ending has half a second left
+        if by is Cause.SHUTDOWN:  # the ending has its time left
             self.lifecycle.stop(outcome, by=by)
         return False
 
@@ -97,17 +99,6 @@ class Producer(Response):
         self.lifecycle.settle(outcome, by=Cause.SHUTDOWN)
         self.lifecycle.end_running()
         await self.end()
-
-    def heed(self, lease: Lease, last: int) -> None:
-        """Act on a beat's answer: on the lease, the viewers elsewhere, and the wish to stop.
-
-        Args:
-            lease: The answer.
-            last: What the log had acknowledged when it was asked.
-        """
-        self.writer.heed(lease, last)
-        if self._linger is not None and lease.held and self._linger.is_over(lease):
-            self.stop(Outcome.DISCONNECTED)
 
     # What the writer tells. It may do so from within the source's own task: so, later.
 
@@ -162,16 +153,26 @@ class Producer(Response):
         """Add encoded events to those of the generation; raises what a bound does."""
         if not body:
             return
-        prev, chunks = self.writer.last, self.outbox.sent_chunks
+        events, chunks = self.writer.events, self.outbox.sent_chunks
+        prev = len(events)
         try:
             self.writer.write(self._cutter.cut(body))
         except Exception:
-            stored = self.writer.last - prev
-            chunks = min(chunks - 1, (self._counts[-1] if self._counts else 0) + stored)
+            stored = self._stored_chunks + len(events) - prev
+            self._unseen.append((prev, max(0, min(chunks - 1, stored))))
             raise
-        finally:
-            self._positions.append(prev)
-            self._counts.append(max(0, chunks))
+        self._unseen.append((prev, chunks))
+        if len(self._unseen) >= 64:
+            self._count_seen()
+
+    def _count_seen(self) -> int:
+        while self._unseen and self._unseen[0][0] < self.writer.shown:
+            self._seen = self._unseen.popleft()[1]
+        return self._seen
+
+    @property
+    def _stored_chunks(self) -> int:
+        return self._unseen[-1][1] if self._unseen else self._seen
 
     def _blamed(self) -> Cause:
         return Cause.FRAMING if self.outbox.failed else Cause.SOURCE
@@ -189,16 +190,18 @@ class Producer(Response):
         except Exception as error:  # noqa: BLE001 - `on_complete` is told
             self.lifecycle.settle(Outcome.FAILED, error, by=self._blamed())
         events = self._last_events()
-        ended = self.writer.finish(events, self._ending())
-        while not ended.done():
+        self._record = self._transcript(self._stored_chunks)
+        self.writer.finish(events, ending_of(self._record))
+        while self.writer.ending is None:
             try:
-                await asyncio.wait((ended,))
+                await self.writer.changed()
             except asyncio.CancelledError as error:
-                if not self.host.is_cancelled():  # its time is over
+                if self.host.is_cancelled():
+                    self.host.keep(error)
+                else:  # its time is over
                     self.writer.lose(LogUnavailableError("the log did not take the ending in time"))
-                    break
-                self.host.keep(error)
-        ended.result()
+        if self.writer.error is not None:
+            raise self.writer.error
 
     async def end(self) -> None:
         """Store the ending, report, and let those know who wait for the transcript."""
@@ -211,14 +214,8 @@ class Producer(Response):
     def transcript(self) -> Transcript:
         """Return what `on_complete` is told."""
         if self._record is None or self._record.outcome is not self._outcome:
-            first_not_shown = bisect_left(self._positions, self.writer.shown)
-            self._record = self._transcript(first_not_shown)
+            self._record = self._transcript(self._count_seen())
         return self._record
-
-    def _ending(self) -> Ending:
-        """Return the ending for a log that has everything."""
-        self._record = self._transcript(len(self._counts))
-        return ending_of(self._record)
 
     @property
     def _outcome(self) -> Outcome:
@@ -226,18 +223,17 @@ class Producer(Response):
             return Outcome.FAILED
         return self.lifecycle.outcome or Outcome.COMPLETED
 
-    def _transcript(self, messages: int) -> Transcript:
-        """Return the record with so many of the stored messages counted as sent."""
+    def _transcript(self, sent_chunks: int) -> Transcript:
         return self.recorder.transcript(
             self._outcome,
             self._bad_end or self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
-            sent_chunks=self._counts[messages - 1] if messages else 0,
+            sent_chunks=sent_chunks,
         )
 
     def _last_events(self) -> list[bytes]:
         try:
-            if self._outcome in _ENDS_IN_GOOD_ORDER:
+            if self._outcome in (Outcome.COMPLETED, Outcome.STOPPED):
                 self.outbox.put_end(self._outcome)
                 return self._cutter.cut(self.outbox.take())
         except Exception as error:

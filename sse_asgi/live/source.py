@@ -2,22 +2,75 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, cast
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
-from sse_asgi.asgi import Message
-from sse_asgi.source.request import Request
+from sse_asgi.around import Attendant
 from sse_asgi.source.source import Chunks, Source, SourceOpener, is_iterable
+from sse_asgi.stream.options import Options
 
-LiveSource = Source | Callable[[], Chunks | Awaitable[Chunks]]
+if TYPE_CHECKING:  # who uses it imports it; nobody else has to
+    from sse_asgi.telemetry import Telemetry
 
 
-def open_live(source: LiveSource) -> SourceOpener:
+_Source = Source | Callable[[], Chunks | Awaitable[Chunks]]
+
+
+@dataclass(frozen=True, slots=True)
+class Attended:
+    """A source, and what attends its generation for an app such as `ChatApp`.
+
+    Attributes:
+        source: The source.
+        place: The place that the generation holds until its end.
+        watch: What measures it, instead of the `telemetry` of `Live`.
+    """
+
+    source: _Source
+    place: Attendant | None = None
+    watch: Attendant | None = None
+
+
+LiveSource = _Source | Attended
+
+
+class Attendants(Attendant):
+    """The attendants of one generation."""
+
+    def __init__(self, source: LiveSource, telemetry: "Telemetry | None") -> None:
+        place, watch = None, None
+        if isinstance(source, Attended):
+            place, watch = source.place, source.watch
+        if watch is None and telemetry is not None:
+            watch = telemetry.of_generation()
+        self._all = [each for each in (watch, place) if each is not None]
+
+    def attending(self, options: Options) -> Options:
+        """Return the options with the hooks of all."""
+        for each in self._all:
+            options = each.attending(options)
+        return options
+
+    def begun(self) -> None:
+        """Tell all."""
+        for each in self._all:
+            each.begun()
+
+    def over(self) -> None:
+        """Tell all."""
+        for each in self._all:
+            each.over()
+
+
+def open_source(source: LiveSource) -> SourceOpener:
     """Return the opener of a source; a callable may take no argument.
 
     Raises:
         TypeError: It is no source.
     """
-    if not is_iterable(source) and callable(source) and _takes_nothing(source):
+    if isinstance(source, Attended):
+        source = source.source
+    if callable(source) and not is_iterable(source) and _takes_nothing(source):
         make = cast("Callable[[], Chunks | Awaitable[Chunks]]", source)
         return SourceOpener(lambda _request: make())
     return SourceOpener(cast("Source", source))
@@ -29,38 +82,3 @@ def _takes_nothing(function: Callable[..., object]) -> bool:
     except (TypeError, ValueError):  # it takes a Request, or does not say what it takes
         return False
     return True
-
-
-class NoRequest(Request):
-    """What a source gets that takes a `Request`: there is none, and whatever it asks of it raises.
-
-    A generation belongs to no request. A source that reads one would go on without what it needs.
-    """
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__(_NoScope())
-
-    async def body(self) -> bytes:
-        """Raise a RuntimeError: there is none."""
-        _say_there_is_none()
-
-    async def receive(self) -> Message:
-        """Raise a RuntimeError: nothing will come."""
-        _say_there_is_none()
-
-
-class _NoScope(dict[str, Any]):
-    def __getitem__(self, key: str) -> NoReturn:
-        _say_there_is_none()
-
-    def get(self, *_: object) -> NoReturn:
-        _say_there_is_none()
-
-
-def _say_there_is_none() -> NoReturn:
-    raise RuntimeError(
-        "a live generation belongs to no request: give `start` a function without arguments that "
-        "has what it needs, as in lambda: answer(prompt)"
-    )

@@ -6,49 +6,56 @@ viewers at that position share. So a slow one costs nothing, and holds up nobody
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
-from weakref import WeakValueDictionary
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing
+from typing import Final
+from weakref import WeakSet, WeakValueDictionary
 
+from sse_asgi.errors import LogError
 from sse_asgi.live.events import Block, encode_events, last_words, tag_of
-from sse_asgi.live.log import LOST, Ending, bounded
+from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Log, bounded
+from sse_asgi.live.outage import PAUSE, Outage, Patience, defect
+
+KEPT_EVENTS: Final = 512
+"""Events that a tail keeps when it makes room, which it does at twice as many."""
+
+KEPT_BYTES: Final = 4 * BATCH_BYTES
+"""The same in bytes; the newest event is always kept."""
+
+_STAY: Final = 0.25  # seconds for which a tail stays open that has heard nothing yet
 
 
 class Feed:
-    """The events of a generation that a log has acknowledged, as far as they are held here.
+    """The events of one generation that viewers here may see.
 
-    The producer's own feed holds all of them. A `Tail` is a feed of another process's generation.
-
-    Args:
-        token: The producer.
-        first: The position before the first event.
+    A `Writer` is one of a generation that runs here, a `Tail` one of another.
 
     Attributes:
-        token: The producer.
-        tag: What the ids of its events begin with.
-        events: What is held; at its end there may be events that no viewer may see yet.
+        token: Its producer.
+        events: Those that are held; the newest may not be for viewers yet.
         first: The position before the oldest of them.
         last: The position of the newest event that viewers may see.
         ending: How the generation ended; None while it runs.
-        closed: Whether nothing more comes here, and viewers are let go without an ending.
-        viewers: How many read here.
-        left: When the last of them has left, on the monotonic clock; 0 if there was none.
+        closed: Whether viewers are let go without an ending.
+        viewers: How many there are.
+        left: When the last one has left, on the monotonic clock; 0 if none has.
     """
 
     def __init__(self, token: str, *, first: int = 0) -> None:
-        self.token = token
-        self.tag: bytes = tag_of(token).encode()
+        self.token: str = token
         self.events: list[bytes] = []
         self.first: int = first
         self.last: int = first
         self.ending: Ending | None = None
-        self.closed = False
+        self.closed: bool = False
         self.viewers: int = 0
         self.left: float = 0.0
+        self._tag = tag_of(token).encode()
         self._loop = asyncio.get_running_loop()
         self._waiting: list[asyncio.Future[None]] = []
         self._newest: Block | None = None
-        # Those of viewers that are behind, by position and first line, while one of them has it.
-        self._behind: WeakValueDictionary[tuple[int, bytes], Block] = WeakValueDictionary()
+        # By position and first line, while a viewer has it.
+        self._blocks: WeakValueDictionary[tuple[int, bytes], Block] = WeakValueDictionary()
 
     @property
     def lost(self) -> bool:
@@ -67,40 +74,6 @@ class Feed:
             self.ending = ending
             self.wake()
 
-    def block(self, after: int, first_line: bytes) -> Block:
-        """Return what follows a position, which is not before `first`."""
-        newest = self._newest
-        if newest is not None and newest.after == after and not first_line:
-            return newest  # all that was there then; what came since follows
-        events = bounded(self.events, after - self.first, self.last - self.first)
-        last = after + len(events)
-        if last < self.last or first_line:
-            known = self.known_behind(after, first_line)
-            if known is not None and known.last == last:
-                return known
-            ending = self.ending if last >= self.last else None
-            return self.encode_behind(after, events, ending, first_line)
-        data = encode_events(self.tag, after, events, first_line)
-        self._newest = Block(data, after, last, self.ending)
-        return self._newest
-
-    def encode_behind(
-        self, after: int, events: Sequence[bytes], ending: Ending | None, first_line: bytes
-    ) -> Block:
-        """Encode events for all viewers that ask for them while one of them has them."""
-        data = encode_events(self.tag, after, events, first_line)
-        block = Block(data, after, after + len(events), ending)
-        self._behind[after, first_line] = block
-        return block
-
-    def known_behind(self, after: int, first_line: bytes) -> Block | None:
-        """Return what another viewer has been given after a position, and still has."""
-        return self._behind.get((after, first_line))
-
-    async def fetch(self, after: int, first_line: bytes) -> Block:
-        """Return what follows a position before `first`."""
-        raise NotImplementedError
-
     def changed(self) -> "asyncio.Future[None]":
         """Return what is done when there is more, or the ending."""
         waiter = self._loop.create_future()
@@ -114,6 +87,36 @@ class Feed:
             if not waiter.done():
                 waiter.set_result(None)
 
+    async def view(self, after: int, first_line: bytes = b"") -> AsyncGenerator[Block, None]:
+        """Yield what a viewer gets after a position, up to the end.
+
+        The first event that it gets begins with `first_line`. One generator, and no coroutine of
+        its own while it waits: this runs for each viewer and chunk.
+        """
+        self.enter()
+        try:
+            while not self.closed:
+                if after < self.first:
+                    block = await self.fetch(after, first_line)
+                elif after < self.last or self.ending is not None:
+                    block = self._block(after, first_line)
+                else:
+                    await self.changed()
+                    continue
+                after = block.last
+                first_line = b"" if block.data else first_line
+                yield block
+                if block.ending is not None:
+                    if words := last_words(self._tag, after, block.ending):
+                        yield Block(first_line + words, after, after, None)
+                    return
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Note that a viewer has come."""
+        self.viewers += 1
+
     def leave(self) -> None:
         """Note that a viewer has left."""
         self.viewers -= 1
@@ -122,33 +125,163 @@ class Feed:
         if len(self._waiting) > 2 * self.viewers + 8:  # those who leave while they wait
             self._waiting = [waiter for waiter in self._waiting if not waiter.done()]
 
+    async def fetch(self, after: int, first_line: bytes) -> Block:
+        """Return what follows a position before `first`."""
+        raise NotImplementedError
 
-async def view(feed: Feed, after: int, first_line: bytes = b"") -> AsyncGenerator[Block, None]:
-    """Yield what a viewer gets after a position, up to the end.
+    def share(
+        self, after: int, events: Sequence[bytes], ending: Ending | None, first_line: bytes
+    ) -> Block:
+        """Return these events, encoded once for all who ask while one of them has them."""
+        known = self._blocks.get((after, first_line))
+        if known is not None and (known.last, known.ending) == (after + len(events), ending):
+            return known
+        block = self._encode(after, events, ending, first_line)
+        self._blocks[after, first_line] = block
+        return block
 
-    One generator, and no coroutine of its own while it waits: this runs for each viewer and chunk.
+    def _block(self, after: int, first_line: bytes) -> Block:
+        newest = self._newest
+        if newest is not None and newest.after == after and not first_line:
+            return newest  # all that was there then; what came since follows
+        events = bounded(self.events, after - self.first, self.last - self.first)
+        if after + len(events) < self.last:
+            return self.share(after, events, None, first_line)
+        if first_line:
+            return self.share(after, events, self.ending, first_line)
+        self._newest = self._encode(after, events, self.ending, b"")
+        return self._newest
 
-    Args:
-        feed: What it reads.
-        after: Its position.
-        first_line: A line of the first event that it gets.
+    def _encode(
+        self, after: int, events: Sequence[bytes], ending: Ending | None, first_line: bytes
+    ) -> Block:
+        data = encode_events(self._tag, after, events, first_line)
+        return Block(data, after, after + len(events), ending)
+
+
+class Tail(Feed):
+    """The newest events of a generation that runs elsewhere, followed once for all viewers here.
+
+    A viewer that is behind them reads the log until it has caught up. When the last one leaves, the
+    tail closes.
     """
-    feed.viewers += 1
-    try:
-        while not feed.closed:
-            if after < feed.first:
-                block = await feed.fetch(after, first_line)
-            elif after < feed.last or feed.ending is not None:
-                block = feed.block(after, first_line)
-            else:
-                await feed.changed()
-                continue
-            after = block.last
-            first_line = b"" if block.data else first_line
-            yield block
-            if block.ending is not None:
-                if words := last_words(feed.tag, after, block.ending):
-                    yield Block(first_line + words, after, after, None)
-                return
-    finally:
-        feed.leave()
+
+    def __init__(self, log: Log, outage: Outage, key: str, token: str, after: int) -> None:
+        super().__init__(token, first=after)
+        self._log = log
+        self._outage = outage
+        self._key = key
+        self._size = 0
+        self._has_heard = False
+        self.task: asyncio.Task[None] | None = None
+
+    def enter(self) -> None:
+        """Note that a viewer has come; the first one begins to follow."""
+        super().enter()
+        if self.task is None:
+            self.task = asyncio.create_task(self._follow(), name="sse_asgi live tail")
+
+    def leave(self) -> None:
+        """Note that a viewer has left; the last one lets the generation go."""
+        super().leave()
+        if not self.viewers:
+            self.close()
+
+    def close(self) -> None:
+        """Stop following, and let its viewers go.
+
+        If nothing has come yet, a little later: the log may not know yet that somebody follows, and
+        a generation that lingers must learn of a viewer who came and left at once.
+        """
+        self.closed = True
+        self.wake()
+        if self.task is not None and self._has_heard:
+            self.task.cancel()
+        elif self.task is not None:
+            self._loop.call_later(_STAY, self.task.cancel)
+
+    async def fetch(self, after: int, first_line: bytes) -> Block:
+        """Read what has left the tail; the viewer waits if the log is out of reach."""
+        patience = Patience(self._log.lease)
+        while True:
+            known = self._blocks.get((after, first_line))
+            if known is not None:
+                return known
+            batch = await self._read(after)
+            if batch.events or not (batch.ending is None or batch.ending.outcome == LOST):
+                return self.share(after, batch.events, batch.ending, first_line)
+            # The log is out of reach or has lost events; its producer may bring them back.
+            if self.lost or self.closed or patience.is_over():
+                return Block(b"", after, after, Ending(LOST))
+            await asyncio.sleep(PAUSE)
+
+    async def _read(self, after: int) -> Batch:
+        try:
+            return await self._log.read(self._key, self.token, after)
+        except LogError as error:
+            self._outage.note(error)
+            return Batch(after, ())
+
+    async def _follow(self) -> None:
+        try:
+            async with aclosing(self._log.follow(self._key, self.token, self.last)) as batches:
+                async for batch in batches:
+                    self._take(batch)
+        except LogError as error:
+            self._outage.note(error)
+        except Exception as error:  # noqa: BLE001 - logged; the viewers are told below
+            defect(error, "follow")
+        finally:
+            self.end(Ending(LOST))  # no viewer waits for a tail that nobody feeds
+
+    def _take(self, batch: Batch) -> None:
+        self._has_heard = True
+        self.events += batch.events
+        self._size += sum(map(len, batch.events))
+        if len(self.events) >= 2 * KEPT_EVENTS or self._size >= 2 * KEPT_BYTES:
+            self._make_room()
+        self.ending = batch.ending
+        self.advance(self.first + len(self.events))
+
+    def _make_room(self) -> None:
+        """Drop the oldest events, but never the newest one."""
+        kept = size = 0
+        for event in reversed(self.events):
+            if kept == KEPT_EVENTS or (kept and size + len(event) > KEPT_BYTES):
+                break
+            kept += 1
+            size += len(event)
+        self.first += len(self.events) - kept
+        del self.events[: len(self.events) - kept]
+        self._size = size
+
+
+class Tails:
+    """The tails of one process, each open while somebody looks at it."""
+
+    def __init__(self, log: Log, outage: Outage) -> None:
+        self._log = log
+        self._outage = outage
+        self._newest: WeakValueDictionary[tuple[str, str], Tail] = WeakValueDictionary()
+        self._all: WeakSet[Tail] = WeakSet()
+
+    def __iter__(self) -> Iterator[Tail]:
+        return iter(list(self._all))
+
+    def open(self, key: str, token: str, last: int) -> Tail:
+        """Return a generation's tail; a new one begins at `last`, where the log is known to end."""
+        tail = self._newest.get((key, token))
+        if tail is None or tail.lost or tail.closed:
+            tail = self._newest[key, token] = Tail(self._log, self._outage, key, token, last)
+            self._all.add(tail)
+        return tail
+
+    async def aclose(self) -> None:
+        """Let all viewers go, without an ending: they can resume elsewhere."""
+        for tail in self:
+            tail.close()
+        tasks = [tail.task for tail in self if tail.task is not None and not tail.task.done()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from sse_asgi.openapi.dialects import EVENTS
-from sse_asgi.openapi.schema import Schema, event
+from sse_asgi.openapi.schema import Schema, event, titled
 from sse_asgi.wire.framing import Framing
 
 
@@ -35,7 +35,7 @@ def describe_stream(
 def _events_of(events: object) -> list[Schema]:
     make = EVENTS.get(type(events))
     if make is not None:
-        return make(events)
+        return [titled(each, type(events).__name__) for each in make(events)]
     if isinstance(events, Mapping):
         models = cast("Mapping[str, object]", events)
         return [

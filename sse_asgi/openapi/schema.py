@@ -1,5 +1,6 @@
 """Short ways to write a JSON Schema, and that of an event (OpenAPI 3.2, "Server-Sent Events")."""
 
+import re
 from typing import Any, Final, TypeAlias
 
 Schema: TypeAlias = dict[str, Any]
@@ -59,3 +60,28 @@ def _event(data: Schema, kind: str | None) -> Schema:
         return {"type": "object", "properties": fields, "required": ["data"]}
     properties = {"event": {"const": kind}, **fields}
     return {"type": "object", "properties": properties, "required": ["event", "data"]}
+
+
+def titled(event: Schema, of: str) -> Schema:
+    """Return the schema of an event, with a title for the object in its data.
+
+    Args:
+        event: The schema of the event.
+        of: What the title begins with: the framing, for several have an event of the same type.
+    """
+    data = event["properties"]["data"]
+    content: Schema = data.get("contentSchema", {})
+    if "properties" not in content:
+        return event
+    content = {"title": of.removesuffix("Framing") + _what(event, content), **content}
+    properties = {**event["properties"], "data": {**data, "contentSchema": content}}
+    return {**event, "properties": properties}
+
+
+def _what(event: Schema, content: Schema) -> str:
+    """Return what an event is called: by the type that the object names, or else the event."""
+    kind = content["properties"].get("type") or event["properties"].get("event")
+    if kind is None:
+        return "Error" if "error" in content["properties"] else "Chunk"
+    words = re.split("[^A-Za-z0-9]+", kind["const"].removeprefix("response."))
+    return "".join(word.capitalize() for word in words)

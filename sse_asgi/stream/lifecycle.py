@@ -20,11 +20,8 @@ from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
 from sse_asgi.wire.outcome import Outcome
 
-CLIENT_GRACE: Final = 1.0
-"""Seconds that the last message may still take once the client has left.
-
-Some servers report a disconnect because of the last message, before they have sent it.
-"""
+CLIENT_GRACE: Final = 1.0  # some servers report that because of the message, before it is sent
+"""Seconds that the last message may still take once the client has left."""
 
 STOP_GRACE: Final = 0.5
 """The same for any other stop: a client that does not read must not hold up the server's exit."""
@@ -76,12 +73,14 @@ class Lifecycle:
         end_sent: A server has taken the end marker, so a client that leaves misses nothing.
         abandoned: The source did not end within `cleanup_timeout`.
         shutting_down: The server has been told to stop.
+        stop_grace: `STOP_GRACE`, unless the last message goes elsewhere than to a client.
     """
 
     __slots__ = ("__weakref__", "_cancel", "_cancelled", "_cleanup_timeout", "_deadline",
                  "_grace", "_grace_ends", "_held", "_host", "_last_seconds", "_last_stop",
                  "_on_stuck", "_shutdown_due", "abandoned", "by", "client_lost", "end_sent",
-                 "error", "outcome", "phase", "sending_since", "shutting_down")  # fmt: skip
+                 "error", "outcome", "phase", "sending_since", "shutting_down",
+                 "stop_grace")  # fmt: skip
 
     def __init__(
         self,
@@ -100,6 +99,7 @@ class Lifecycle:
         self.sending_since: float | None = None
         self.abandoned: bool = False
         self.shutting_down: bool = False
+        self.stop_grace: float = STOP_GRACE
         self._cancelled = self._shutdown_due = self._held = False
         self._last_seconds = STOP_GRACE
         self._grace_ends = math.inf
@@ -153,7 +153,7 @@ class Lifecycle:
         if self.phase is Phase.CLOSED:
             return False
         self._shutdown_due = self._shutdown_due or by is Cause.SHUTDOWN
-        grace = 0 if client_lost else STOP_GRACE
+        grace = 0 if client_lost else self.stop_grace
         if self.phase is Phase.FINISHING:
             grace = CLIENT_GRACE if by is Cause.CLIENT else grace
             self.limit_last_message(outcome, by=by, seconds=grace)
@@ -253,13 +253,13 @@ class Lifecycle:
     def limit_last_message(
         self, outcome: Outcome, *, by: Cause, seconds: float | None = None
     ) -> None:
-        """Give the last message so many seconds from now on, `STOP_GRACE` by default.
+        """Give the last message so many seconds from now on, `stop_grace` by default.
 
         The first call counts. It names the outcome of a stream whose last message takes longer.
         """
         if self._last_stop is None:
             self._last_stop = outcome, by
-            self._last_seconds = STOP_GRACE if seconds is None else seconds
+            self._last_seconds = self.stop_grace if seconds is None else seconds
             if not self._held:
                 self._set_deadline(self._last_seconds)
 

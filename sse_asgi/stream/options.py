@@ -78,22 +78,22 @@ class Options:
         self._check_hooks()
         for name in ("heartbeat", "send_timeout", "coalesce"):
             if getattr(self, name) is not None:
-                _check_seconds(name, getattr(self, name), "a number above 0, or None")
+                check_seconds(name, getattr(self, name), "a number above 0, or None")
         if self.coalesce == inf:
             raise ValueError(
                 f"coalesce must be a time that ends, in seconds, not {self.coalesce!r}"
             )
-        _check_seconds("cleanup_timeout", self.cleanup_timeout, "a number above 0")
+        check_seconds("cleanup_timeout", self.cleanup_timeout, "a number above 0")
         if not isinstance(self.prefetch, bool):
-            _check_seconds("prefetch", self.prefetch, "True, False, or a number above 0")
+            check_seconds("prefetch", self.prefetch, "True, False, or a number above 0")
         if not isinstance(self.record, bool):
-            raise _wrong_type("record", self.record, "True or False")
-        _check_int("max_body_size", self.max_body_size, lowest=0)
-        _check_int("status", self.status, lowest=200, highest=599)
+            raise wrong_type("record", self.record, "True or False")
+        check_int("max_body_size", self.max_body_size, lowest=0)
+        check_int("status", self.status, lowest=200, highest=599)
         if self.status in _BODYLESS:
             raise ValueError(f"status must be one that has a body, not {self.status}")
         if self.shutdown is not None and not isinstance(self.shutdown, Shutdown):
-            raise _wrong_type("shutdown", self.shutdown, "a Shutdown or None")
+            raise wrong_type("shutdown", self.shutdown, "a Shutdown or None")
 
     def chunk_hook(self, request: Request) -> Callable[[str], object] | None:
         """Return `on_chunk` as a function of the chunk alone."""
@@ -142,12 +142,12 @@ class Options:
         for name, arguments in _HOOKS.items():
             value = getattr(self, name)
             if value is not None and not callable(value):
-                raise _wrong_type(name, value, "a callable or None")
+                raise wrong_type(name, value, "a callable or None")
             if value is not None:
                 takes[name] = check_takes(value, name, *arguments)
         object.__setattr__(self, "_takes", takes)
         if inspect.iscoroutinefunction(self.describe_error):
-            raise _wrong_type("describe_error", self.describe_error, "a sync function or None")
+            raise wrong_type("describe_error", self.describe_error, "a sync function or None")
 
 
 def make_headers(
@@ -220,16 +220,28 @@ def _check_pair(pair: object) -> tuple[bytes, bytes]:
         ) from None
 
 
-def _check_seconds(name: str, value: object, expected: str) -> None:
+def check_seconds(name: str, value: object, expected: str, *, or_zero: bool = False) -> None:
+    """Check that an option is a number of seconds above 0, or 0 if that is allowed.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is too small, or not a number.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong_type(name, value, expected + ", in seconds")
-    if not value > 0:  # also when it is not a number
+        raise wrong_type(name, value, expected + ", in seconds")
+    if not (value > 0 or (or_zero and value == 0)):  # also when it is not a number
         raise ValueError(f"{name} must be {expected}, in seconds, not {value!r}")
 
 
-def _check_int(name: str, value: object, *, lowest: int, highest: int | None = None) -> None:
+def check_int(name: str, value: object, *, lowest: int, highest: int | None = None) -> None:
+    """Check that an option is an int between bounds.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is out of bounds.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong_type(name, value, "an int")
+        raise wrong_type(name, value, "an int")
     if value < lowest or (highest is not None and value > highest):
         bounds = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
         raise ValueError(f"{name} must be {bounds}, not {value!r}")
@@ -241,5 +253,6 @@ def _wrong_headers(value: Any) -> TypeError:  # noqa: ANN401 - whatever the user
     return TypeError(f"headers must be a mapping, or pairs of strings, not of type {kind}")
 
 
-def _wrong_type(name: str, value: Any, expected: str) -> TypeError:  # noqa: ANN401 - what it is
+def wrong_type(name: str, value: Any, expected: str) -> TypeError:  # noqa: ANN401 - what it is
+    """Return the error for an option of a wrong type."""
     return TypeError(f"{name} must be {expected}, not {value!r} ({type(value).__qualname__})")

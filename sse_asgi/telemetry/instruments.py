@@ -24,6 +24,9 @@ class Instruments:
     chunks: metrics.Counter
     bytes: metrics.Counter
     refused: metrics.Counter
+    generations: metrics.UpDownCounter
+    generation_duration: metrics.Histogram
+    interrupted: metrics.Counter
     tokens: metrics.Counter
     ai_duration: metrics.Histogram
     ai_first: metrics.Histogram
@@ -47,6 +50,15 @@ class Instruments:
         self.refused = meter.create_counter(
             NAMES["refused"], "{request}", "Requests that were refused for want of a place."
         )
+        self.generations = meter.create_up_down_counter(
+            NAMES["generations"], "{generation}", "Generations that run."
+        )
+        self.generation_duration = seconds(
+            "generation_duration", "From the start of a generation to its end.", BUCKETS
+        )
+        self.interrupted = meter.create_counter(
+            NAMES["interrupted"], "{generation}", "Generations whose process was found dead."
+        )
         self.tokens = meter.create_counter(NAMES["tokens"], "{token}", "Tokens, as sources say.")
         self.ai_duration = seconds("ai_duration", "From the request to the last byte.", BUCKETS)
         self.ai_first = seconds("ai_first", "From the request to the first text.", BUCKETS)
@@ -54,17 +66,32 @@ class Instruments:
             "ai_per_token", "From one token to the next, in the mean.", TOKEN_BUCKETS
         )
 
-    def record(self, transcript: Transcript, labels: Attributes, size: int) -> None:
-        """Record one stream that has ended."""
+    def record_stream(self, transcript: Transcript, labels: Attributes, size: int) -> None:
+        """Record one response that has ended."""
         labels = {**labels, NAMES["outcome"]: str(transcript.outcome)}
         self.duration.record(transcript.duration, labels)
+        self.bytes.add(size, labels)
+
+    def record_text(self, transcript: Transcript, labels: Attributes) -> None:
+        """Record what one source has given."""
+        labels = {**labels, NAMES["outcome"]: str(transcript.outcome)}
         if transcript.time_to_first_chunk is not None:
             self.first.record(transcript.time_to_first_chunk, labels)
         self.chunks.add(transcript.chunks, labels)
-        self.bytes.add(size, labels)
+
+    def record_generation(self, transcript: Transcript, labels: Attributes) -> None:
+        """Record one generation that has ended."""
+        ended = {**labels, NAMES["outcome"]: str(transcript.outcome)}
+        self.generation_duration.record(transcript.duration, ended)
+        self.record_text(transcript, labels)
 
     def record_ai(self, transcript: Transcript, labels: Attributes) -> None:
-        """Record one answer of a model, as OpenTelemetry's conventions have it."""
+        """Record one answer of a model, as OpenTelemetry's conventions have it.
+
+        Nothing without an operation: then nobody has said that there is a model.
+        """
+        if NAMES["operation"] not in labels:
+            return
         labels = {**labels, **error_type(transcript)}
         self.ai_duration.record(transcript.duration, labels)
         first, usage = transcript.time_to_first_chunk, transcript.usage

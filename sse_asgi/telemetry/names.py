@@ -13,6 +13,10 @@ NAMES: Final = MappingProxyType(
         "bytes": "sse.server.bytes",
         "refused": "sse.server.refused",
         "tokens": "sse.server.tokens",
+        # metrics of the generations of `Live`, which outlast their viewers
+        "generations": "sse.server.active_generations",
+        "generation_duration": "sse.server.generation.duration",
+        "interrupted": "sse.server.interrupted_generations",
         # metrics of the GenAI conventions, in development
         "ai_duration": "gen_ai.server.request.duration",
         "ai_first": "gen_ai.server.time_to_first_token",
@@ -21,11 +25,13 @@ NAMES: Final = MappingProxyType(
         "outcome": "sse.outcome",
         "span_chunks": "sse.chunks",
         "span_first": "sse.time_to_first_chunk",
+        "generation_outcome": "sse.generation.outcome",
         "error": "error.type",
         "route": "http.route",
         # attributes of the GenAI conventions, in development
         "model": "gen_ai.request.model",
         "operation": "gen_ai.operation.name",
+        "provider": "gen_ai.provider.name",
         "input_tokens": "gen_ai.usage.input_tokens",
         "output_tokens": "gen_ai.usage.output_tokens",
         "finish_reasons": "gen_ai.response.finish_reasons",

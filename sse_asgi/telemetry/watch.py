@@ -1,7 +1,6 @@
 """Watching one answer, for the span that is current and for the metrics."""
 
 from collections.abc import Awaitable
-from typing import Any
 
 from opentelemetry import trace
 
@@ -12,9 +11,9 @@ from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
-from sse_asgi.telemetry.instruments import ERRORS, Attributes, Instruments, error_type
+from sse_asgi.telemetry.instruments import Attributes, Instruments
 from sse_asgi.telemetry.names import NAMES
-from sse_asgi.wire.outcome import Outcome
+from sse_asgi.telemetry.span import tell, tell_of_viewer, transcript_of
 
 
 class Watch:
@@ -75,15 +74,7 @@ class Watch:
 
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span what is known: an instrumentation ends it with the last message."""
-        if self._span.is_recording():
-            self._tell_span(
-                stream.recorder.transcript(
-                    stream.lifecycle.outcome or Outcome.COMPLETED,
-                    stream.lifecycle.error,
-                    chunks=stream.outbox.produced_chunks,
-                    sent_chunks=stream.outbox.sent_chunks,
-                )
-            )
+        self._tell_span(transcript_of(stream))
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._transcript = transcript
@@ -97,41 +88,32 @@ class Watch:
         transcript, self._transcript = self._transcript, None
         if transcript is None:  # it was no stream
             return
-        if self._span.is_recording():
-            self._tell_span(transcript)
-        if self._streams:
-            self._metrics.record(transcript, self._labels, self._size)
-        if NAMES["operation"] in self._labels:
-            self._metrics.record_ai(transcript, self._labels)
+        self._tell_span(transcript)
+        self._record(transcript)
 
     def _tell_span(self, transcript: Transcript) -> None:
-        self._span.set_attributes(
-            {
-                **self._span_attributes,
-                NAMES["outcome"]: str(transcript.outcome),
-                NAMES["span_chunks"]: transcript.chunks,
-                **_of_model(transcript, is_ai=NAMES["operation"] in self._span_attributes),
-                **error_type(transcript),
-            }
-        )
-        if transcript.time_to_first_chunk is not None:
-            self._span.set_attribute(NAMES["span_first"], transcript.time_to_first_chunk)
-        if transcript.outcome in ERRORS:
-            self._span.set_status(trace.StatusCode.ERROR)
+        tell(self._span, transcript, self._span_attributes)
+
+    def _record(self, transcript: Transcript) -> None:
+        if self._streams:
+            self._metrics.record_stream(transcript, self._labels, self._size)
+            self._metrics.record_text(transcript, self._labels)
+        self._metrics.record_ai(transcript, self._labels)
+
+
+class ViewerWatch(Watch):
+    """Watches the response to one viewer of a generation, which has a watch of its own."""
+
+    __slots__ = ()
+
+    def _tell_span(self, transcript: Transcript) -> None:
+        tell_of_viewer(self._span, transcript)
+
+    def _record(self, transcript: Transcript) -> None:
+        self._metrics.record_stream(transcript, self._labels, self._size)
 
 
 def _route(scope: Scope) -> dict[str, str]:
     """Return the route's path where the framework tells it; a request's own has any value."""
     path = getattr(scope.get("route"), "path", None)
     return {NAMES["route"]: path} if isinstance(path, str) else {}
-
-
-def _of_model(transcript: Transcript, *, is_ai: bool) -> dict[str, Any]:
-    usage, reason = transcript.usage, transcript.finish_reason
-    found = {
-        NAMES["input_tokens"]: None if usage is None else usage.input_tokens,
-        NAMES["output_tokens"]: None if usage is None else usage.output_tokens,
-        NAMES["finish_reasons"]: None if reason is None else [reason],
-        NAMES["ai_span_first"]: transcript.time_to_first_chunk if is_ai else None,
-    }
-    return {name: value for name, value in found.items() if value is not None}

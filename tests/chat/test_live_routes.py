@@ -10,7 +10,8 @@ import pytest
 from sse_asgi import Outcome, Reasoning, ServerSentEvent, ToolCall, Usage
 from sse_asgi.chat import ChatApp, ChatError
 from sse_asgi.live import Live, LogUnavailableError, MemoryLog
-from tests.chat.asking import AG_UI, AI_SDK, BODIES, CHAT, RESPONSES, Client, ask, error_of
+from tests.chat.asking import AG_UI, AI_SDK, BODIES, CHAT, RESPONSES, ask, error_of
+from tests.chat.watching import Model, Watching
 from tests.live.viewers import until
 
 pytestmark = pytest.mark.anyio
@@ -23,28 +24,6 @@ KEYS = {"Bearer ann": "ann", "Bearer bob": "bob"}
 @pytest.fixture(scope="module")
 def anyio_backend():
     return "asyncio"
-
-
-class Model:
-    """A generator that waits between its two halves until it is let go on."""
-
-    def __init__(self):
-        self.calls = 0
-        self.go_on = asyncio.Event()
-        self.told = []
-
-    async def generate(self, chat):
-        self.calls += 1
-        yield "Hel"
-        await self.go_on.wait()
-        yield "lo"
-
-    def complete(self, transcript, chat):
-        self.told.append((transcript.text, transcript.outcome, chat.dialect))
-
-    async def all_told(self):
-        await until(lambda: self.told)
-        return self.told
 
 
 def authorize(request):
@@ -72,26 +51,6 @@ def app(model, live):
 def closed(model, live):
     """An app with keys."""
     return ChatApp(model.generate, live=live, on_complete=model.complete, authorize=authorize)
-
-
-class Watching:
-    """A client that watches while the test goes on."""
-
-    def __init__(self, app, path, body=None, **options):
-        self.client = Client(app, path, body, **options)
-        self.task = asyncio.create_task(self.client.run())
-
-    async def until(self, text):
-        await until(lambda: text in b"".join(each.get("body", b"") for each in self.client.sent))
-
-    async def leave(self):
-        self.client.leaves.set()
-        await self.task
-
-    async def answer(self):
-        async with asyncio.timeout(10):
-            await self.task
-        return self.client.answer
 
 
 def text_of(answer):

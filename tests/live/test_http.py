@@ -2,6 +2,7 @@
 
 import pytest
 
+from sse_asgi.dialects import UIMessages
 from sse_asgi.errors import LogRefusedError, LogUnavailableError
 from sse_asgi.live import Live, MemoryLog
 from sse_asgi.source.request import Request
@@ -124,6 +125,20 @@ async def test_a_cursor_is_found_in_a_query_of_any_length_without_parsing_it(mon
     long = b"last_event_id=" + cursor + b"0" * 100
     assert len(await messages_of(live, "HEAD", "/g", query_string=long)) == 2
     await live.aclose()
+
+
+async def test_a_generation_as_an_application_has_the_headers_of_its_framing():
+    framing = UIMessages()
+    ((name, value),) = framing.headers.items()
+    pairs = iter([("x-mine", "1")])  # to be read once
+    for live, wanted in ((Live(headers=pairs), value), (Live(headers={name: "own"}), "own")):
+        generation = await live.start(["a"], framing=framing)
+        for app in (generation, await live.get(generation.id, framing=framing)):
+            async with connect(app, "/any") as connection:
+                assert connection.headers[name] == wanted
+                assert connection.headers["x-content-type-options"] == "nosniff"
+                assert connection.headers.get("x-mine") == ("1" if wanted == value else None)
+        await live.aclose()
 
 
 @pytest.mark.parametrize("method", ["HEAD", "PUT"])

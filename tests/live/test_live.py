@@ -219,8 +219,8 @@ async def test_default_ids_cannot_be_guessed(live):
         ({"keep": True}, TypeError, "keep .*True"),
         ({"keep": float("nan")}, ValueError, "keep .*nan"),
         ({"keep": 0}, ValueError, "keep .*above 0.* not 0"),
-        ({"max_events": "5"}, TypeError, "max_events must be an int, not '5'"),
-        ({"max_events": 0}, ValueError, "max_events must be 1 or more, not 0"),
+        ({"max_total_bytes": "5"}, TypeError, "max_total_bytes must be an int, not '5'"),
+        ({"max_bytes": 0}, ValueError, "max_bytes must be 1 or more, not 0"),
         ({"max_bytes": 2.5}, TypeError, "max_bytes must be an int, not 2.5"),
         ({"max_bytes": -1}, ValueError, "max_bytes must be 1 or more, not -1"),
         ({"retry": "x"}, TypeError, "retry must be an int, not 'x'"),
@@ -233,14 +233,14 @@ def test_options_that_cannot_work_are_refused_at_once(options, error, words):
 
 
 def test_options_that_work_are_taken():
-    Live(None, authorize=lambda *arguments: True, keep=0.5, retry=0, max_events=1, max_bytes=1)
+    Live(None, authorize=lambda *arguments: True, keep=0.5, retry=0, max_bytes=1)
     Live(retry=None)
 
 
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"max_events": "a"}, TypeError, "max_events must be an int, not 'a'"),
+        ({"max_bytes": "a"}, TypeError, "max_bytes must be an int, not 'a'"),
         ({"max_bytes": -1}, ValueError, "max_bytes must be 0 or more, not -1"),
     ],
 )
@@ -902,9 +902,8 @@ async def test_what_a_generation_logs_names_it_by_a_hash_of_its_id(live, caplog)
     assert "secret-id" not in caplog.text
 
 
-@pytest.mark.parametrize("options", [{"max_events": 1}, {"max_bytes": 20}])
-async def test_the_event_that_breaks_a_bound_is_neither_stored_nor_sent(options):
-    live = Live(**options)
+async def test_the_event_that_breaks_a_bound_is_neither_stored_nor_sent():
+    live = Live(max_bytes=80)  # an event costs 50 more than its bytes
     generation = await live.start(["a", "[DONE]" * 1000, "c"], id="g")
     transcript = await generation.transcript()
     events = [event.type async for event in live.follow("g")]
@@ -923,14 +922,13 @@ async def test_an_event_is_read_that_another_process_with_larger_bounds_has_stor
     await small.aclose()
 
 
-@pytest.mark.parametrize(("options", "text"), [({"max_events": 3}, 4), ({"max_bytes": 30}, 3)])
-async def test_a_generation_that_outgrows_its_bounds_fails(options, text):
-    live = Live(**options)
+async def test_a_generation_that_outgrows_its_bounds_fails():
+    live = Live(max_bytes=200)
     closed = []
     generation = await live.start(endless(closed))
     transcript = await generation.transcript()
     assert isinstance(transcript.error, GenerationTooLargeError)
-    assert transcript.chunks <= text + 1
+    assert transcript.chunks <= 4
     assert closed == [True]
     await live.aclose()
 
@@ -1010,7 +1008,7 @@ async def test_a_log_with_a_defect_in_its_beat_ends_a_generation_that_lingers(ca
         async def beat(self, tokens):
             raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("sse_asgi.live.linger.FIRST_VIEWER", 0.01)
+    monkeypatch.setattr("sse_asgi.live.running.FIRST_VIEWER", 0.01)
     live, closed = Live(Broken()), []
     generation = await live.start(endless(closed), id="g", linger=0)
     await end_of(live, generation)
@@ -1108,7 +1106,7 @@ async def test_without_linger_it_runs_to_its_end_whoever_watches(live):
 
 
 async def test_the_first_viewer_has_time_to_come(live, monkeypatch):
-    monkeypatch.setattr("sse_asgi.live.linger.FIRST_VIEWER", 0.2)
+    monkeypatch.setattr("sse_asgi.live.running.FIRST_VIEWER", 0.2)
     generation = await live.start(endless(), linger=0)
     await asyncio.sleep(0.05)
     assert not generation._ended.done()
@@ -1163,7 +1161,7 @@ async def test_closing_waits_for_a_start_under_way_and_ends_what_it_began():
     start = asyncio.create_task(live.start(source, id="g", on_complete=reports.append))
     await entered.wait()
     closing = asyncio.create_task(live.aclose(drain=0))
-    while not live._generations._closing:
+    while not live._generations.running.closing:
         await asyncio.sleep(0)
     assert not closing.done()
     release.set()
@@ -1294,9 +1292,9 @@ async def test_an_ended_generation_is_kept_for_a_while():
 
 
 async def test_memory_is_capped_and_the_oldest_goes_first():
-    live = Live(MemoryLog(max_events=50, max_bytes=10_000))
+    live = Live(MemoryLog(max_bytes=10_000))
     for number in range(10):
-        await (await live.start(["x" * 10] * 9, id=f"g{number}")).transcript()
+        await (await live.start(["x" * 34] * 9, id=f"g{number}")).transcript()
     found = [(await watch(live, f"/g{number}")).statuses[0] for number in range(10)]
     assert found == [404] * 5 + [200] * 5
     await (await live.start(["x" * 8500], id="large")).transcript()

@@ -178,7 +178,7 @@ async def test_a_slow_viewer_reads_the_log_and_holds_up_nobody(redis_server):
             pieces = [(await anext(slow)).data]
             fast = await watch(there, "/g")
             assert fast.text == "".join(chunks)
-            (tail,) = there._generations.tails._tails.values()
+            (tail,) = there._generations.tails
             assert len(tail.events) < 1024
             pieces += [event.data async for event in slow]
         assert "".join(pieces) == "".join(chunks) + "[DONE]"
@@ -196,12 +196,12 @@ async def test_a_thousand_viewers_need_a_handful_of_connections(redis_server):
             asyncio.create_task(watch(there, f"/g{number % 20}", retries=50))
             for number in range(1000)
         ]
-        await until(lambda: len(there._generations.tails) == 20)
+        await until(lambda: len(list(there._generations.tails)) == 20)
         names = [each["name"] for each in await client.client_list()]
         assert 0 < names.count("sse_asgi") <= 2 * 12  # of two processes
         for seen in await asyncio.gather(*watching):
             assert seen.text == "".join(chunks)
-        await until(lambda: len(there._generations.tails) == 0)
+        await until(lambda: len(list(there._generations.tails)) == 0)
     assert "sse_asgi" not in [each["name"] for each in await client.client_list()]
     await client.aclose()
 

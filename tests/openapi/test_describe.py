@@ -104,6 +104,17 @@ def test_each_dialect_is_described():
     assert {kind.__name__ for kind in EVENTS} >= set(sse_asgi.dialects.__all__)
 
 
+@pytest.mark.parametrize("framing", FRAMINGS, ids=repr)
+def test_each_object_of_a_framing_has_a_title_of_its_own(framing):
+    contents = [
+        schema["properties"]["data"].get("contentSchema", {})
+        for schema in item_schema(framing)["anyOf"]
+    ]
+    titles = [content["title"] for content in contents if content.get("type") == "object"]
+    assert all(title.isidentifier() for title in titles)
+    assert len({*titles}) == len(titles) > 0
+
+
 # A user's models
 
 

@@ -236,9 +236,13 @@ async def test_model_and_operation_give_the_metrics_of_the_conventions(told):
         yield Usage(input_tokens=9, output_tokens=3)
         yield Finish("stop")
 
-    telemetry = told.telemetry(model="small", operation="chat")
+    telemetry = told.telemetry(model="small", operation="chat", provider="us")
     await read(told.traced(EventStream(source, telemetry=telemetry)))
-    labels = {"gen_ai.request.model": "small", "gen_ai.operation.name": "chat"}
+    labels = {
+        "gen_ai.request.model": "small",
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "us",
+    }
     metrics = told.metrics
     assert metrics["gen_ai.server.request.duration"] == [(labels, 1)]
     assert metrics["gen_ai.server.time_to_first_token"] == [(labels, 1)]
@@ -314,6 +318,7 @@ class _Taken:
         ({"meter_provider": 5}, "meter_provider must be a MeterProvider or None, not 5"),
         ({"model": 5}, "model must be a str or None, not 5"),
         ({"operation": b"chat"}, "operation must be a str or None, not b'chat'"),
+        ({"provider": 5}, "provider must be a str or None, not 5"),
     ],
 )
 async def test_wrong_values_raise_at_once(options, said):

@@ -30,6 +30,7 @@ CHECKS: Sequence[Check] = (
     storing.names_its_tail_at_a_gap,
     storing.fences_strangers,
     storing.begins_anew_when_nothing_is_left,
+    storing.finds_by_label,
     living.wakes_followers,
     living.waits_beyond_the_tail,
     living.carries_a_stop,

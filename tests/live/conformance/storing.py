@@ -176,6 +176,25 @@ async def begins_anew_when_nothing_is_left(open_log: OpenLog) -> None:
     await with_logs(open_log, 1, body)
 
 
+async def finds_by_label(open_log: OpenLog) -> None:
+    """A label names the generation that it was given last, in every process."""
+
+    async def body(one: Log, two: Log) -> None:
+        for key in ("g", "h"):
+            await one.create(key, "t", "", keep=KEEP)
+        expect(await two.labelled("chat"), None)
+        await one.label("chat", "g", keep=KEEP)
+        await one.label("other", "g", keep=KEEP)
+        expect(await two.labelled("chat"), "g")
+        await two.label("chat", "h", keep=KEEP)
+        expect([await one.labelled(label) for label in ("chat", "other")], ["h", "g"])
+        await one.finish("h", "t", 0, [b"x"], DONE)
+        expect(await two.labelled("chat"), "h")
+        expect(await one.labelled("h"), None)
+
+    await with_logs(open_log, 2, body)
+
+
 async def forgets_after_keep(open_log: OpenLog) -> None:
     """What has ended is readable for `keep` seconds, and then unknown."""
 
