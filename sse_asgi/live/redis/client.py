@@ -34,6 +34,9 @@ from sse_asgi.errors import LogError, LogRefusedError, LogUnavailableError, show
 FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 """What redis-py raises where the server fails or refuses."""
 
+PAUSE: Final = 0.2
+"""Seconds after which is tried again what the server did not answer, or does not have yet."""
+
 _PASSING = (
     NoScriptError, OutOfMemoryError, ReadOnlyError,
     MovedError, AskError, TryAgainError, ClusterDownError,

@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.log import LOST, Batch, Ending, bounded
+from sse_asgi.live.redis.client import PAUSE
 from sse_asgi.live.redis.scripts import read_push
-from sse_asgi.live.redis.session import PAUSE, Session
+from sse_asgi.live.redis.session import Session
 
 _QUEUE_BYTES = 1_048_576
 
@@ -63,7 +64,7 @@ class Follower:
         try:
             # Who is counted before it reads leaves no moment in which nobody seems to follow.
             with contextlib.suppress(LogError):  # the first look says so
-                await self._session.pushes.listen(self._channel, self.hear)
+                await self._session.listen(self._channel, self.hear)
                 await self._wait(min(1.0, self._session.silence))
             self._stale = True
             while True:
@@ -74,7 +75,7 @@ class Follower:
                     if batch.ending is not None:
                         return
         finally:
-            self._session.pushes.leave(self._channel, self.hear)
+            self._session.leave(self._channel, self.hear)
 
     async def _next(self) -> Batch | None:
         """Return what follows, or None if that is not known yet."""
@@ -113,7 +114,7 @@ class Follower:
         """Read the log once, and note there that somebody follows; None if nothing is new yet."""
         session = self._session
         try:
-            await self._session.pushes.listen(self._channel, self.hear)
+            await self._session.listen(self._channel, self.hear)
             self._stale = False
             reading = await session.read(self._key, self._after, bury=self._bury, present=True)
         except LogUnavailableError:
@@ -123,21 +124,18 @@ class Follower:
             await asyncio.sleep(PAUSE)
             return None
         if reading is None:
-            self._pause = min(PAUSE, session.silence)
+            self._pause = PAUSE
             gone = self._lasts("log") > session.lease + session.silence
             return Batch(self._after, (), Ending(LOST)) if gone else None
-        if reading.token.decode() != self._token:
+        head, batch = reading.head, reading.batch
+        if head.token != self._token:
             return Batch(self._after, (), Ending(LOST))
-        self._note_owner(missing=not reading.owned and reading.ending is None)
-        batch = reading.batch(self._after)
-        self._stale = self._stale or batch.last < reading.last
+        if reading.owned or head.ending is not None:
+            self._trouble, self._bury, self._pause = ("", 0.0), False, session.silence
+        else:
+            self._bury, self._pause = self._lasts("owner") > session.grace, PAUSE
+        self._stale = self._stale or batch.last < head.last
         return batch if batch.events or batch.ending is not None else None
-
-    def _note_owner(self, *, missing: bool) -> None:
-        session = self._session
-        lasts = self._lasts("owner" if missing else "")
-        self._bury = missing and lasts > session.grace
-        self._pause = min(PAUSE, session.silence) if missing else session.silence
 
     def _lasts(self, missing: str) -> float:
         """Note what is missing now, and return for how many seconds it has been that."""

@@ -10,15 +10,12 @@ of the exchange: it connects anew, sends a script's text, and knows who has a cl
 import asyncio
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from sse_asgi.live.redis.client import Client, end, is_refusal, log_error
+from sse_asgi.live.redis.client import PAUSE, Client, end, is_refusal, log_error
 from sse_asgi.live.redis.scripts import Script
-
-PAUSE: Final = 0.1
-"""Seconds between two tries to reach a server."""
 
 Command = tuple[str | bytes | int, ...]
 

@@ -1,4 +1,4 @@
-"""Pushes: one pub/sub connection to each node, for everything that a process listens to.
+"""Pushes: one pub/sub connection to a node, for everything that a process listens to there.
 
 A push is a hint. Whoever listens is told when some may have been lost: after each subscription, and
 when the connection has failed, which ends all of them. Who goes on listens again, wherever the
@@ -13,15 +13,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from redis.exceptions import ResponseError
 
-from sse_asgi.live.redis.client import FAILURES, Client, end
+from sse_asgi.live.redis.client import FAILURES, PAUSE, Client, end
 from sse_asgi.live.redis.lanes import Command, packed
-
-BACKOFF: Final = 0.5
-"""Seconds from the loss of a connection to the next one."""
 
 Listener = Callable[[bytes | None], None]
 """Takes a message; or None, where some may have been lost."""
@@ -31,47 +28,17 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Pushes:
-    """Listens to any number of channels, from the first one on.
+    """The subscriptions at one node, from the first one on.
 
     Args:
-        client: Where connections come from.
-        silence: Seconds without a message after which a server has to answer a ping.
+        client: Where the connection comes from.
+        node: The node's name.
+        silence: Seconds without a message after which the server has to answer a ping.
     """
 
-    def __init__(self, client: Client, *, silence: float) -> None:
+    def __init__(self, client: Client, node: str, *, silence: float) -> None:
         self._client = client
-        self._silence = silence
-        self._nodes: dict[str, _Node] = {}
-
-    async def listen(self, channel: str, listener: Listener) -> None:
-        """Tell a listener of a channel, unless it is told already.
-
-        Raises:
-            LogError: The cluster cannot be asked which node has it.
-        """
-        name = await self._client.node_of(channel)
-        node = self._nodes.get(name)
-        if node is None:
-            node = self._nodes[name] = _Node(self._client, name, silence=self._silence)
-        node.add(channel, listener)
-
-    def leave(self, channel: str, listener: Listener) -> None:
-        """Tell a listener no more."""
-        for node in self._nodes.values():
-            node.drop(channel, listener)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        for node in self._nodes.values():
-            await node.aclose()
-
-
-class _Node:
-    """The subscriptions at one node, over one connection."""
-
-    def __init__(self, client: Client, name: str, *, silence: float) -> None:
-        self._client = client
-        self._name = name
+        self._node = node
         self._silence = silence
         self._listeners: dict[str, set[Listener]] = {}
         self._subscribed: set[str] = set()
@@ -80,7 +47,8 @@ class _Node:
         sharded = "S" if client.clustered else ""
         self._verbs = f"{sharded}SUBSCRIBE", f"{sharded}UNSUBSCRIBE"
 
-    def add(self, channel: str, listener: Listener) -> None:
+    def listen(self, channel: str, listener: Listener) -> None:
+        """Tell a listener of a channel, unless it is told already."""
         listeners = self._listeners.setdefault(channel, set())
         if listener in listeners:
             return
@@ -91,13 +59,15 @@ class _Node:
         if self._task is None or self._task.done():  # whoever closes the event loop cancels it
             self._task = asyncio.create_task(self._run(), name="sse_asgi redis pushes")
 
-    def drop(self, channel: str, listener: Listener) -> None:
+    def leave(self, channel: str, listener: Listener) -> None:
+        """Tell a listener no more."""
         listeners = self._listeners.get(channel, set())
         listeners.discard(listener)
         if not listeners and self._listeners.pop(channel, None) is not None:
             self._changed.set()
 
     async def aclose(self) -> None:
+        """Close the connection."""
         if self._task is not None:
             await end(self._task)
 
@@ -115,7 +85,7 @@ class _Node:
             for listeners in lost.values():
                 for listener in listeners:
                     listener(None)
-            await asyncio.sleep(BACKOFF)
+            await asyncio.sleep(PAUSE)
 
     async def _listen(self) -> None:
         """Listen until the connection fails or falls silent.
@@ -123,7 +93,7 @@ class _Node:
         Raises:
             OSError, RedisError: It has.
         """
-        connection = await self._client.take(self._name)
+        connection = await self._client.take(self._node)
         try:
             await connection.connect()
             subscribing = asyncio.create_task(

@@ -17,7 +17,7 @@ Arguments never build key names. A script touches one generation, so that a clus
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sse_asgi.live.log import Batch, Ending, Head
 
@@ -142,7 +142,8 @@ return 1
 
 # KEYS log own; ARGV after bytes bury present
 # Without a log nothing, or 1 if somebody holds its lease. Else token, meta, last, owned, ending
-# or '', its detail, entries, and 1 if this call has ended it, as it may if `bury` is 1.
+# or '', its detail, entries (last position, packed events), and 1 if this call has ended it, as it
+# may if `bury` is 1.
 # That somebody follows (`present`) is not worth an error of a full server.
 READ = Script("""
 local owned, first = redis.call('HGET', own, 'o') and 1 or 0, start()
@@ -161,14 +162,16 @@ local entries, left, from, step = {}, tonumber(ARGV[2]), '(' .. ARGV[1] .. '-0',
 while left > 0 do
   local found = redis.call('XRANGE', log, from, '+', 'COUNT', step)
   for _, entry in ipairs(found) do
-    local size = entry[2][1] == 'd' and #entry[2][2] + 64 or 64
+    local size = #entry[2][2] + 64
     if #entries > 0 and size > left then left = 0 end
     if left <= 0 then break end
-    entries[#entries + 1] = entry
-    left = left - size
+    if entry[2][1] == 'd' then
+      entries[#entries + 1] = {string.match(entry[1], '^%d+'), entry[2][2]}
+    end
+    left, from = left - size, '(' .. entry[1]
   end
   if #found < step then break end
-  from, step = '(' .. entries[#entries][1], math.min(128, step * 2)
+  step = math.min(128, step * 2)
 end
 return {first.token, first.meta, tonumber(last), owned, ending and ending[2] or '',
   ending and ending[6] or '', entries, buried}
@@ -224,39 +227,29 @@ def read_push(message: bytes) -> tuple[str, int, list[bytes]]:
 
 
 class Reading(NamedTuple):
-    """What `READ` replies of a log that is there."""
+    """What a log has after a position.
 
-    token: bytes
-    meta: bytes
-    last: int
-    owned: int
-    outcome: bytes
-    detail: bytes
-    entries: list[tuple[bytes, list[bytes]]]
-    buried: int
+    Attributes:
+        head: What is known without the events.
+        owned: Whether somebody holds the lease.
+        batch: The events, and the ending if nothing follows them.
+    """
 
-    @property
-    def ending(self) -> Ending | None:
-        """How it ended, if it did."""
-        return Ending(self.outcome.decode(), self.detail.decode()) if self.outcome else None
+    head: Head
+    owned: bool
+    batch: Batch
 
-    @property
-    def head(self) -> Head:
-        """All but the events."""
-        return Head(self.token.decode(), self.meta.decode(), self.last, self.ending)
 
-    def batch(self, after: int) -> Batch:
-        """Return the events after a position, and the ending if nothing follows them."""
-        events: list[bytes] = []
-        for entry, fields in self.entries:
-            if fields[0] != b"d":
-                continue
-            stored = unpack(fields[1])
-            prev = int(entry.partition(b"-")[0]) - len(stored)
-            reached = after + len(events)
-            if prev > reached:
-                break
-            # A repeated append may overlap the entry before it.
-            events += stored[reached - prev :]
-        reached = after + len(events)
-        return Batch(after, events, self.ending if reached >= self.last else None)
+def read_reply(reply: list[Any], after: int) -> Reading:
+    """Understand what `READ` replies of a log that is there."""
+    token, meta, last, owned, outcome, detail, entries, _ = reply
+    ending = Ending(outcome.decode(), detail.decode()) if outcome else None
+    events: list[bytes] = []
+    for position, packed in entries:
+        stored = unpack(packed)
+        skip = after + len(events) - (int(position) - len(stored))
+        if skip < 0:
+            break  # a hole
+        events += stored[skip:]  # a repeated append may overlap the entry before it
+    batch = Batch(after, events, ending if after + len(events) >= last else None)
+    return Reading(Head(token.decode(), meta.decode(), last, ending), bool(owned), batch)

@@ -3,17 +3,14 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Head
 from sse_asgi.live.redis import scripts
-from sse_asgi.live.redis.client import Client
+from sse_asgi.live.redis.client import PAUSE, Client
 from sse_asgi.live.redis.lanes import Lane
-from sse_asgi.live.redis.pubsub import Pushes
-from sse_asgi.live.redis.scripts import Reading, Script
-
-PAUSE: Final = 0.25
-"""Seconds after which somebody looks again who waits for something to come back."""
+from sse_asgi.live.redis.pubsub import Listener, Pushes
+from sse_asgi.live.redis.scripts import Reading, Script, read_reply
 
 WRITES: Final = 64
 """Calls in one exchange at most; their events are bounded, so an exchange is."""
@@ -26,14 +23,19 @@ KEPT: Final = 4_194_304
 
 _OVERHEAD = 50  # bytes for each event
 _READING = scripts.READ, scripts.AGE
+_Place = tuple[str, str, int]  # a generation, its token, and a position
 
-_Place = tuple[str, str, int]
+
+class Node(NamedTuple):
+    """The connections to a node: what producers write never stands behind a replay."""
+
+    writes: Lane
+    reads: Lane
+    pushes: Pushes
 
 
 class Session:
     """Runs scripts, listens to pushes, and reads generations; connects when it is first needed.
-
-    Reads have a connection of their own: what producers write never stands behind a replay.
 
     Args:
         client: The client at this event loop.
@@ -46,7 +48,6 @@ class Session:
         silence: Seconds without a push after which a follower looks into the log itself.
         grace: Seconds for which a lease has to be missing before a reader calls it a death: a
             producer that lives beats before that, and takes its lease back.
-        pushes: What listens.
     """
 
     def __init__(
@@ -55,11 +56,10 @@ class Session:
         self.lease: float = lease
         self.silence: float = min(5.0, lease / 6)
         self.grace: float = self.silence * 1.2 + 0.1
-        self.pushes: Pushes = Pushes(client, silence=self.silence)
         self._client = client
         self._prefix = prefix
         self._on_buried = on_buried
-        self._lanes: dict[tuple[str, bool], Lane] = {}
+        self._nodes: dict[str, Node] = {}
         self._fetching: dict[_Place, asyncio.Task[Batch]] = {}
         self._kept: dict[_Place, Batch] = {}
         self._size = 0
@@ -80,12 +80,8 @@ class Session:
         Raises:
             LogError: The cluster cannot be asked who has the keys. The reply may be another one.
         """
-        node = await self._client.node_of(keys[0])
-        reads = script in _READING
-        lane = self._lanes.get((node, reads))
-        if lane is None:
-            lane = Lane(self._client, node, most=READS if reads else WRITES)
-            self._lanes[node, reads] = lane
+        node = await self._node(keys[0])
+        lane = node.reads if script in _READING else node.writes
         return lane.add(script.sharded if self._client.clustered else script, keys, values)
 
     async def run(self, script: Script, keys: tuple[str, ...], *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
@@ -95,6 +91,30 @@ class Session:
             LogError: It does not arrive, or is an error.
         """
         return await (await self.begin(script, keys, *values))
+
+    async def listen(self, channel: str, listener: Listener) -> None:
+        """Tell a listener of a channel, unless it is told already; first, that it must look.
+
+        Raises:
+            LogError: The cluster cannot be asked which node has it.
+        """
+        (await self._node(channel)).pushes.listen(channel, listener)
+
+    def leave(self, channel: str, listener: Listener) -> None:
+        """Tell a listener no more."""
+        for node in self._nodes.values():  # a cluster may have moved the channel
+            node.pushes.leave(channel, listener)
+
+    async def _node(self, key: str) -> Node:
+        name = await self._client.node_of(key)
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = Node(
+                Lane(self._client, name, most=WRITES),
+                Lane(self._client, name, most=READS),
+                Pushes(self._client, name, silence=self.silence),
+            )
+        return node
 
     async def look(self, key: str) -> Head | None:
         """Return what is known of a generation. Where it may come back, wait for that.
@@ -106,12 +126,12 @@ class Session:
         while True:
             reply = await self._read(key, 0, 0, 0, 0)
             if len(reply) > 1:
-                return Reading(*reply).head
+                return read_reply(reply, 0).head
             if time.monotonic() - began > self.lease + self.grace:
                 return None
             if not reply and await self._age(key) > self.lease + self.silence:
                 return None
-            await asyncio.sleep(min(PAUSE, self.silence))
+            await asyncio.sleep(PAUSE)
 
     async def read(
         self, key: str, after: int, *, bury: bool = False, present: bool = False
@@ -125,7 +145,7 @@ class Session:
             present: Whether this process follows it.
         """
         reply = await self._read(key, after, BATCH_BYTES, int(bury), int(present))
-        return Reading(*reply) if len(reply) > 1 else None
+        return read_reply(reply, after) if len(reply) > 1 else None
 
     async def _read(self, key: str, *values: int) -> list[Any]:
         reply: list[Any] = await self.run(scripts.READ, self.keys(key), *values)
@@ -164,9 +184,9 @@ class Session:
             reading = await self.read(key, after)
         finally:
             del self._fetching[place]
-        if reading is None or reading.token.decode() != token:
+        if reading is None or reading.head.token != token:
             return Batch(after, (), Ending(LOST))
-        batch = reading.batch(after)
+        batch = reading.batch
         if batch.events:
             self._kept[place] = batch
             self._size += _size(batch)
@@ -176,9 +196,9 @@ class Session:
 
     async def aclose(self) -> None:
         """Close the connections; what is under way fails."""
-        await self.pushes.aclose()
-        for lane in self._lanes.values():
-            await lane.aclose()
+        for node in self._nodes.values():
+            for part in node:
+                await part.aclose()
         await self._client.aclose()
 
 
