@@ -26,7 +26,7 @@ class Follower:
         self._session = session
         self._key = key
         self._token = token
-        self._channel = session.keys(key)[0]
+        self._channel = session.name(key, "log")
         self._after = after
         self._pushed: list[bytes] = []  # consecutive events that came last
         self._first = after  # the position before the first of them

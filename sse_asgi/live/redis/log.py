@@ -96,11 +96,13 @@ class RedisLog:
         """Renew the leases of all these generations."""
         session = self._session()
         lease = _milliseconds(self._lease)
-        replies = {
-            key: await session.begin(scripts.BEAT, session.keys(key), token, lease)
-            for key, token in tokens.items()
-        }
-        return {key: _lease(await reply) for key, reply in replies.items()}
+        replies = await asyncio.gather(
+            *(
+                session.run(scripts.BEAT, session.keys(key), token, lease)
+                for key, token in tokens.items()
+            )
+        )
+        return dict(zip(tokens, map(_lease, replies), strict=True))
 
     async def finish(
         self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
@@ -130,12 +132,12 @@ class RedisLog:
     async def label(self, label: str, key: str, *, keep: float) -> None:
         """Let a label name a generation."""
         session = self._session()
-        await session.run(scripts.LABEL, (session.label(label),), key, _milliseconds(keep))
+        await session.run(scripts.LABEL, (session.name(label, "label"),), key, _milliseconds(keep))
 
     async def labelled(self, label: str) -> str | None:
         """Return the key that a label names, None for none."""
         session = self._session()
-        key: bytes | None = await session.run(scripts.LABELLED, (session.label(label),))
+        key: bytes | None = await session.run(scripts.LABELLED, (session.name(label, "label"),))
         return None if key is None else key.decode()
 
     async def aclose(self) -> None:

@@ -64,33 +64,23 @@ class Session:
         self._kept: dict[_Place, Batch] = {}
         self._size = 0
 
+    def name(self, key: str | int, what: str) -> str:
+        """Return the name of a key in Redis; all of one generation are in one hash slot."""
+        return f"{{{self._prefix}:{key}}}:{what}"
+
     def keys(self, key: str) -> tuple[str, str]:
-        """Return the names of a generation's keys, in one hash slot: its log, and its owner."""
-        return f"{{{self._prefix}:{key}}}:log", f"{{{self._prefix}:{key}}}:own"
-
-    def label(self, label: str) -> str:
-        """Return the name of a label's key."""
-        return f"{{{self._prefix}:{label}}}:label"
-
-    async def begin(
-        self, script: Script, keys: tuple[str, ...], *values: str | bytes | int
-    ) -> asyncio.Future[Any]:
-        """Put a script call on its way, and return what gets its reply.
-
-        Raises:
-            LogError: The cluster cannot be asked who has the keys. The reply may be another one.
-        """
-        node = await self._node(keys[0])
-        lane = node.reads if script in _READING else node.writes
-        return lane.add(script.sharded if self._client.clustered else script, keys, values)
+        """Return the names of a generation's log, which is its channel's, too, and of its owner."""
+        return self.name(key, "log"), self.name(key, "own")
 
     async def run(self, script: Script, keys: tuple[str, ...], *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
-        """Run a script, and return its reply.
+        """Run a script with the next exchange, and return its reply.
 
         Raises:
             LogError: It does not arrive, or is an error.
         """
-        return await (await self.begin(script, keys, *values))
+        node = await self._node(keys[0])
+        lane = node.reads if script in _READING else node.writes
+        return await lane.add(script.sharded if self._client.clustered else script, keys, values)
 
     async def listen(self, channel: str, listener: Listener) -> None:
         """Tell a listener of a channel, unless it is told already; first, that it must look.
@@ -155,9 +145,9 @@ class Session:
 
     async def _age(self, key: str) -> float:
         """Return for how many seconds the node of a generation has had its data."""
-        node = await self._client.node_of(self.keys(key)[0])
+        node = await self._client.node_of(self.name(key, "log"))
         number = 0
-        while await self._client.node_of(name := f"{{{self._prefix}:{number}}}:born") != node:
+        while await self._client.node_of(name := self.name(number, "born")) != node:
             number += 1
         age: int = await self.run(scripts.AGE, (name,))
         return age / 1000
