@@ -173,6 +173,38 @@ async def test_an_unknown_id_is_answered_at_once_when_redis_has_had_its_data_for
         await client.aclose()
 
 
+async def test_a_stop_waits_for_a_producer_that_has_lost_its_lease(redis_server):
+    client = redis_server.client()
+    prefix = next(prefixes)
+    log = RedisLog(redis_server.url, prefix=prefix)
+    await log.create("g", "t", "", keep=60.0)
+    (own,) = [key async for key in client.scan_iter(f"{{{prefix}:g}}:own")]
+    await client.delete(own)
+    assert await log.stop("g")
+    assert 0 < await client.pttl(own) <= log.lease * 1000  # should it not come back
+    assert not (await log.beat({"g": "t"}))["g"].held
+    await log.attach("g", "t", "", keep=60.0)
+    assert (await log.append("g", "t", 0, [b"x"])).stop
+    await log.aclose()
+    await client.aclose()
+
+
+async def test_a_stop_is_not_left_to_a_later_generation_of_the_same_key(redis_server):
+    client = redis_server.client()
+    prefix = next(prefixes)
+    log = RedisLog(redis_server.url, prefix=prefix)
+    await log.create("g", "t", "", keep=60.0)
+    keys = [key async for key in client.scan_iter(f"{{{prefix}:g}}:*")]
+    (own,) = [key for key in keys if key.endswith(b"own")]
+    await client.delete(own)
+    assert await log.stop("g")
+    await client.delete(*set(keys) - {own})
+    await log.create("g", "u", "", keep=60.0)
+    assert not (await log.append("g", "u", 0, [b"x"])).stop
+    await log.aclose()
+    await client.aclose()
+
+
 # A Redis that is full
 
 

@@ -27,7 +27,7 @@ _FOR_EVER = 100 * 365 * 86_400.0  # seconds
 class RedisLog:
     """Keeps generations in Redis 6.2 or later, or in Valkey, for any number of processes.
 
-    Needs at most seven connections to each node, whatever the number of generations and viewers;
+    Needs at most five connections to each node, whatever the number of generations and viewers;
     a server that is no cluster is one node. It blocks no connection, and repeats what failed by
     itself. The server needs no setting; with `maxmemory` choose a policy that evicts nothing
     (`noeviction`) or only what expires. A cluster needs Redis 7 or later, or Valkey.
