@@ -111,15 +111,10 @@ def ending_of(transcript: Transcript) -> Ending:
 async def read_back(
     blocks: AsyncGenerator[Block, None], head: Head, framing: Framing
 ) -> Transcript:
-    """Follow a generation from its start to its end, and return what it produced.
-
-    Args:
-        blocks: What a viewer of it gets.
-        head: What the log knows of it.
-        framing: The one that it was started with.
+    """Read what a viewer of a generation gets, up to the end, and return what it produced.
 
     Raises:
-        FramingError: It was started with another.
+        FramingError: It was started with another framing.
     """
     decoder, decode = EventStreamDecoder(max_event_size=EVENT_BYTES), framing.decoder()
     recorder, chunks, ending = Recorder(record=True), 0, Ending(LOST)

@@ -105,11 +105,7 @@ class Generations:
     ) -> AsyncGenerator[Block, None]:
         """Yield what a viewer gets after a position, up to the end.
 
-        Args:
-            key: The generation.
-            head: What is known of it.
-            after: The viewer's position.
-            first_line: A line of the first event that it gets.
+        `head` is what is known of the generation. The first event begins with `first_line`.
         """
         if has_seen_all(head, after):
             return _nothing()

@@ -29,13 +29,7 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Answers:
-    """Answers requests for generations.
-
-    Args:
-        generations: Where they are found, viewed and stopped.
-        authorize: Decides who may follow or stop; None: whatever has no owner is open to all.
-        retry: The reconnection time that viewers are told, in milliseconds.
-        viewing: What all responses to viewers have in common.
+    """Answers requests for generations. `authorize` and `retry` are those of `Live`.
 
     Raises:
         TypeError: `authorize` cannot be called so, or `retry` is no int.

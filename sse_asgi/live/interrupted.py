@@ -41,12 +41,6 @@ _logger = logging.getLogger("sse_asgi")
 class Interrupted:
     """Calls `on_interrupted` for each generation that this process's log found dead first.
 
-    Args:
-        hook: The user's, if there is one.
-        generations: Reads back what the log has.
-        found: Returns the `Generation` of a key.
-        telemetry: Counts them.
-
     Raises:
         TypeError: The hook cannot be called with a transcript.
     """

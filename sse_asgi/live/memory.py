@@ -4,6 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sse_asgi.errors import FencedError, LeaseLostError
 from sse_asgi.live.log import (
@@ -20,27 +21,22 @@ from sse_asgi.live.log import (
 from sse_asgi.stream.options import check_int
 
 
+@dataclass(slots=True, eq=False)
 class _Generation:
     """One generation's events, and what wakes those who wait for more."""
 
-    __slots__ = (
-        "ending", "events", "expires", "followers", "keep", "labels", "meta", "more", "size",
-        "stop", "token", "visited",
-    )  # fmt: skip
-
-    def __init__(self, token: str, meta: str, keep: float) -> None:
-        self.token = token
-        self.meta = meta
-        self.keep = keep
-        self.labels: list[str] = []
-        self.events: list[bytes] = []
-        self.size = 1_000
-        self.ending: Ending | None = None
-        self.expires = math.inf
-        self.stop = False
-        self.followers = 0
-        self.visited = False
-        self.more = asyncio.Event()
+    token: str
+    meta: str
+    keep: float
+    labels: list[str] = field(default_factory=list[str])
+    events: list[bytes] = field(default_factory=list[bytes])
+    size: int = 1_000
+    ending: Ending | None = None
+    expires: float = math.inf
+    stop: bool = False
+    followers: int = 0
+    visited: bool = False
+    more: asyncio.Event = field(default_factory=asyncio.Event)
 
     def extend(self, prev: int, events: Sequence[bytes]) -> int:
         """Add the events that are new, and return the tail."""

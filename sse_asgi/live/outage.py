@@ -1,12 +1,13 @@
 """What becomes of a log that fails: it is said once, and borne for a lease."""
 
 import logging
+import math
 import time
 from typing import Final
 
 from sse_asgi.errors import LogError, LogRefusedError, LogUnavailableError
 
-PAUSE: Final = 0.1
+PAUSE: Final = 0.25
 """Seconds after which a call that has failed is repeated."""
 
 _QUIET: Final = 30.0  # seconds without a trouble; when it comes again, it is another outage
@@ -21,11 +22,15 @@ class Patience:
         self._lease = lease
         self._since: float | None = None
 
-    def is_over(self) -> bool:
-        """Note a failure, and tell whether the first one was a lease ago."""
+    def is_over(self, since: float = math.inf) -> bool:
+        """Note a failure, and tell whether things have failed for longer than a lease.
+
+        Args:
+            since: When they last went well, by the monotonic clock; by default just before this.
+        """
         now = time.monotonic()
         if self._since is None:
-            self._since = now
+            self._since = min(since, now)
         return now - self._since > self._lease
 
     def reset(self) -> None:

@@ -248,10 +248,10 @@ class Producer(Response):
             return [error_event(INTERRUPTED_MESSAGE)[:-2]]
 
     def _failure_message(self) -> str:
+        if self._outcome is not Outcome.FAILED:
+            return INTERRUPTED_MESSAGE
         error = self._bad_end or self.lifecycle.error
-        if self._outcome is Outcome.FAILED and error is not None:
-            return describe(Outcome.FAILED, error, self.options.describe_error)
-        return INTERRUPTED_MESSAGE
+        return describe(Outcome.FAILED, error, self.options.describe_error)
 
     def log_failure(self) -> None:
         """Log what failed the generation; what came of its log is logged with the log's outage."""

@@ -145,12 +145,13 @@ class Running:
     async def _beat_on(self) -> None:
         interval, patience = min(BEAT, self._log.lease / BEATS), Patience(self._log.lease)
         while self.producers:
+            began = time.monotonic()
             await asyncio.sleep(interval)
             try:
                 await self._beat()
             except LogUnavailableError as error:
                 self._outage.note(error)
-                if patience.is_over():  # by now readers in other processes take them for dead
+                if patience.is_over(began):  # by now readers in other processes take them for dead
                     for producer in list(self.producers.values()):
                         producer.writer.lose(error)
             except LogError as error:

@@ -142,9 +142,7 @@ class Writer(Feed):
     def heed(self, lease: Lease, last: int) -> None:
         """Act on a beat's answer: take the generation back, or append what was lost.
 
-        Args:
-            lease: The answer.
-            last: What the log had acknowledged when it was asked.
+        When it was asked the log had acknowledged the events up to `last`.
         """
         if self.ending is not None:  # it has no lease any more, and needs none
             return

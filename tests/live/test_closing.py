@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import json
 import signal
 import time
 
@@ -11,6 +12,7 @@ import pytest
 from sse_asgi import Outcome, Shutdown
 from sse_asgi.errors import GenerationTooLargeError
 from sse_asgi.live import Live, MemoryLog
+from sse_asgi.live.events import INTERRUPTED_MESSAGE
 from sse_asgi.testing import connect
 from tests.live.viewers import paced, until, watch, words
 
@@ -112,6 +114,24 @@ async def test_a_log_that_takes_no_ending_costs_the_end_two_seconds_and_viewers_
     await anext(live.follow("g"))
     await live.aclose(drain=0)
     assert len((await watching).errors) == 1
+
+
+async def test_what_a_source_raises_while_it_is_shut_down_is_no_news_for_viewers():
+    async def source():
+        try:
+            yield "a"
+            await for_ever()
+        finally:
+            raise ValueError("secret")
+
+    live = Live(describe_error=str)
+    generation = await live.start(source, id="g")
+    watching = asyncio.create_task(watch(live, "/g"))
+    await anext(live.follow("g"))
+    await live.aclose(drain=0)
+    transcript, seen = await generation.transcript(), await watching
+    assert (transcript.outcome, str(transcript.error)) == (Outcome.SHUT_DOWN, "secret")
+    assert [json.loads(error)["message"] for error in seen.errors] == [INTERRUPTED_MESSAGE]
 
 
 @contextlib.contextmanager

@@ -5,8 +5,10 @@ import tracemalloc
 
 import pytest
 
-from sse_asgi.live import Live, MemoryLog
+from sse_asgi.live import Batch, Ending, Live, MemoryLog
 from sse_asgi.live.log import BATCH_BYTES
+from sse_asgi.live.outage import Outage
+from sse_asgi.live.viewer import Tail
 from tests.live.viewers import until, watch
 
 pytestmark = pytest.mark.anyio
@@ -145,13 +147,53 @@ async def test_a_tail_holds_a_bounded_number_of_bytes():
     task = reader.look_on(elsewhere, "g")
     await until(lambda: reader.size > 2000 * 3000)
     (tail,) = elsewhere._generations.tails
-    assert sum(map(len, tail.events)) <= 8 * BATCH_BYTES + 3100
+    assert 4 * BATCH_BYTES - 3100 <= sum(map(len, tail.events)) <= 8 * BATCH_BYTES + 3100
     await until(lambda: tail.last == 2000)
     assert tail.first + len(tail.events) == 2000
     release.set()
     await task
     await here.aclose()
     await elsewhere.aclose()
+
+
+@pytest.mark.parametrize("bound", ["bytes", "events"])
+async def test_a_tail_that_has_twice_what_it_keeps_drops_the_rest(bound, monkeypatch):
+    monkeypatch.setattr("sse_asgi.live.viewer.KEPT_BYTES", 50 if bound == "bytes" else 1000)
+    monkeypatch.setattr("sse_asgi.live.viewer.KEPT_EVENTS", 5 if bound == "events" else 1000)
+    held = []
+
+    class Fed(MemoryLog):
+        async def follow(self, key, token, after):
+            for number in range(17):
+                held.append((tail.first, len(tail.events)))
+                yield Batch(number, [b"x" * 10])
+            yield Batch(17, [b"x" * 200])  # larger than all that is kept, but the newest
+            held.append((tail.first, len(tail.events)))
+            yield Batch(18, [], Ending("completed"))
+
+    tail = Tail(Fed(), Outage(), "g", "t", 0)
+    tail.enter()
+    await tail.task
+    first = {"bytes": (17, 1), "events": (10, 8)}[bound]
+    assert held == [(0, n) for n in range(10)] + [(5, n) for n in range(5, 10)] + [
+        (10, 5), (10, 6), first,
+    ]  # fmt: skip
+
+
+async def test_a_tail_keeps_four_batches_when_it_has_eight():
+    class Fed(MemoryLog):
+        async def follow(self, key, token, after):
+            for number in range(15):
+                yield Batch(number, [b"x" * (BATCH_BYTES // 2)])
+            assert (tail.first, len(tail.events)) == (0, 15)
+            yield Batch(15, [b"x" * (BATCH_BYTES // 2)])
+            assert (tail.first, len(tail.events)) == (8, 8)
+            yield Batch(16, [], Ending("completed"))
+
+    tail = Tail(Fed(), Outage(), "g", "t", 0)
+    tail.enter()
+    await tail.task
+    assert tail.ending == Ending("completed")
 
 
 async def test_a_tail_of_an_earlier_generation_serves_nobody_of_a_later_one():

@@ -7,7 +7,7 @@ import pytest
 from sse_asgi import Outcome, Usage
 from sse_asgi.chat import ChatApp, ChatError
 from sse_asgi.limits import Limits
-from sse_asgi.live import Live, LogUnavailableError, MemoryLog
+from sse_asgi.live import Live, LogRefusedError, LogUnavailableError, MemoryLog
 from sse_asgi.testing import connect
 from tests.chat.asking import AG_UI, AI_SDK, BODIES, CHAT, RESPONSES, ask
 from tests.chat.watching import Model, Watching
@@ -218,6 +218,41 @@ async def test_the_span_that_starts_an_answer_is_told_of_it(told, words):
     assert (await ask(app, f"{AG_UI}?offset=-1&runId=r", method="GET")).status == 200
     attributes = told.server_span.attributes
     assert {name for name in attributes if name.startswith(("sse", "gen_ai"))} == {"sse.outcome"}
+
+
+async def test_the_span_is_told_before_the_last_event_is_sent(told):
+    """An instrumentation of a server ends it then."""
+    model, live, seen = Model(), Live(), []
+    model.go_on.set()
+    app = ChatApp(model.generate, live=live, telemetry=told.telemetry())
+
+    async def server(scope, receive, send):
+        with told.tracers.get_tracer("server").start_as_current_span("POST") as span:
+
+            async def pass_on(message):
+                if b"RUN_FINISHED" in message.get("body", b""):
+                    seen.append(span.attributes.get("sse.generation.outcome"))
+                await send(message)
+
+            await app(scope, receive, pass_on)
+
+    assert (await ask(server, AG_UI, BODIES[AG_UI])).status == 200
+    assert seen == ["completed"]
+    await live.aclose()
+
+
+async def test_the_span_is_told_of_an_end_that_the_log_did_not_take(told, caplog):
+    class Full(MemoryLog):
+        async def finish(self, key, token, prev, events, ending):
+            raise LogRefusedError("full")
+
+    live = Live(Full(), telemetry=told.telemetry())
+    with told.tracers.get_tracer("server").start_as_current_span("POST") as span:
+        transcript = await (await live.start(["a"])).transcript()
+        assert transcript.outcome is Outcome.FAILED
+        assert span.attributes["sse.generation.outcome"] == "failed"
+        assert span.status.status_code.name == "ERROR"
+    await live.aclose()
 
 
 @pytest.mark.parametrize("first", [[], ["Hel"]], ids=["before", "after"])
