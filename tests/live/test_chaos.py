@@ -302,20 +302,20 @@ async def test_lost_pushes_are_read_from_the_log(server):
 
 
 async def test_single_pushes_that_get_lost_leave_no_hole(server, monkeypatch):
-    from sse_asgi.live.redis.pubsub import Channel
+    from sse_asgi.live.redis.follow import Follower
 
     rng = random.Random(3)
-    deliver = Channel.deliver
+    hear = Follower.hear
     dropped = 0
 
-    def unreliable(channel, message):
+    def unreliable(follower, message):
         nonlocal dropped
-        if rng.random() < 0.3:
+        if message is not None and rng.random() < 0.3:
             dropped += 1
         else:
-            deliver(channel, message)
+            hear(follower, message)
 
-    monkeypatch.setattr(Channel, "deliver", unreliable)
+    monkeypatch.setattr(Follower, "hear", unreliable)
     chunks = words(400)
     async with hubs(server.url) as (here, there):
         await here.start(paced(chunks), id="g")

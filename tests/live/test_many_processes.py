@@ -96,9 +96,9 @@ async def test_stop_reaches_the_process_that_runs_it(redis_server, silent):
 
 
 async def test_a_lost_stop_arrives_with_the_next_beat(redis_server, monkeypatch):
-    from sse_asgi.live.redis.pubsub import Channel
+    from sse_asgi.live.redis.follow import Follower
 
-    monkeypatch.setattr(Channel, "deliver", lambda channel, message: None)
+    monkeypatch.setattr(Follower, "hear", lambda follower, message: None)
 
     async def silence():
         yield "a"

@@ -15,7 +15,7 @@ from sse_asgi.live import (
     LogRefusedError,
     LogUnavailableError,
 )
-from sse_asgi.live.log import BATCH_BYTES
+from sse_asgi.live.log import BATCH_BYTES, LOST
 from sse_asgi.live.redis import RedisLog
 from tests.live.redis_server import RedisServer, free_port
 from tests.live.test_chaos import hubs, prefixes
@@ -173,6 +173,38 @@ async def test_an_unknown_id_is_answered_at_once_when_redis_has_had_its_data_for
         await client.aclose()
 
 
+async def test_a_stop_waits_for_a_producer_that_has_lost_its_lease(redis_server):
+    client = redis_server.client()
+    prefix = next(prefixes)
+    log = RedisLog(redis_server.url, prefix=prefix)
+    await log.create("g", "t", "", keep=60.0)
+    (own,) = [key async for key in client.scan_iter(f"{{{prefix}:g}}:own")]
+    await client.delete(own)
+    assert await log.stop("g")
+    assert 0 < await client.pttl(own) <= log.lease * 1000  # should it not come back
+    assert not (await log.beat({"g": "t"}))["g"].held
+    await log.attach("g", "t", "", keep=60.0)
+    assert (await log.append("g", "t", 0, [b"x"])).stop
+    await log.aclose()
+    await client.aclose()
+
+
+async def test_a_stop_is_not_left_to_a_later_generation_of_the_same_key(redis_server):
+    client = redis_server.client()
+    prefix = next(prefixes)
+    log = RedisLog(redis_server.url, prefix=prefix)
+    await log.create("g", "t", "", keep=60.0)
+    keys = [key async for key in client.scan_iter(f"{{{prefix}:g}}:*")]
+    (own,) = [key for key in keys if key.endswith(b"own")]
+    await client.delete(own)
+    assert await log.stop("g")
+    await client.delete(*set(keys) - {own})
+    await log.create("g", "u", "", keep=60.0)
+    assert not (await log.append("g", "u", 0, [b"x"])).stop
+    await log.aclose()
+    await client.aclose()
+
+
 # A Redis that is full
 
 
@@ -274,3 +306,24 @@ async def test_the_dead_are_told_within_a_lease_and_some_seconds(redis_server):
         async for batch in log.follow("g", "t", 0):
             assert batch.ending == Ending(INTERRUPTED)
     await log.aclose()
+
+
+async def test_of_all_who_find_a_producer_dead_one_is_told(redis_server):
+    prefix, told = next(prefixes), []
+    logs = [RedisLog(redis_server.url, prefix=prefix, lease=0.6) for _ in range(3)]
+    for log in logs:
+        log.on_buried = lambda key, token: told.append((key, token))
+    await logs[0].create("g", "t", "", keep=60.0)
+
+    async def last(log):
+        return [batch.ending async for batch in log.follow("g", "t", 0)][-1]
+
+    async with asyncio.timeout(10):
+        assert await asyncio.gather(*map(last, logs)) == [Ending(INTERRUPTED)] * 3
+    assert told == [("g", "t")]
+    for log in logs:
+        assert (await log.read("g", "u", 0)).ending == Ending(LOST)
+        assert (await log.read("g", "t", 0)).ending == Ending(INTERRUPTED)
+        assert (await log.look("g")).ending == Ending(INTERRUPTED)
+        await log.aclose()
+    assert told == [("g", "t")]

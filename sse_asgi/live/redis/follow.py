@@ -1,122 +1,145 @@
 """Follow one generation: pushes while they join, the log whenever they do not."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncGenerator
-from typing import Final
+from collections.abc import AsyncGenerator, Sequence
 
-from sse_asgi.errors import LogUnavailableError
-from sse_asgi.live.log import BATCH_BYTES, BATCH_EVENTS, LOST, Batch, Ending
-from sse_asgi.live.redis.entries import read_push
-from sse_asgi.live.redis.pubsub import Channel
+from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.live.log import LOST, Batch, Ending, bounded
+from sse_asgi.live.redis.client import PAUSE
+from sse_asgi.live.redis.scripts import read_push
 from sse_asgi.live.redis.session import Session
 
-PAUSE: Final = 0.25
-"""Seconds after which somebody looks again who waits for something to come back."""
-
-
-class Absence:
-    """A clock that runs while something is missing."""
-
-    __slots__ = ("_since",)
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    def seconds(self, *, missing: bool) -> float:
-        """Note whether it is missing now, and return for how long it has been."""
-        if not missing:
-            self._since = None
-            return 0.0
-        now = time.monotonic()
-        if self._since is None:
-            self._since = now
-        return now - self._since
+_QUEUE_BYTES = 1_048_576
 
 
 class Follower:
-    """Gives the batches of one generation.
+    """Gives the batches of one generation. It listens to the channel of its log.
 
     A missing owner is not yet a dead one: after a failover the server may know no lease while
     the producer is about to take it back, so readers wait a little before they write
     `INTERRUPTED`. A missing log is waited for as long as a producer could bring it back.
     """
 
-    def __init__(self, session: Session, key: str, token: str) -> None:
+    def __init__(self, session: Session, key: str, token: str, after: int) -> None:
         self._session = session
         self._key = key
         self._token = token
-        self._unowned = Absence()
-        self._gone = Absence()
-        self._down = Absence()
+        self._channel = session.name(key, "log")
+        self._after = after
+        self._pushed: list[bytes] = []  # consecutive events that came last
+        self._first = after  # the position before the first of them
+        self._size = 0  # of their pushes
+        self._stale = False  # whether the log may have what was not pushed
+        self._waiter: asyncio.Future[None] | None = None
+        self._trouble = "", 0.0  # what is missing, and since when
         self._bury = False
         self._pause = session.silence
-        self._behind = False
 
-    async def batches(self, after: int) -> AsyncGenerator[Batch, None]:
-        """Yield batches from a position on, up to the ending."""
-        await self._session.ready()
-        channel = self._session.pushes.listen(self._session.keys(self._key)[0])
+    def hear(self, message: bytes | None) -> None:
+        """Take a push in; or note, where there is none, that some may have been lost."""
+        if message is not None:
+            self._take_in(message)
+        else:
+            self._stale = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _take_in(self, message: bytes) -> None:
+        token, prev, events = read_push(message)
+        if token != self._token or not events:  # another producer's, or the ending
+            self._stale = True
+            return
+        self._size = self._size + len(message) if self._pushed else len(message)
+        reached = self._first + len(self._pushed)
+        if prev > reached or self._size > _QUEUE_BYTES:
+            self._pushed, self._size = [], len(message)
+            self._first = reached = prev
+        self._pushed += events[reached - prev :]
+        self._stale = self._stale or self._first > self._after
+
+    async def batches(self) -> AsyncGenerator[Batch, None]:
+        """Yield batches up to the ending."""
         try:
             # Who is counted before it reads leaves no moment in which nobody seems to follow.
-            await channel.wait(min(1.0, self._session.silence))
+            with contextlib.suppress(LogError):  # the first look says so
+                await self._session.listen(self._channel, self.hear)
+                await self._wait(min(1.0, self._session.silence))
+            self._stale = True
             while True:
-                channel.dirty = False
-                batch = await self._look(after)
+                batch = await self._next()
                 if batch is not None:
-                    after = batch.last
+                    self._after = batch.last
                     yield batch
                     if batch.ending is not None:
                         return
-                while not self._behind and await channel.wait(self._pause) and not channel.dirty:
-                    events = self._take(channel, after)
-                    if events:
-                        batch = Batch(after, events)
-                        after = batch.last
-                        yield batch
         finally:
-            self._session.pushes.leave(channel)
+            self._session.leave(self._channel, self.hear)
 
-    def _take(self, channel: Channel, after: int) -> list[bytes]:
-        """Join the waiting pushes, up to one that does not fit: then the log has more."""
-        events: list[bytes] = []
-        size = 0
-        while channel.messages and size < BATCH_BYTES and len(events) < BATCH_EVENTS:
-            message = channel.messages.popleft()
-            push = read_push(message)
-            reached = after + len(events)
-            if push.token != self._token or push.prev > reached or not push.events:
-                self._behind = True
-                break
-            events += push.events[reached - push.prev :]
-            size += len(message)
+    async def _next(self) -> Batch | None:
+        """Return what follows, or None if that is not known yet."""
+        if self._stale:
+            return await self._look()
+        events = self._take()
+        if events:
+            return Batch(self._after, events)
+        return None if await self._wait(self._pause) else await self._look()
+
+    def _take(self) -> Sequence[bytes]:
+        """Take pushed events that follow."""
+        skip = self._after - self._first
+        if skip < 0:
+            return ()  # the log does not have those before them: nor does the producer, yet
+        events = bounded(self._pushed, skip, len(self._pushed))
+        self._first = self._after + len(events)
+        del self._pushed[: skip + len(events)]
         return events
 
-    async def _look(self, after: int) -> Batch | None:
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for a push or a loss; return False after that many seconds of silence."""
+        if self._stale:
+            return True
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._waiter
+        except TimeoutError:
+            return False
+        finally:
+            self._waiter = None
+        return True
+
+    async def _look(self) -> Batch | None:
         """Read the log once, and note there that somebody follows; None if nothing is new yet."""
-        self._behind = False
         session = self._session
         try:
-            reading = await session.read(self._key, after, bury=self._bury, present=True)
+            await self._session.listen(self._channel, self.hear)
+            self._stale = False
+            reading = await session.read(self._key, self._after, bury=self._bury, present=True)
         except LogUnavailableError:
-            if self._down.seconds(missing=True) > session.lease:
+            self._stale = True
+            if self._lasts("server") > session.lease:
                 raise
             await asyncio.sleep(PAUSE)
             return None
-        self._down.seconds(missing=False)
-        gone = self._gone.seconds(missing=reading is None)
         if reading is None:
-            self._pause = min(PAUSE, session.silence)
-            dead = gone > session.lease + session.silence
-            return Batch(after, (), Ending(LOST)) if dead else None
-        if reading.token != self._token:
-            return Batch(after, (), Ending(LOST))
-        self._note_owner(owned=reading.owned or reading.ending is not None)
-        batch = reading.batch(after)
-        self._behind = batch.last < reading.last
+            self._pause = PAUSE
+            gone = self._lasts("log") > session.lease + session.silence
+            return Batch(self._after, (), Ending(LOST)) if gone else None
+        head, batch = reading.head, reading.batch
+        if head.token != self._token:
+            return Batch(self._after, (), Ending(LOST))
+        if reading.owned or head.ending is not None:
+            self._trouble, self._bury, self._pause = ("", 0.0), False, session.silence
+        else:
+            self._bury, self._pause = self._lasts("owner") > session.grace, PAUSE
+        self._stale = self._stale or batch.last < head.last
         return batch if batch.events or batch.ending is not None else None
 
-    def _note_owner(self, *, owned: bool) -> None:
-        session = self._session
-        self._bury = self._unowned.seconds(missing=not owned) > session.grace
-        self._pause = session.silence if owned else min(PAUSE, session.silence)
+    def _lasts(self, missing: str) -> float:
+        """Note what is missing now, and return for how many seconds it has been that."""
+        now = time.monotonic()
+        if self._trouble[0] != missing:
+            self._trouble = missing, now
+        return now - self._trouble[1]

@@ -1,57 +1,44 @@
-"""Lanes: script calls on their way to a node, those that wait together in one pipeline.
+"""Lanes: script calls on their way to a node, those that wait together in one exchange.
 
 While an exchange is under way the next calls gather. So a busy process pays one round trip for
-many generations, an idle one waits for nobody, and no timer delays a call. Reads have a lane of
-their own: what producers write never stands behind a replay.
+many generations, an idle one waits for nobody, and no timer delays a call.
+
+What does not get through is sent again by redis-py, one call after the other, until the deadline
+of the exchange: it connects anew, sends a script's text, and knows who has a cluster's keys by now.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
 
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
-from sse_asgi.live.redis.client import FAILURES, REDIRECTIONS, Client, log_error, packed, root
+from sse_asgi.live.redis.client import PAUSE, Client, end, is_refusal, log_error
 from sse_asgi.live.redis.scripts import Script
 
-WRITES: Final = 256
-"""Calls in one exchange at most; their events are bounded, so an exchange is."""
+Command = tuple[str | bytes | int, ...]
 
-READS: Final = 8
-"""Reads in one exchange at most: each may be answered with a whole batch."""
-
-READERS: Final = 2
-"""Exchanges with a node at a time, of reads."""
-
-_BYTES = 1_048_576  # of calls in one exchange
+_pack: Callable[[Command], bytes] | None
+try:
+    _pack = import_module("hiredis").pack_command
+except ImportError:  # some platforms have none
+    _pack = None
 
 
-class Call:
-    """A script call. The digest is sent, and the text if the server does not know that."""
+def packed(connection: Any, commands: list[Command]) -> Any:  # noqa: ANN401 - redis-py's
+    """Return commands as they are sent; redis-py itself takes seven times as long for that."""
+    if _pack is None:
+        return connection.pack_commands(commands)
+    return b"".join(map(_pack, commands))
 
-    __slots__ = ("by_text", "keys", "reply", "script", "values")
 
-    def __init__(
-        self, script: Script, keys: tuple[str, ...], values: tuple[str | bytes | int, ...]
-    ) -> None:
-        self.script: Script = script
-        self.keys: tuple[str, ...] = keys
-        self.values: tuple[str | bytes | int, ...] = values
-        self.by_text: bool = False
-        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+class Call(NamedTuple):
+    """A script call: what follows the script in its command, and what gets the reply."""
 
-    @property
-    def size(self) -> int:
-        """About how many bytes it sends."""
-        return 200 + sum(len(each) for each in self.values if not isinstance(each, int))
-
-    def command(self) -> tuple[str | bytes | int, ...]:
-        """Return what redis-py sends."""
-        keys, values = self.keys, self.values
-        if self.by_text:
-            return ("EVAL", self.script.text, len(keys), *keys, *values)
-        return ("EVALSHA", self.script.sha, len(keys), *keys, *values)
+    script: Script
+    arguments: Command
+    reply: asyncio.Future[Any]
 
     def settle(self, reply: Any) -> None:  # noqa: ANN401 - each script has its own reply
         """Note a reply, or what was raised instead."""
@@ -65,161 +52,103 @@ class Call:
 
 
 class Lane:
-    """Calls to one node.
+    """Calls to one node, over one connection.
 
     Args:
-        client: Where connections come from.
-        node: Its name.
-        width: Exchanges at a time.
+        client: Where the connection comes from.
+        node: The node's name.
         most: Calls in one exchange.
     """
 
-    def __init__(self, client: Client, node: str, *, width: int = 1, most: int = WRITES) -> None:
+    def __init__(self, client: Client, node: str, *, most: int) -> None:
         self._client = client
         self._node = node
-        self._width = width
         self._most = most
-        self._waiting: deque[Call] = deque()
-        self._idle: list[asyncio.Future[None]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closing = False
+        self._waiting: list[Call] = []
+        self._some = asyncio.Event()
+        self._connection: Any = None
+        self._trouble: BaseException
+        self._task: asyncio.Task[None] | None = None
 
-    def add(self, call: Call) -> None:
-        """Send a call with the next exchange."""
+    def add(self, script: Script, keys: tuple[str, ...], values: Command) -> asyncio.Future[Any]:
+        """Send a call with the next exchange; return what gets its reply."""
+        call = Call(script, (len(keys), *keys, *values), asyncio.get_running_loop().create_future())
         self._waiting.append(call)
-        self._wake()
+        self._some.set()
+        if self._task is None or self._task.done():  # whoever closes the event loop cancels it
+            self._task = asyncio.create_task(self._run(), name="sse_asgi redis exchanges")
+        return call.reply
 
     async def aclose(self) -> None:
-        """Finish what waits, or give it up if the server does not answer in time."""
-        self._closing = True
-        while self._idle:
-            self._rouse()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _wake(self) -> None:
-        while self._idle:
-            if self._rouse():
-                return
-        if len(self._tasks) < self._width:
-            task = asyncio.create_task(self._run(), name="sse_asgi redis exchanges")
-            self._tasks.add(task)
-            task.add_done_callback(self._end)
-
-    def _rouse(self) -> bool:
-        """Let a task go on that waits for calls; False if it was cancelled."""
-        idle = self._idle.pop()
-        if idle.done():
-            return False
-        idle.set_result(None)
-        return True
-
-    def _end(self, task: "asyncio.Task[None]") -> None:
-        """Go on in another task, if whoever closes the event loop has cancelled this one."""
-        self._tasks.discard(task)
-        if self._waiting:
-            self._wake()
-
-    async def _next(self) -> list[Call] | None:
-        """Wait for calls; None if no more will come."""
-        while not self._waiting:
-            if self._closing:
-                return None
-            idle = asyncio.get_running_loop().create_future()
-            self._idle.append(idle)
-            await idle
-        return self._take()
+        """Fail what is under way, and give the connection back."""
+        if self._task is not None:
+            await end(self._task)
 
     async def _run(self) -> None:
-        connection = None
         try:
-            while (calls := await self._next()) is not None:
-                try:
-                    async with asyncio.timeout(self._client.timeout):
-                        if connection is None:
-                            connection = await self._client.take(self._node)
-                        await self._exchange(connection, calls)
-                except asyncio.CancelledError as error:
-                    fail(calls, error)
-                    raise
-                except TimeoutError as error:
-                    late = TimeoutError(f"no answer within {self._client.timeout:g} s")
-                    found = root(error)
-                    fail(calls, late if found is error else found)
-                except Exception as error:  # noqa: BLE001 - each caller is told
-                    fail(calls, error)
+            while True:
+                await self._some.wait()
+                while self._waiting:
+                    await self._exchange(self._take(self._most))
+                self._some.clear()
         finally:
-            if connection is not None:
-                await self._client.give_back(self._node, connection)
+            for call in self._take(len(self._waiting)):
+                call.settle(ConnectionError("closed before it was sent"))
+            await self._disconnect()
 
-    def _take(self) -> list[Call]:
-        calls = [self._waiting.popleft()]
-        size = calls[0].size
-        while self._waiting and len(calls) < self._most:
-            size += self._waiting[0].size
-            if size > _BYTES:
-                break
-            calls.append(self._waiting.popleft())
+    def _take(self, most: int) -> list[Call]:
+        calls = self._waiting[:most]
+        del self._waiting[:most]
         return calls
 
-    async def _exchange(self, connection: Any, calls: list[Call]) -> None:  # noqa: ANN401 - redis-py's
-        """Send calls, and settle each of them.
-
-        Raises:
-            Exception: What redis-py raised; some of them may be settled.
-        """
+    async def _exchange(self, calls: list[Call]) -> None:
+        """Have calls answered. If nothing answers in time, they fail, and those that wait."""
+        self._trouble = TimeoutError(f"no answer within {self._client.timeout:g} s")
         try:
-            await self._pipeline(connection, calls)
-        except FAILURES:
-            # The server may have closed the connection, long ago or just now: redis-py connects
-            # again, as often as it is told to. In a cluster it asks who has the keys now.
-            await connection.disconnect(nowait=True)
-            if self._client.clustered:
-                await self._execute_each(calls)
-                return
+            async with asyncio.timeout(self._client.timeout):
+                await self._pipeline(calls)
+                for call in calls:
+                    await self._insist(call)
+        except TimeoutError:
+            calls = [*calls, *self._take(len(self._waiting))]
+            await self._disconnect()
+        finally:
+            for call in calls:
+                call.settle(self._trouble)
 
-            async def disconnect(_: Exception) -> None:
-                await connection.disconnect(nowait=True)
-
-            await connection.retry.call_with_retry(
-                lambda: self._pipeline(connection, calls), disconnect
-            )
-
-    async def _pipeline(self, connection: Any, calls: list[Call]) -> None:  # noqa: ANN401 - redis-py's
-        todo = [call for call in calls if not call.reply.done()]
-        if not connection.is_connected:  # Sentinel is only asked by this who the master is
-            await connection.connect()
-        await connection.send_packed_command(packed(connection, [call.command() for call in todo]))
-        elsewhere: list[Call] = []
-        for call in todo:
-            try:
-                reply = await connection.read_response(disable_decoding=True)
-            except ResponseError as error:
-                if self._goes_elsewhere(error):
-                    elsewhere.append(call)
-                else:
-                    call.settle(error)
-            else:
-                call.settle(reply)
-        await self._execute_each(elsewhere)
-
-    def _goes_elsewhere(self, error: ResponseError) -> bool:
-        return isinstance(error, NoScriptError) or (
-            self._client.clustered and isinstance(error, REDIRECTIONS)
-        )
-
-    async def _execute_each(self, calls: list[Call]) -> None:
-        """Send calls one by one, as redis-py does."""
-        for call in calls:
-            if not call.reply.done():
-                call.by_text = True
+    async def _pipeline(self, calls: list[Call]) -> None:
+        """Send calls together; what redis-py may mend is left unanswered."""
+        try:
+            if self._connection is None:
+                self._connection = await self._client.take(self._node)
+            connection = self._connection
+            if not connection.is_connected:  # Sentinel is only asked by this who the master is
+                await connection.connect()
+            commands: list[Command] = [("EVALSHA", c.script.sha, *c.arguments) for c in calls]
+            await connection.send_packed_command(packed(connection, commands))
+            for call in calls:
                 try:
-                    call.settle(await self._client.execute(*call.command()))
+                    call.settle(await connection.read_response(disable_decoding=True))
                 except ResponseError as error:
+                    if is_refusal(error):
+                        call.settle(error)
+        except Exception as error:  # noqa: BLE001 - redis-py raises what it does not document
+            self._trouble = error
+            await self._disconnect()
+
+    async def _insist(self, call: Call) -> None:
+        """Have redis-py send a call that is not answered yet, for as long as that may help."""
+        while not call.reply.done():
+            try:
+                call.settle(await self._client.execute("EVAL", call.script.text, *call.arguments))
+            except Exception as error:  # noqa: BLE001 - as above
+                if isinstance(error, ResponseError) or is_refusal(error):
                     call.settle(error)
+                else:
+                    self._trouble = error
+                    await asyncio.sleep(PAUSE)
 
-
-def fail(calls: Iterable[Call], error: BaseException) -> None:
-    """Tell those who wait for these calls that they failed."""
-    for call in calls:
-        call.settle(error)
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._client.give_back(connection)

@@ -5,32 +5,29 @@ and the retention, scripts make each step atomic, pub/sub carries the hints.
 """
 
 import asyncio
+import math
 import re
-import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sse_asgi.errors import FencedError, LeaseLostError, shown
-from sse_asgi.live.log import LOST, Ack, Batch, Ending, Head, Lease, OnBuried
+from sse_asgi.live.log import Ack, Batch, Ending, Head, Lease, OnBuried
 from sse_asgi.live.redis import scripts
-from sse_asgi.live.redis.client import Client, check_client, is_seconds, milliseconds
-from sse_asgi.live.redis.entries import pack
-from sse_asgi.live.redis.follow import PAUSE, Absence, Follower
+from sse_asgi.live.redis.client import Client, check_client
+from sse_asgi.live.redis.follow import Follower
 from sse_asgi.live.redis.session import Session
-from sse_asgi.live.redis.sharing import Shared
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis, RedisCluster
 
-_TOLD = 1
-_UNOWNED = 2
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_FOR_EVER = 100 * 365 * 86_400.0  # seconds
 
 
 class RedisLog:
     """Keeps generations in Redis 6.2 or later, or in Valkey, for any number of processes.
 
-    Needs at most seven connections to each node, whatever the number of generations and viewers;
+    Needs at most five connections to each node, whatever the number of generations and viewers;
     a server that is no cluster is one node. It blocks no connection, and repeats what failed by
     itself. The server needs no setting; with `maxmemory` choose a policy that evicts nothing
     (`noeviction`) or only what expires. A cluster needs Redis 7 or later, or Valkey.
@@ -64,7 +61,7 @@ class RedisLog:
             raise ValueError(
                 f"prefix {shown(prefix)}: use 1 to 64 letters, digits, dots, underscores or hyphens"
             )
-        if not (is_seconds(lease) and is_seconds(timeout)):
+        if not (0 < lease < math.inf and 0 < timeout < math.inf):
             raise ValueError(f"lease {lease!r} and timeout {timeout!r} must be positive seconds")
         self.on_buried: OnBuried | None = None
         self._target = url_or_client
@@ -73,7 +70,6 @@ class RedisLog:
         self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: Session | None = None
-        self._shared = Shared()
 
     @property
     def lease(self) -> float:
@@ -82,26 +78,16 @@ class RedisLog:
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
         """Begin a generation and hold its lease, unless the key exists."""
-        session = self._session()
-        created: int = await session.run(
-            scripts.CREATE, session.keys(key), token, meta, *self._times(keep)
-        )
-        return created == 1
+        return await self._hold(key, token, meta, keep) >= 0
 
     async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
         """Store events at the positions after `prev`, and push them."""
-        session = self._session()
-        await session.ready()
         header = f"{token} {prev} {prev + len(events)}"
-        call = session.call(scripts.APPEND, session.keys(key), header, pack(events))
-        return _ack(key, await call.reply)
+        return await self._append(key, header, scripts.pack(events))
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
         """Take a generation back after its lease, or the log, was lost."""
-        session = self._session()
-        tail: int = await session.run(
-            scripts.ATTACH, session.keys(key), token, meta, *self._times(keep)
-        )
+        tail = await self._hold(key, token, meta, keep)
         if tail < 0:
             raise FencedError(f"generation {key!r} has ended or has another producer")
         return tail
@@ -109,81 +95,49 @@ class RedisLog:
     async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
         """Renew the leases of all these generations."""
         session = self._session()
-        await session.ready()
-        lease = milliseconds(self._lease)
-        calls = {
-            key: session.call(scripts.BEAT, session.keys(key), token, lease)
-            for key, token in tokens.items()
-        }
-        return {key: _lease(await call.reply) for key, call in calls.items()}
+        lease = _milliseconds(self._lease)
+        replies = await asyncio.gather(
+            *(
+                session.run(scripts.BEAT, session.keys(key), token, lease)
+                for key, token in tokens.items()
+            )
+        )
+        return dict(zip(tokens, map(_lease, replies), strict=True))
 
     async def finish(
         self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
     ) -> Ack:
         """Store the last events and the ending, and give up the lease."""
-        session = self._session()
-        await session.ready()
-        call = session.call(
-            scripts.FINISH,
-            session.keys(key),
-            f"{token} {prev} {prev + len(events)}",
-            pack(events),
-            ending.outcome,
-            ending.detail,
-        )
-        return _ack(key, await call.reply)
+        header = f"{token} {prev} {prev + len(events)}"
+        return await self._append(key, header, scripts.pack(events), ending.outcome, ending.detail)
 
     async def stop(self, key: str) -> bool:
         """Ask the producer to end the generation, in whichever process it is."""
         session = self._session()
-        unowned = Absence()
-        while True:
-            answer: int = await session.run(scripts.STOP, session.keys(key))
-            if answer != _UNOWNED:
-                return answer == _TOLD
-            if unowned.seconds(missing=True) > session.grace:
-                await session.bury(key)
-                return False
-            await asyncio.sleep(min(PAUSE, session.silence))
+        asked: int = await session.run(scripts.STOP, session.keys(key), _milliseconds(self._lease))
+        return asked == 1
 
     async def look(self, key: str) -> Head | None:
         """Return what is known of a generation, or None if there is none of that key."""
-        return await self._shared.head(key, self._look(key))
-
-    async def _look(self, key: str) -> Head | None:
-        session = self._session()
-        began = time.monotonic()
-        while True:
-            reading, may_come = await session.look(key)
-            if reading is not None:
-                return reading.head()
-            if not may_come or time.monotonic() - began > session.lease + session.grace:
-                return None
-            await asyncio.sleep(min(PAUSE, session.silence))
+        return await self._session().look(key)
 
     async def read(self, key: str, token: str, after: int) -> Batch:
         """Read stored events after a position, without waiting for more."""
-        return await self._shared.batch(key, token, after, self._read(key, token, after))
-
-    async def _read(self, key: str, token: str, after: int) -> Batch:
-        reading = await self._session().read(key, after)
-        if reading is None or reading.token != token:
-            return Batch(after, (), Ending(LOST))
-        return reading.batch(after)
+        return await self._session().batch(key, token, after)
 
     def follow(self, key: str, token: str, after: int) -> AsyncGenerator[Batch, None]:
         """Read the events after a position, and wait for more, up to the ending."""
-        return Follower(self._session(), key, token).batches(after)
+        return Follower(self._session(), key, token, after).batches()
 
     async def label(self, label: str, key: str, *, keep: float) -> None:
         """Let a label name a generation."""
         session = self._session()
-        await session.run(scripts.LABEL, (session.label(label),), key, milliseconds(keep))
+        await session.run(scripts.LABEL, (session.name(label, "label"),), key, _milliseconds(keep))
 
     async def labelled(self, label: str) -> str | None:
         """Return the key that a label names, None for none."""
         session = self._session()
-        key: bytes | None = await session.run(scripts.LABELLED, (session.label(label),))
+        key: bytes | None = await session.run(scripts.LABELLED, (session.name(label, "label"),))
         return None if key is None else key.decode()
 
     async def aclose(self) -> None:
@@ -201,22 +155,26 @@ class RedisLog:
             self._opened = Session(
                 client, prefix=self._prefix, lease=self._lease, on_buried=self._tell_buried
             )
-            self._shared = Shared()
         return self._opened
 
     def _tell_buried(self, key: str, token: str) -> None:
         if self.on_buried is not None:
             self.on_buried(key, token)
 
-    def _times(self, keep: float) -> tuple[int, int, int]:
-        lease = milliseconds(self._lease)
-        return milliseconds(keep), milliseconds(keep) + lease, lease
+    async def _hold(self, key: str, token: str, meta: str, keep: float) -> int:
+        session = self._session()
+        kept, lease = _milliseconds(keep), _milliseconds(self._lease)
+        tail: int = await session.run(
+            scripts.HOLD, session.keys(key), token, meta, kept, kept + lease, lease
+        )
+        return tail
 
-
-def _ack(key: str, reply: int) -> Ack:
-    if reply < 0:
-        raise LeaseLostError(f"the log knows no producer with this token for {key!r}")
-    return Ack(reply >> 1, bool(reply & 1))
+    async def _append(self, key: str, *values: str | bytes) -> Ack:
+        session = self._session()
+        reply: int = await session.run(scripts.APPEND, session.keys(key), *values)
+        if reply < 0:
+            raise LeaseLostError(f"the log knows no producer with this token for {key!r}")
+        return Ack(reply >> 1, bool(reply & 1))
 
 
 def _lease(reply: Sequence[int]) -> Lease:
@@ -224,3 +182,7 @@ def _lease(reply: Sequence[int]) -> Lease:
         return Lease(held=False)
     tail, stop, followers, visited = reply
     return Lease(held=True, tail=tail, stop=bool(stop), followers=followers, visited=bool(visited))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(min(seconds, _FOR_EVER) * 1000))

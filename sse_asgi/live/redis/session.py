@@ -1,29 +1,50 @@
 """A session: what a process has with its Redis at one event loop."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
-from redis.exceptions import RedisClusterException
-
-from sse_asgi.live.log import BATCH_BYTES
+from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Head
 from sse_asgi.live.redis import scripts
-from sse_asgi.live.redis.client import FAILURES, Client, log_error
-from sse_asgi.live.redis.entries import Reading, parse_reading
-from sse_asgi.live.redis.lanes import READERS, READS, Call, Lane
-from sse_asgi.live.redis.pubsub import Pushes
+from sse_asgi.live.redis.client import PAUSE, Client
+from sse_asgi.live.redis.lanes import Lane
+from sse_asgi.live.redis.pubsub import Listener, Pushes
+from sse_asgi.live.redis.scripts import Reading, Script, read_reply
+
+WRITES: Final = 64
+"""Calls in one exchange at most; their events are bounded, so an exchange is."""
+
+READS: Final = 8
+"""Reads in one exchange at most: each may be answered with a whole batch."""
+
+KEPT: Final = 4_194_304
+"""Bytes of batches that a process keeps, for viewers who come to the same place a little later."""
+
+_OVERHEAD = 50  # bytes for each event
+_READING = scripts.READ, scripts.AGE
+_Place = tuple[str, str, int]  # a generation, its token, and a position
+
+
+class Node(NamedTuple):
+    """The connections to a node: what producers write never stands behind a replay."""
+
+    writes: Lane
+    reads: Lane
+    pushes: Pushes
 
 
 class Session:
-    """Runs scripts and listens to pushes; connects when it is first needed.
+    """Runs scripts, listens to pushes, and reads generations; connects when it is first needed.
 
     Args:
         client: The client at this event loop.
         prefix: What keys begin with.
         lease: Seconds without a beat after which a producer counts as dead.
+        on_buried: Told of a generation that a read has ended.
 
     Attributes:
         lease: As given.
-        pushes: What listens.
         silence: Seconds without a push after which a follower looks into the log itself.
         grace: Seconds for which a lease has to be missing before a reader calls it a death: a
             producer that lives beats before that, and takes its lease back.
@@ -32,135 +53,144 @@ class Session:
     def __init__(
         self, client: Client, *, prefix: str, lease: float, on_buried: Callable[[str, str], None]
     ) -> None:
-        self.lease = lease
-        self._on_buried = on_buried
+        self.lease: float = lease
         self.silence: float = min(5.0, lease / 6)
         self.grace: float = self.silence * 1.2 + 0.1
-        self.pushes: Pushes = Pushes(client, silence=self.silence)
         self._client = client
-        self._prefix = f"{{{prefix}:"
-        self._lanes: dict[tuple[str, bool], Lane] = {}
-        self._sharded: dict[scripts.Script, scripts.Script] = {}
-        self._ready = not client.clustered
+        self._prefix = prefix
+        self._on_buried = on_buried
+        self._nodes: dict[str, Node] = {}
+        self._fetching: dict[_Place, asyncio.Task[Batch]] = {}
+        self._kept: dict[_Place, Batch] = {}
+        self._size = 0
 
-    async def ready(self) -> None:
-        """Get to know the nodes of a cluster.
-
-        Raises:
-            LogError: The cluster cannot be asked.
-        """
-        if not self._ready:
-            await self._client.ready()
-            self._ready = True
+    def name(self, key: str | int, what: str) -> str:
+        """Return the name of a key in Redis; all of one generation are in one hash slot."""
+        return f"{{{self._prefix}:{key}}}:{what}"
 
     def keys(self, key: str) -> tuple[str, str]:
-        """Return the names of a generation's keys, in one hash slot."""
-        slot = f"{self._prefix}{key}}}:"
-        return slot + "log", slot + "own"
+        """Return the names of a generation's log, which is its channel's, too, and of its owner."""
+        return self.name(key, "log"), self.name(key, "own")
 
-    def label(self, label: str) -> str:
-        """Return the name of a label's key."""
-        return f"{self._prefix}{label}}}:label"
-
-    async def run(
-        self, script: scripts.Script, keys: tuple[str, ...], *values: str | bytes | int
-    ) -> Any:  # noqa: ANN401 - each script has its own reply
-        """Run a script that writes.
+    async def run(self, script: Script, keys: tuple[str, ...], *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
+        """Run a script with the next exchange, and return its reply.
 
         Raises:
-            LogError: If the reply does not arrive, or is an error.
+            LogError: It does not arrive, or is an error.
         """
-        await self.ready()
-        return await self.call(script, keys, *values).reply
+        node = await self._node(keys[0])
+        lane = node.reads if script in _READING else node.writes
+        return await lane.add(script.sharded if self._client.clustered else script, keys, values)
 
-    def call(
-        self,
-        script: scripts.Script,
-        keys: tuple[str, ...],
-        *values: str | bytes | int,
-        reads: bool = False,
-    ) -> Call:
-        """Put a script call on its way. Be `ready` before."""
-        if self._client.clustered:
-            sharded = self._sharded.get(script)
-            if sharded is None:
-                sharded = self._sharded[script] = script.sharded()
-            script = sharded
-        call = Call(script, keys, values)
-        try:
-            node = self._client.node_of(keys[0])
-        except RedisClusterException as error:
-            call.settle(error)
-        else:
-            self._lane(node, reads=reads).add(call)
-        return call
+    async def listen(self, channel: str, listener: Listener) -> None:
+        """Tell a listener of a channel, unless it is told already; first, that it must look.
 
-    async def read(
-        self, key: str, after: int, *, bury: bool = False, present: bool = False
-    ) -> Reading | None:
-        """Look into a generation's log.
-
-        Args:
-            key: The generation.
-            after: The position to read from.
-            bury: Whether to end it if nobody holds its lease.
-            present: Whether this process follows it.
+        Raises:
+            LogError: The cluster cannot be asked which node has it.
         """
-        await self.ready()
-        values = (after, BATCH_BYTES, int(bury), int(present))
-        return parse_reading(await self._read(key, *values))
+        (await self._node(channel)).pushes.listen(channel, listener)
 
-    async def look(self, key: str) -> tuple[Reading | None, bool]:
-        """Look for a generation, without its events; if there is none, say whether it may come.
+    def leave(self, channel: str, listener: Listener) -> None:
+        """Tell a listener no more."""
+        for node in self._nodes.values():  # a cluster may have moved the channel
+            node.pushes.leave(channel, listener)
+
+    async def _node(self, key: str) -> Node:
+        name = await self._client.node_of(key)
+        node = self._nodes.get(name)
+        if node is None:
+            node = self._nodes[name] = Node(
+                Lane(self._client, name, most=WRITES),
+                Lane(self._client, name, most=READS),
+                Pushes(self._client, name, silence=self.silence),
+            )
+        return node
+
+    async def look(self, key: str) -> Head | None:
+        """Return what is known of a generation. Where it may come back, wait for that.
 
         It may, where the server has had its data for no longer than a lease, and where somebody
         holds the generation's lease.
         """
-        await self.ready()
-        reply = await self._read(key, 0, 0, 0, 0)
-        reading = parse_reading(reply)
-        if reading is not None or reply:
-            return reading, True
-        age: int = await self.call(scripts.AGE, (self._born(key),), reads=True).reply
-        return None, age < (self.lease + self.silence) * 1000
+        began = time.monotonic()
+        while True:
+            reply = await self._read(key, 0, 0, 0, 0)
+            if len(reply) > 1:
+                return read_reply(reply, 0).head
+            if time.monotonic() - began > self.lease + self.grace:
+                return None
+            if not reply and await self._age(key) > self.lease + self.silence:
+                return None
+            await asyncio.sleep(PAUSE)
 
-    async def bury(self, key: str) -> None:
-        """End a generation whose producer is missing."""
-        await self._read(key, 0, 0, 1, 0)
+    async def read(
+        self, key: str, after: int, *, bury: bool = False, present: bool = False
+    ) -> Reading | None:
+        """Read what a log has after a position, as much as a batch may have; None without a log.
 
-    async def _read(self, key: str, *values: int) -> Sequence[Any]:
-        reply: Sequence[Any] = await self.call(
-            scripts.READ, self.keys(key), *values, reads=True
-        ).reply
-        if len(reply) > 2 and reply[-1]:
+        Args:
+            key: The generation.
+            after: The position.
+            bury: Whether to end it if nobody holds its lease.
+            present: Whether this process follows it.
+        """
+        reply = await self._read(key, after, BATCH_BYTES, int(bury), int(present))
+        return read_reply(reply, after) if len(reply) > 1 else None
+
+    async def _read(self, key: str, *values: int) -> list[Any]:
+        reply: list[Any] = await self.run(scripts.READ, self.keys(key), *values)
+        if len(reply) > 1 and reply[-1]:
             self._on_buried(key, reply[0].decode())
         return reply
 
-    async def aclose(self) -> None:
-        """Close the connections, once what waits is done."""
-        await self.pushes.aclose()
-        for lane in self._lanes.values():
-            await lane.aclose()
-        try:
-            await self._client.aclose()
-        except FAILURES as error:
-            raise log_error(error) from error
-
-    def _born(self, key: str) -> str:
-        """Return the key that tells the age of the node that has a generation."""
-        node = self._client.node_of(self.keys(key)[0])
+    async def _age(self, key: str) -> float:
+        """Return for how many seconds the node of a generation has had its data."""
+        node = await self._client.node_of(self.name(key, "log"))
         number = 0
-        while self._client.node_of(name := f"{self._prefix}{number}}}:born") != node:
+        while await self._client.node_of(name := self.name(number, "born")) != node:
             number += 1
-        return name
+        age: int = await self.run(scripts.AGE, (name,))
+        return age / 1000
 
-    def _lane(self, node: str, *, reads: bool) -> Lane:
-        lane = self._lanes.get((node, reads))
-        if lane is None:
-            lane = (
-                Lane(self._client, node, width=READERS, most=READS)
-                if reads
-                else Lane(self._client, node)
+    async def batch(self, key: str, token: str, after: int) -> Batch:
+        """Return the events after a position: the same object for all who ask at about that time.
+
+        What has been stored at a position of a token never changes.
+        """
+        place = key, token, after
+        kept = self._kept.get(place)
+        if kept is not None:
+            return kept
+        task = self._fetching.get(place)
+        if task is None:
+            task = self._fetching[place] = asyncio.create_task(
+                self._fetch(place), name="sse_asgi redis read"
             )
-            self._lanes[node, reads] = lane
-        return lane
+        return await asyncio.shield(task)  # whoever leaves leaves it to the others
+
+    async def _fetch(self, place: _Place) -> Batch:
+        key, token, after = place
+        try:
+            reading = await self.read(key, after)
+        finally:
+            del self._fetching[place]
+        if reading is None or reading.head.token != token:
+            return Batch(after, (), Ending(LOST))
+        batch = reading.batch
+        if batch.events:
+            self._kept[place] = batch
+            self._size += _size(batch)
+        while self._size > KEPT:
+            self._size -= _size(self._kept.pop(next(iter(self._kept))))
+        return batch
+
+    async def aclose(self) -> None:
+        """Close the connections; what is under way fails."""
+        for node in self._nodes.values():
+            for part in node:
+                await part.aclose()
+        await self._client.aclose()
+
+
+def _size(batch: Batch) -> int:
+    return sum(map(len, batch.events)) + _OVERHEAD * len(batch.events)
