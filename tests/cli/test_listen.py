@@ -349,7 +349,6 @@ def test_no_server_sets_the_title_of_a_terminal():
                 assert "\x07" not in terminal.output
 
 
-@pytest.mark.matrix
 # Framings
 
 DIALECTS = {
