@@ -191,6 +191,9 @@ async def test_a_failover_by_sentinel_interrupts_nothing():
             await here._log.label("chat", "g", keep=60.0)
             watching = [asyncio.create_task(watch(live, "/g")) for live in (here, there, there)]
             await asyncio.sleep(0.3)
+            client = parts.master.client()
+            assert await client.wait(1, 20_000)  # nobody brings a label back
+            await client.aclose()
             parts.master.kill()
             for seen in await asyncio.gather(*watching):
                 assert seen.text == "".join(chunks)

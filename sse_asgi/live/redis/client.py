@@ -41,7 +41,9 @@ _PASSING = (
     NoScriptError, OutOfMemoryError, ReadOnlyError,
     MovedError, AskError, TryAgainError, ClusterDownError,
 )  # fmt: skip
-_PASSING_CODES = re.compile(r"\b(OOM|READONLY|MISCONF|LOADING|NOREPLICAS|BUSY)\b")
+_PASSING_CODES = re.compile(  # what older versions of redis-py leave in the text
+    r"\b(OOM|READONLY|MISCONF|LOADING|NOREPLICAS|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN)\b"
+)
 _OPTIONS = re.compile(r"db|username|password|socket_keepalive|ssl_.*")
 _REMEDY = "pass the server's URL, redis://127.0.0.1:6379/0 for instance"
 
@@ -78,9 +80,10 @@ def log_error(cause: BaseException) -> LogError:
     """Return the log's error for what redis-py raised, which it carries as its cause."""
     error: LogError
     text = str(cause)[:300] or type(cause).__name__
-    if isinstance(cause, MovedError):
+    if isinstance(cause, MovedError) or text.startswith("MOVED "):
+        place = text.removeprefix("MOVED ")
         error = LogRefusedError(
-            f"redis: MOVED {text}: the server is one of a cluster; give RedisLog a RedisCluster"
+            f"redis: MOVED {place}: the server is one of a cluster; give RedisLog a RedisCluster"
         )
     elif is_refusal(cause):
         error = LogRefusedError(
