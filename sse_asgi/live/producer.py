@@ -94,6 +94,12 @@ class Producer(Response):
             self.lifecycle.stop(outcome, by=by)
         return False
 
+    def enter_shutdown(self) -> None:
+        """Let a shutdown concern it from now on; it has no client whose watch would begin that."""
+        super().enter_shutdown()
+        if self.options.shutdown is not None:
+            self.options.shutdown.listen(self.lifecycle, self.host)
+
     async def end_unbegun(self, outcome: Outcome) -> None:
         """End the generation before its source is touched: the log has it, so it needs an end."""
         self.lifecycle.settle(outcome, by=Cause.SHUTDOWN)
