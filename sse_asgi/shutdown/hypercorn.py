@@ -12,8 +12,6 @@ from types import CoroutineType
 from typing import Any, Final, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
-import anyio
-
 from sse_asgi.host.loops import in_asyncio
 
 FAREWELL_TIME: Final = 0.5
@@ -55,7 +53,7 @@ class HypercornWatch:
         worker = self._worker_of(loop)
         if worker is not None:
             others = [self._open[other] for other in worker.streams]
-            stop_waiting = others[0][1] if others else _start(_tell_when_it_stops, worker)
+            stop_waiting = others[0][1] if others else _start(worker)
             self._open[stream] = worker, stop_waiting
             worker.streams.add(stream)
 
@@ -83,22 +81,26 @@ class HypercornWatch:
         return worker
 
 
-def _start(wait: Callable[..., Any], worker: _Worker) -> Callable[[], object]:
-    """Start a task beside all requests; return what ends it."""
-    scope = anyio.CancelScope()
+def _start(worker: _Worker) -> Callable[[], object]:
+    """Have the streams of a worker told, in a task beside all requests; return what ends it."""
     if in_asyncio():
-        return asyncio.get_running_loop().create_task(wait(worker, scope)).cancel
+        return asyncio.get_running_loop().create_task(_tell_when_it_stops(worker)).cancel
     import trio  # noqa: PLC0415 - running under it, so it is there
 
-    trio.lowlevel.spawn_system_task(wait, worker, scope)
+    scope = trio.CancelScope()
+
+    async def tell() -> None:
+        with scope:
+            await _tell_when_it_stops(worker)
+
+    trio.lowlevel.spawn_system_task(tell)
     return scope.cancel
 
 
-async def _tell_when_it_stops(worker: _Worker, scope: anyio.CancelScope) -> None:
-    with scope:
-        await worker.terminated.wait()
-        for stream in tuple(worker.streams):
-            stream.shut_down_in(worker.grace)
+async def _tell_when_it_stops(worker: _Worker) -> None:
+    await worker.terminated.wait()
+    for stream in tuple(worker.streams):
+        stream.shut_down_in(worker.grace)
 
 
 def _found_workers(grace: float) -> Iterator[_Worker]:
