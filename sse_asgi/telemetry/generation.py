@@ -7,7 +7,7 @@ from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
-from sse_asgi.telemetry.instruments import Attributes, Instruments
+from sse_asgi.telemetry.instruments import Attributes, Instruments, with_outcome
 from sse_asgi.telemetry.span import tell, transcript_of
 
 
@@ -44,11 +44,12 @@ class GenerationWatch(Attendant):
 
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span before the viewer gets the last event: then it may end."""
-        self._tell(transcript_of(stream))
+        if self._span.is_recording():  # a transcript costs as much as its text
+            self._tell(transcript_of(stream))
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._tell(transcript)
-        self._metrics.record_generation(transcript, self._labels)
+        self._metrics.record_generation(transcript, with_outcome(self._labels, transcript))
         self._metrics.record_ai(transcript, self._labels)
         if self._options.on_complete is None:
             return None

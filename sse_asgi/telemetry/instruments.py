@@ -67,22 +67,19 @@ class Instruments:
         )
 
     def record_stream(self, transcript: Transcript, labels: Attributes, size: int) -> None:
-        """Record one response that has ended."""
-        labels = {**labels, NAMES["outcome"]: str(transcript.outcome)}
+        """Record one response that has ended, by its labels with the outcome."""
         self.duration.record(transcript.duration, labels)
         self.bytes.add(size, labels)
 
     def record_text(self, transcript: Transcript, labels: Attributes) -> None:
-        """Record what one source has given."""
-        labels = {**labels, NAMES["outcome"]: str(transcript.outcome)}
+        """Record what one source has given, by its labels with the outcome."""
         if transcript.time_to_first_chunk is not None:
             self.first.record(transcript.time_to_first_chunk, labels)
         self.chunks.add(transcript.chunks, labels)
 
     def record_generation(self, transcript: Transcript, labels: Attributes) -> None:
-        """Record one generation that has ended."""
-        ended = {**labels, NAMES["outcome"]: str(transcript.outcome)}
-        self.generation_duration.record(transcript.duration, ended)
+        """Record one generation that has ended, by its labels with the outcome."""
+        self.generation_duration.record(transcript.duration, labels)
         self.record_text(transcript, labels)
 
     def record_ai(self, transcript: Transcript, labels: Attributes) -> None:
@@ -105,6 +102,11 @@ class Instruments:
         if first is not None and usage.output_tokens is not None and usage.output_tokens > 1:
             rest = transcript.duration - first
             self.ai_per_token.record(rest / (usage.output_tokens - 1), labels)
+
+
+def with_outcome(labels: Attributes, transcript: Transcript) -> Attributes:
+    """Return labels with that of the outcome."""
+    return {**labels, NAMES["outcome"]: str(transcript.outcome)}
 
 
 def error_type(transcript: Transcript) -> dict[str, str]:

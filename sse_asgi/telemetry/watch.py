@@ -11,7 +11,7 @@ from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
-from sse_asgi.telemetry.instruments import Attributes, Instruments
+from sse_asgi.telemetry.instruments import Attributes, Instruments, with_outcome
 from sse_asgi.telemetry.names import NAMES
 from sse_asgi.telemetry.span import tell, tell_of_viewer, transcript_of
 
@@ -74,7 +74,8 @@ class Watch:
 
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span what is known: an instrumentation ends it with the last message."""
-        self._tell_span(transcript_of(stream))
+        if self._span.is_recording():  # a transcript costs as much as its text
+            self._tell_span(transcript_of(stream))
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._transcript = transcript
@@ -96,8 +97,9 @@ class Watch:
 
     def _record(self, transcript: Transcript) -> None:
         if self._streams:
-            self._metrics.record_stream(transcript, self._labels, self._size)
-            self._metrics.record_text(transcript, self._labels)
+            labels = with_outcome(self._labels, transcript)
+            self._metrics.record_stream(transcript, labels, self._size)
+            self._metrics.record_text(transcript, labels)
         self._metrics.record_ai(transcript, self._labels)
 
 
@@ -110,7 +112,8 @@ class ViewerWatch(Watch):
         tell_of_viewer(self._span, transcript)
 
     def _record(self, transcript: Transcript) -> None:
-        self._metrics.record_stream(transcript, self._labels, self._size)
+        labels = with_outcome(self._labels, transcript)
+        self._metrics.record_stream(transcript, labels, self._size)
 
 
 def _route(scope: Scope) -> dict[str, str]:

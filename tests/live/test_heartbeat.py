@@ -8,7 +8,7 @@ import pytest
 from sse_asgi import Outcome
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live import Live, MemoryLog
-from tests.live.viewers import until
+from tests.live.viewers import paced, until, watch
 
 pytestmark = pytest.mark.anyio
 
@@ -117,4 +117,33 @@ async def test_a_log_that_is_out_of_reach_for_a_lease_loses_even_a_silent_genera
     assert time.monotonic() - began > log.lease / 2
     assert transcript.outcome is Outcome.FAILED
     assert isinstance(transcript.error, LogError)
+    await live.aclose(drain=0)
+
+
+async def test_a_log_that_fails_now_and_then_for_longer_than_a_lease_loses_nothing():
+    class Shaky(MemoryLog):
+        lease = 0.3
+        appends = 0
+
+        async def append(self, *arguments):
+            self.appends += 1
+            if self.appends % 2:
+                raise LogUnavailableError("gone")
+            return await super().append(*arguments)
+
+    live = Live(Shaky())
+    generation = await live.start(paced(["a"] * 60, 0.02), id="g")
+    transcript = await generation.transcript()
+    assert (transcript.outcome, transcript.sent_chunks) == (Outcome.COMPLETED, 60)
+    assert (await watch(live, "/g")).text == "a" * 60
+    await live.aclose()
+
+
+async def test_what_a_log_lost_of_a_silent_generation_is_appended_again():
+    log = MemoryLog()
+    live = Live(log)
+    await live.start(silence, id="g")
+    await until(lambda: len(log._generations["g"].events) == 1)
+    log._generations["g"].events.clear()
+    await until(lambda: len(log._generations["g"].events) == 1)
     await live.aclose(drain=0)

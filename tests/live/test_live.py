@@ -724,6 +724,20 @@ async def test_a_failing_source_tells_viewers_little_and_the_transcript_all(live
         assert connection.status == 204
 
 
+async def test_a_generation_whose_hook_still_runs_has_ended_for_its_viewers(live):
+    release = asyncio.Event()
+
+    async def on_complete(transcript):
+        await release.wait()
+
+    generation = await live.start(["a"], id="g", on_complete=on_complete)
+    last = [event async for event in live.follow("g")][-1].last_event_id
+    async with connect(live, "/g", headers={"last-event-id": last}) as connection:
+        assert connection.status == 204
+    release.set()
+    assert (await generation.transcript()).text == "a"
+
+
 async def test_describe_error_says_more():
     live = Live(describe_error=str)
     await live.start(paced(["a", 5], 0), id="g")

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 
 import pytest
 
@@ -30,6 +31,15 @@ async def test_what_has_ended_is_dropped_on_time_though_nobody_calls():
     async with asyncio.timeout(10):
         await gone.wait()
     assert await log.look("h") is not None
+
+
+def test_what_has_ended_is_dropped_on_time_though_its_event_loop_is_closed():
+    log = MemoryLog()
+    asyncio.run(finished(log, "g", keep=0.05))
+    until = time.monotonic() + 10
+    while asyncio.run(log.look("g")) is not None:
+        assert time.monotonic() < until
+    assert asyncio.run(log.create("g", "new", "", keep=60.0))
 
 
 async def test_the_first_to_end_need_not_be_the_first_to_go():
