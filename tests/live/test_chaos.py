@@ -219,7 +219,10 @@ async def test_a_snapshot_without_a_lease_does_not_bury_the_living(server):
         for _ in range(3):
             await asyncio.sleep(0.2)
             # A snapshot older than the lease: the log is back, the lease in it has run out.
-            assert await client.delete(*[key async for key in client.scan_iter("*own")])
+            async with asyncio.timeout(10):
+                while not (keys := [key async for key in client.scan_iter("*own")]):
+                    await asyncio.sleep(0.02)
+            assert await client.delete(*keys)
         for seen in await asyncio.gather(*watching):
             assert seen.text == "".join(chunks)
             assert seen.done
