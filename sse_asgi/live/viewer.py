@@ -236,11 +236,11 @@ class Tail(Feed):
 
     def _take(self, batch: Batch) -> None:
         self._has_heard = True
-        self.events += batch.events
+        self.events.extend(batch.events)
         self._size += sum(map(len, batch.events))
         if len(self.events) >= 2 * KEPT_EVENTS or self._size >= 2 * KEPT_BYTES:
             self._make_room()
-        self.ending = batch.ending
+        self.ending: Ending | None = batch.ending
         self.advance(self.first + len(self.events))
 
     def _make_room(self) -> None:
@@ -251,7 +251,7 @@ class Tail(Feed):
                 break
             kept += 1
             size += len(event)
-        self.first += len(self.events) - kept
+        self.first: int = self.first + len(self.events) - kept
         del self.events[: len(self.events) - kept]
         self._size = size
 

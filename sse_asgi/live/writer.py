@@ -136,7 +136,7 @@ class Writer(Feed):
     def finish(self, events: Sequence[bytes], ending: Ending) -> None:
         """Add the last events and the ending, which no bound refuses. `ending` is set when done."""
         self._before_final, self._final = len(self.events), ending
-        self.events += events
+        self.events.extend(events)
         self.go_on()
 
     def heed(self, lease: Lease, last: int) -> None:
@@ -244,7 +244,8 @@ class Writer(Feed):
             return await self._log.append(key, token, prev, bounded(self.events, prev, stop))
         ack = await self._log.finish(key, token, prev, self.events[prev:], self._final)
         if self.ending is None and ack.tail == len(self.events):  # else given up meanwhile
-            self.last = self.shown = ack.tail
+            self.shown = ack.tail
+            self.last: int = ack.tail
             self.end(self._final)
         elif self.ending is None and ack.tail >= prev:  # else the log has lost events: they first
             raise FencedError("the readers of the generation have ended it")
