@@ -109,8 +109,8 @@ class Shutdown:
     def listen(self, stream: OpenStream, host: Host) -> None:
         """Notice the server's stop for a stream that has come in and lasts.
 
-        A stream whose source never waits is over before a server could act on a signal; to chain
-        the handlers for each would be a third of its cost.
+        A stream whose source never waits is over before a server could act on a signal. To chain
+        the handlers for it alone would be a fifth of its cost.
         """
         if self.signals:
             self._listening.add(stream)
