@@ -49,9 +49,13 @@ def pytest_xdist_auto_num_workers(config):
 
 
 def pytest_configure(config):
-    if not hasattr(config, "workerinput"):  # xdist gives its workers the options of this process
+    if hasattr(config, "workerinput"):  # a process of xdist's, which runs tests
+        config.option.all_tests = config.workerinput["all_tests"]
+    else:
         config.option.all_tests |= config.args_source is config.ArgsSource.ARGS
         config.option.all_tests |= config.getoption("--write-compatibility")
+    if REQUIRE_ALL in os.environ and not config.option.all_tests:
+        raise pytest.UsageError(f"{REQUIRE_ALL} is set, but not all tests would run: add --all")
     os.environ.pop("PYTEST_ADDOPTS", None)  # it is not for the runs of pytest that tests start
     # A shell that starts a command in the background has it ignore SIGINT, and all that it starts
     # inherits that: Ctrl-C would reach none of the processes under test.
@@ -60,6 +64,12 @@ def pytest_configure(config):
     if config.option.dist == "no":  # this process runs tests
         choose_examples(few=not config.option.all_tests)
         gc.disable()  # till all is collected: it would look at what importing makes, in vain
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node):
+    """Tell a process of xdist's what to run: it reads no PYTEST_ADDOPTS, which is gone by then."""
+    node.workerinput["all_tests"] = node.config.option.all_tests
 
 
 def choose_examples(*, few):
