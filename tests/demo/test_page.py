@@ -278,6 +278,7 @@ def test_a_server_that_goes_away_is_a_failure_and_no_silence(tmp_path, chromium)
         tab.page.clock.install()
         tab.page.reload()  # the page's scripts meet the clock from their beginning
         tab.wait_for_chunks(3)
+        running.process.kill()  # told to stop, it would say so to its viewers
     wait_for(lambda: tab.page.evaluate("1") and len(tries) >= 2, what="another try", within=30)
     assert tab.text("browser-state") == "streaming"  # a server may come back
     assert tab.page.locator("#live-wire").get_attribute("data-link") == "cut"
