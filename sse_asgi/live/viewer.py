@@ -178,7 +178,7 @@ class Tail(Feed):
     def enter(self) -> None:
         """Note that a viewer has come; the first one begins to follow."""
         super().enter()
-        if self.task is None:
+        if self.task is None and self.ending is None:
             self.task = asyncio.create_task(self._follow(), name="sse_asgi live tail")
 
     def leave(self) -> None:
@@ -233,6 +233,7 @@ class Tail(Feed):
             defect(error, "follow")
         finally:
             self.end(Ending(LOST))  # no viewer waits for a tail that nobody feeds
+            self.task = None  # a cancelled one holds its traceback, and that the tail
 
     def _take(self, batch: Batch) -> None:
         self._has_heard = True

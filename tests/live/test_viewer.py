@@ -1,6 +1,7 @@
 """What viewers of one process share, and how much of it a slow one may hold."""
 
 import asyncio
+import gc
 import tracemalloc
 
 import pytest
@@ -9,6 +10,7 @@ from sse_asgi.live import Batch, Ending, Live, MemoryLog
 from sse_asgi.live.log import BATCH_BYTES
 from sse_asgi.live.outage import Outage
 from sse_asgi.live.viewer import Tail
+from sse_asgi.testing import connect
 from tests.live.viewers import until, watch
 
 pytestmark = pytest.mark.anyio
@@ -194,6 +196,28 @@ async def test_a_tail_keeps_four_batches_when_it_has_eight():
     tail.enter()
     await tail.task
     assert tail.ending == Ending("completed")
+
+
+async def test_a_tail_that_nobody_watches_is_freed_without_the_cycle_collector():
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+
+    async def source():
+        yield "a"
+        await never()
+
+    await here.start(source, id="g")
+    gc.collect()
+    gc.disable()
+    try:
+        async with connect(elsewhere, "/g") as viewer:
+            await anext(viewer)
+            assert len(list(elsewhere._generations.tails)) == 1
+        await until(lambda: not list(elsewhere._generations.tails))
+    finally:
+        gc.enable()
+    await here.aclose(drain=0)
+    await elsewhere.aclose()
 
 
 async def test_a_tail_of_an_earlier_generation_serves_nobody_of_a_later_one():
