@@ -162,18 +162,17 @@ def test_stopped_half_way_the_server_keeps_the_partial_text(demo, open_demo, how
 
 def test_the_keyboard_is_enough(demo, open_demo):
     tab = open_demo(demo)
-    texts = []
+    generations = set()
     for _ in range(2):
         tab.wait_for_chunks(5)
         tab.page.keyboard.press("Escape")
         tab.wait_for_verdict()
-        texts.append(tab.answer.text_content())
+        generations.add(tab.page.evaluate("location.hash"))
         tab.prompt.focus()
         tab.page.keyboard.type("crvs")  # no shortcuts while somebody writes
         tab.page.keyboard.press("Enter")
         wait_for(lambda: tab.text("server-state") == "generating", what="another answer")
-    assert texts[0] != texts[1]
-    assert not texts[1].startswith(texts[0])
+    assert len(generations) == 2  # their texts may begin alike, by chance
     tab.page.keyboard.press("Shift+Enter")
     assert "\n" in tab.prompt.input_value()
     tab.page.keyboard.press("Escape")
