@@ -4,28 +4,16 @@ import openai
 import pytest
 
 from tests.chat.live_apps import TEXT
-from tests.live.redis_server import RedisServer
+from tests.chat.live_workers import calls, two_workers
 from tests.report import wait_for
-from tests.servers import SERVERS, serve
 
 pytestmark = pytest.mark.matrix
 
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory):
-    """Two processes at one Redis: what one runs, the other is asked for."""
-    with RedisServer() as redis:
-
-        def worker():
-            return serve(
-                SERVERS["uvicorn-httptools"],
-                directory=tmp_path_factory.mktemp("live"),
-                app="tests.chat.live_apps:app",
-                environment={"LIVE_URL": redis.url},
-            )
-
-        with worker() as here, worker() as there:
-            yield here, there
+    with two_workers(tmp_path_factory.mktemp("live")) as pair:
+        yield pair
 
 
 def client_of(server):
@@ -38,10 +26,6 @@ def create(client, **options):
 
 def text_of(events):
     return "".join(event.delta for event in events if event.type == "response.output_text.delta")
-
-
-def calls(*servers):
-    return sum(len(server.report.notes("chat", "call")) for server in servers)
 
 
 def test_it_leaves_twice_and_has_the_whole_text(workers):
