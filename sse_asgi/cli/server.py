@@ -13,8 +13,6 @@ _LONGEST_END = 6
 by default."""
 _LONGEST_START = 60
 """Seconds until a worker answers its supervisor, which would else replace it."""
-_NO_ADDRESS = 1
-"""uvicorn's exit status where it cannot listen; it has another for an app that does not start."""
 
 
 def run_server(app: ASGIApp | str, options: argparse.Namespace, *, workers: int = 1) -> int:
@@ -33,11 +31,7 @@ def run_server(app: ASGIApp | str, options: argparse.Namespace, *, workers: int 
             timeout_graceful_shutdown=_LONGEST_END,
             timeout_worker_healthcheck=_LONGEST_START,
         )
-    except SystemExit as error:  # it could not start, and has said why
-        if error.code == _NO_ADDRESS:
-            print(
-                "sse-asgi: choose another address with --port; --port 0 takes a free one",
-                file=sys.stderr,
-            )
+    except SystemExit:  # it could not start, and has said why
+        print("sse-asgi: if the port is in use, --port 0 takes a free one", file=sys.stderr)
         return 1
     return 0
