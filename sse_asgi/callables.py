@@ -30,7 +30,7 @@ def check_takes(
     try:
         signature.bind(None)
     except TypeError as error:
-        or_all = f", or with {' and '.join(arguments)}" if len(arguments) > 1 else ""
+        or_all = f", or with {' and '.join(arguments)}" if arguments[1:] else ""
         raise TypeError(
             f"{name} cannot be called with one argument, {arguments[0]}{or_all}: {error}; give it "
             f"a parameter for each{otherwise}"
