@@ -36,6 +36,12 @@ def encode_event(chunk: object) -> bytes:
 
 
 def _remedy(chunk: object) -> str:
+    kind = type(chunk)
+    if kind.__name__ == "ServerSentEvent":  # sse-starlette, FastAPI and Litestar have one each
+        library = kind.__module__.partition(".")[0]
+        return f": this one is of {library}; import ServerSentEvent from sse_asgi"
+    if hasattr(chunk, "model_dump_json"):  # pydantic's models are iterable, too
+        return ": yield its model_dump_json()"
     if isinstance(chunk, (bytes, bytearray, memoryview)):
         return ": yield text, not frames; the framing encodes it"
     if isinstance(chunk, (Mapping, list, tuple)):
