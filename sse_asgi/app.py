@@ -46,7 +46,8 @@ class EventStream:
         on_chunk: Called with every text chunk before it is sent, sync or async. If it raises,
             the stream fails as if the source had.
         on_complete: Called with the `Transcript` when the last byte is sent, sync or async:
-            exactly once for every stream that began, shielded from cancellation.
+            exactly once for every stream that began, shielded from cancellation. One that takes
+            two arguments gets the `Request`, too; so does `on_chunk`.
         status: The status of the response; browsers accept 200 only.
         headers: More header fields; one of these replaces the default of its name.
         heartbeat: Seconds of silence after which a comment shows that the stream is alive;
@@ -59,8 +60,8 @@ class EventStream:
         record: Keep the text for the transcript. Turn it off for endless streams.
         max_body_size: The largest request body, in bytes, that a source may read.
         shutdown: What happens when the server stops; `None` for nothing.
-        describe_error: Given what failed the stream, returns what the client may know of it.
-            Without it the client is told that the stream failed, and no more.
+        describe_error: Called with the exception that failed the stream; returns the message for
+            the client. Without it the client is told only that the stream failed.
         context: What the source sees as its context variables, in a copy for each response, such
             as `contextvars.copy_context()` in an endpoint; `None` for the server's.
         coalesce: Seconds for which text is gathered: what comes within them leaves as one event.

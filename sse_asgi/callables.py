@@ -30,9 +30,10 @@ def check_takes(
     try:
         signature.bind(None)
     except TypeError as error:
+        or_all = f", or with {' and '.join(arguments)}" if arguments[1:] else ""
         raise TypeError(
-            f"{name} cannot be called with one argument, {arguments[0]}: {error}; give it a "
-            f"parameter for that{otherwise}"
+            f"{name} cannot be called with one argument, {arguments[0]}{or_all}: {error}; give it "
+            f"a parameter for each{otherwise}"
         ) from None
     return 1
 

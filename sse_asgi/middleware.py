@@ -46,8 +46,8 @@ class EventStreamMiddleware:
         cleanup_timeout: Seconds that the app may take to end once it is stopped.
         record: Keep the text for the transcript. Turn it off for endless streams.
         shutdown: What happens when the server stops; `None` for nothing.
-        describe_error: Given what failed the stream, returns what the client may know of it.
-            Without it the client is told that the stream failed, and no more.
+        describe_error: Called with the exception that failed the stream; returns the message for
+            the client. Without it the client is told only that the stream failed.
         limits: How many streams may be open at once; a request above that is answered with 429.
         compress: Content codings for clients that take them, "zstd" and "gzip", the preferred one
             first; every message is flushed. Empty for none.

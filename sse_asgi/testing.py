@@ -232,8 +232,8 @@ async def collect_text(
         IncompleteStreamError: The stream ended without its end marker; it carries the partial text.
         StreamFailedError: The app sent an event of type "error"; it carries the partial text.
         FramingError: The app uses another framing.
-        StreamRefusedError: The response has another content type than text/event-stream. No content
-            type at all is let pass, unless the status is an error.
+        StreamRefusedError: The response has another content type than text/event-stream. One
+            without a content type is accepted, unless its status is an error.
     """
     _check_type(connection)
     collector = TextCollector(framing)

@@ -1,6 +1,8 @@
 """What the documentation says of chat apps, dialects and upstreams holds."""
 
 import json
+import re
+from dataclasses import fields
 
 import anthropic
 import httpx2
@@ -8,7 +10,8 @@ import openai
 import pytest
 
 import sse_asgi
-from sse_asgi.chat import ChatApp
+from sse_asgi.chat import Chat, ChatApp
+from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import connect
 from tests import documents
 from tests.chat.asking import AG_UI, AI_SDK, ANTHROPIC, BODIES, CHAT, RESPONSES, ask
@@ -125,6 +128,24 @@ async def test_streams_are_saved_with_their_request():
     ]
 
 
+@pytest.mark.anyio
+async def test_the_request_of_a_hook_leads_to_the_users_of_starlette():
+    from starlette.requests import Request
+
+    users = []
+
+    async def endpoint(request):
+        request.state.user = "ann"
+        return EventStreamResponse(["Hello"], on_complete=save)
+
+    def save(transcript, request):
+        users.append(Request(request.scope).state.user)
+
+    async with connect(in_starlette(endpoint)) as connection:
+        assert [event.data async for event in connection] == ["Hello", "[DONE]"]
+    assert users == ["ann"]
+
+
 def in_starlette(endpoint):
     from starlette.applications import Starlette
     from starlette.routing import Route
@@ -155,7 +176,7 @@ def asked(user):
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("name", ["in_starlette", "in_fastapi", "in_django"])
+@pytest.mark.parametrize("name", ["in_starlette", "in_fastapi", "in_litestar", "in_django"])
 async def test_a_chat_app_is_mounted_and_asks_for_keys(name):
     app = documents.run(HOW_TO / "chat-app.md")[name]
     body = BODIES[CHAT] | {"model": "large"}
@@ -168,6 +189,56 @@ async def test_a_chat_app_is_mounted_and_asks_for_keys(name):
     assert (await ask(app, CHAT, BODIES[CHAT], **asked("ann"))).status == 404
     listed = await ask(app, "/v1/models", method="GET", **asked("ann"))
     assert [model["id"] for model in listed.json["data"]] == ["small", "large"]
+
+
+TOOL_RESULTS = {
+    CHAT: {"role": "tool", "tool_call_id": "call_1", "content": "12"},
+    RESPONSES: {"type": "function_call_output", "call_id": "call_1", "output": "12"},
+    ANTHROPIC: {
+        "role": "user",
+        "content": [{"type": "tool_result", "tool_use_id": "call_1", "content": "12"}],
+    },
+    AI_SDK: {
+        "id": "m2",
+        "role": "assistant",
+        "parts": [
+            {
+                "type": "tool-weather",
+                "toolCallId": "call_1",
+                "state": "output-available",
+                "input": {},
+                "output": 12,
+            }
+        ],
+    },
+    AG_UI: {"id": "2", "role": "tool", "toolCallId": "call_1", "content": "12"},
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", BODIES)
+async def test_the_result_of_a_tool_is_where_the_page_says(path):
+    chats = []
+
+    def generate(chat):
+        chats.append(chat)
+        return ["It has 12 degrees."]
+
+    body = dict(BODIES[path])
+    name = "input" if path == RESPONSES else "messages"
+    said = [{"role": "user", "content": "Hi"}] if path == RESPONSES else body[name]
+    body[name] = [*said, TOOL_RESULTS[path]]
+    assert (await ask(ChatApp(generate), path, body)).status == 200
+    assert (chats[0].text, chats[0].messages[-1]) == ("Hi", TOOL_RESULTS[path])
+    tables = documents.tables_in(HOW_TO / "chat-app.md")
+    rows = {row[0].strip("`"): row[1] for table in tables for row in table}
+    for word in re.findall(r"`(.+?)`", rows[chats[0].dialect]):
+        assert f'"{word}"' in json.dumps(TOOL_RESULTS[path])
+
+
+def test_the_reference_has_every_attribute_of_a_chat():
+    rows = documents.tables_in(REFERENCE / "chat.md")[1]
+    assert {row[0].strip("`") for row in rows} == {each.name for each in fields(Chat)}
 
 
 @pytest.mark.anyio

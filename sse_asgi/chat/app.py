@@ -42,12 +42,13 @@ class ChatApp:
     `/v1`, too. Errors have the shape that the client of the address reads.
 
     The status waits for the first chunk, for one `heartbeat` at most: a failure until then is an
-    HTTP error, a later one is an event. What the generator raises is logged and not told, but for
-    a `ChatError`. A client that leaves cancels the generator, also where it does not stream.
+    HTTP error, a later one is an event. An exception of the generator is logged, and the client is
+    told the message of a `ChatError` alone. A client that leaves cancels the generator, also where
+    it does not stream.
 
     Args:
-        generate: Called with the `Chat`; an async generator function of text and parts, or whatever
-            else gives chunks as a source of `EventStream` does.
+        generate: Called with the `Chat`; an async generator function of text and parts, or another
+            function that returns a source of `EventStream`.
         models: The names of the models, or an async function that returns them. A client that
             asks for another is told that there is none. `None`: any name will do.
         authorize: Called with the `Request`, sync or async. What it returns is `Chat.principal`;
@@ -55,7 +56,7 @@ class ChatApp:
         on_complete: As for `EventStream`; a second argument is the `Chat`.
         live: Where answers run that go on without their client, and that it can come back for or
             stop: those of AI SDK and AG-UI, and of OpenAI's clients those with `background`. They
-            belong to who `authorize` returns: a user's id, or `True`, which tells nobody apart.
+            belong to the user whose id `authorize` returns; with `True`, to everybody.
         **options: As for `EventStream`. `prefetch` is one `heartbeat` unless given.
 
     Raises:

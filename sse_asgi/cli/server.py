@@ -1,6 +1,7 @@
 """uvicorn for the commands that serve."""
 
 import argparse
+import sys
 from typing import Any, cast
 
 import uvicorn
@@ -31,5 +32,6 @@ def run_server(app: ASGIApp | str, options: argparse.Namespace, *, workers: int 
             timeout_worker_healthcheck=_LONGEST_START,
         )
     except SystemExit:  # it could not start, and has said why
+        print("sse-asgi: if the port is in use, --port 0 takes a free one", file=sys.stderr)
         return 1
     return 0

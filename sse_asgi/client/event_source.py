@@ -28,9 +28,9 @@ class EventSource(Source):
     server answers 204 or after `aclose()`; with `reconnect=False` also when the stream ends.
     A lost or ended connection is made again after the reconnection time, with the last event ID.
     After failures in a row the waits double, up to 30 s. Each wait is at least 0.1 s, at most
-    `max_wait`, and then longer by a random part of up to a half. To cancel the task that waits for
-    an event closes the connection; the next event asked for makes a new one. Redirects to another
-    origin carry only header fields that say nothing of the caller, and no credentials.
+    `max_wait`, and then longer by a random part of up to a half. Cancelling the task that waits
+    for an event closes the connection; the next event asked for makes a new one. Redirects to
+    another origin carry only header fields that say nothing of the caller, and no credentials.
 
     Args:
         url: The URL, a str or the library's own class; with a `client` that has a base URL, a path.
@@ -91,7 +91,7 @@ class EventSource(Source):
         after 60 s, in sum since the last event, in which no connection gave a byte.
 
         Raises:
-            TypeError: `framing` is none.
+            TypeError: `framing` is no `Framing`.
             IncompleteStreamError: The stream ended too early for good; has the text so far.
             StreamFailedError: The server sent an event of type "error"; has the text so far.
             StreamLostError: The first connection could not be made.

@@ -39,8 +39,8 @@ def follow(url: object, **options: Unpack[FollowOptions]) -> Generator[MessageEv
     """Yield the events of a URL, reconnecting as `EventSource` does, without an event loop.
 
     The options, limits and errors are those of `EventSource`, but the hooks are sync, and the
-    `client` is an `httpx.Client` or `httpx2.Client`. Its waits block the thread. To leave the loop
-    over it, or to call its `close()`, closes the connection.
+    `client` is an `httpx.Client` or `httpx2.Client`. Its waits block the thread. Leaving the loop
+    over it, or calling its `close()`, closes the connection.
 
     Raises:
         TypeError, ValueError, ImportError: As `EventSource`, at once.
@@ -89,8 +89,8 @@ def iter_events(
     Raises:
         TypeError: An argument has a wrong type; bytes alone are no iterable of bytes.
         StreamRefusedError: Its status is neither 200 nor 204, or it has another content type than
-            text/event-stream; to have none is let pass. The error's `body` is what comes within a
-            second, or until the client's own limit for reading.
+            text/event-stream; one without a content type is accepted. The error's `body` has what
+            comes within a second, or until the client's own limit for reading.
         StreamLostError: The connection broke off.
         EventTooLargeError: An event is over the limit.
     """

@@ -41,7 +41,7 @@ _TYPES = {
 class UIMessages:
     """Speak to the AI SDK's `useChat`, of the versions 5, 6 and 7.
 
-    It sends only what all of these know, for an unknown type ends the stream there. A stream is
+    It sends only what all of these know: an unknown type ends the stream in the client. A stream is
     complete once its `finish` has come, or the `abort` of one that was stopped. Usage is in the
     message's metadata, as `usage`. A reason to finish that the AI SDK does not know is "other".
 

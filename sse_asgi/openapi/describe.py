@@ -19,7 +19,7 @@ def describe_stream(
     Args:
         events: A framing of sse_asgi; or a model, whose JSON is the data of every event; or a
             mapping of event types to models, "message" for events that name none. A model is
-            whatever pydantic takes for one: its own, dataclasses, `TypedDict`.
+            one of pydantic, a dataclass or a `TypedDict`.
         description: What the document says of the response.
 
     Raises:

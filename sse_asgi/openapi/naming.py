@@ -16,7 +16,7 @@ def name_models(document: dict[str, Any]) -> dict[str, Any]:
     """Move the models of event streams to the components of an OpenAPI document.
 
     `describe_stream` puts them into the `itemSchema` of each response, where few generators of
-    clients looks for types. Each object that has a title goes to `components/schemas`, under
+    clients look for types. Each object that has a title goes to `components/schemas`, under
     its title, and a reference takes its place. A name that another schema has gets a number.
 
     With FastAPI: `make = app.openapi`, then `app.openapi = lambda: name_models(make())`.

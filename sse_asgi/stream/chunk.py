@@ -1,9 +1,20 @@
 """Encodes the events that a source yields, and refuses whatever is no chunk."""
 
-from collections.abc import AsyncIterable, Iterable, Mapping
-from inspect import isawaitable
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from typing import Final
 
 from sse_asgi.wire.events import ServerSentEvent
+
+_REMEDIES: Final[tuple[tuple[tuple[type, ...], str], ...]] = (
+    ((bytes, bytearray, memoryview), ": yield text, not frames; the framing encodes it"),
+    (
+        (Mapping, list, tuple),
+        ": encode it with json.dumps, or name its fields in a ServerSentEvent",
+    ),
+    ((AsyncIterable, Iterable), ": yield what it holds, one by one"),
+    ((Awaitable,), ": await it first"),
+)
+"""What is yielded by mistake, and what to do; the first that fits counts."""
 
 
 class EncodedEvents:
@@ -36,12 +47,13 @@ def encode_event(chunk: object) -> bytes:
 
 
 def _remedy(chunk: object) -> str:
-    if isinstance(chunk, (bytes, bytearray, memoryview)):
-        return ": yield text, not frames; the framing encodes it"
-    if isinstance(chunk, (Mapping, list, tuple)):
-        return ": encode it with json.dumps, or name its fields in a ServerSentEvent"
-    if isinstance(chunk, (AsyncIterable, Iterable)):
-        return ": yield what it holds, one by one"
-    if isawaitable(chunk):
-        return ": await it first"
+    kind = type(chunk)
+    if kind.__name__ == "ServerSentEvent":  # sse-starlette, FastAPI and Litestar have one each
+        library = kind.__module__.partition(".")[0]
+        return f": this one is of {library}; import ServerSentEvent from sse_asgi"
+    if hasattr(chunk, "model_dump_json"):  # pydantic's models are iterable, too
+        return ": yield its model_dump_json()"
+    for kinds, remedy in _REMEDIES:
+        if isinstance(chunk, kinds):
+            return remedy
     return ": yield str() of it, if that is what clients are to read"

@@ -240,7 +240,7 @@ def check_int(name: str, value: object, *, lowest: int, highest: int | None = No
 def _wrong_headers(value: Any) -> TypeError:  # noqa: ANN401 - whatever the user passed
     # Values of headers may be secrets, which must not end in a log: they are never shown.
     kind = type(value).__qualname__
-    return TypeError(f"headers must be a mapping, or pairs of strings, not of type {kind}")
+    return TypeError(f"headers must map str to str, or be pairs of two str; found {kind}")
 
 
 def wrong_type(name: str, value: Any, expected: str) -> TypeError:  # noqa: ANN401 - what it is

@@ -73,6 +73,7 @@ def test_a_port_in_use_is_told(directory):
     assert result.returncode == 1
     assert f"('127.0.0.1', {port}): " in result.stderr
     assert "address already in use" in result.stderr
+    assert "--port 0 takes a free one" in result.stderr
 
 
 @pytest.mark.parametrize("opened", [None, "endless", "silent"])

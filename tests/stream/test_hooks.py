@@ -246,3 +246,8 @@ class TestCodeAfterAYield:
         async with Peer(EventStream(source)) as peer:
             pass
         assert seen == [1, 2, 3, 4, 5]
+
+
+def test_one_that_takes_neither_one_nor_two_is_refused_with_both_in_the_message():
+    with pytest.raises(TypeError, match="the Transcript, or with the Transcript and the Request: "):
+        EventStream(["a"], on_complete=lambda one, two, three: None)

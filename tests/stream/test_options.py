@@ -71,6 +71,12 @@ def test_a_wrong_argument_raises_at_construction_and_is_named(name, value, error
         assert repr(value) in message
 
 
+def test_wrong_headers_are_told_what_they_have_and_never_their_values():
+    with pytest.raises(TypeError, match=r"headers must map str to str, .*; found str$") as caught:
+        EventStream(["a"], headers=["secret"])
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -49,6 +49,23 @@ class Answer:
         yield
 
 
+class Model:
+    """A model, as pydantic's are: an iterable of its fields that encodes itself."""
+
+    def __iter__(self):
+        return iter([("a", 1)])
+
+    def model_dump_json(self):
+        return '{"a":1}'
+
+
+class PeersEvent(Model):
+    """The event of another library, of the same name; FastAPI's is a model."""
+
+
+PeersEvent.__name__ = PeersEvent.__qualname__ = "ServerSentEvent"
+
+
 class TestOnTheWire:
     async def test_start_an_empty_body_the_chunks_and_the_end(self):
         async def source(request):
@@ -179,6 +196,8 @@ class TestOnTheWire:
             (iter("ab"), "None: yield what it holds, one by one"),
             (7, "None: yield str() of it, if that is what clients are to read"),
             (Answer(), "None: await it first"),
+            (Model(), "None: yield its model_dump_json()"),
+            (PeersEvent(), "None: this one is of tests; import ServerSentEvent from sse_asgi"),
         ],
     )
     async def test_what_is_no_chunk_is_told_with_a_remedy(self, chunk, remedy):

@@ -79,7 +79,7 @@ def check_client(target: object) -> None:
 def log_error(cause: BaseException) -> LogError:
     """Return the log's error for what redis-py raised, which it carries as its cause."""
     error: LogError
-    text = str(cause)[:300] or type(cause).__name__
+    text = str(cause)[:300].rstrip(".") or type(cause).__name__
     if isinstance(cause, MovedError) or text.startswith("MOVED "):
         place = text.removeprefix("MOVED ")
         error = LogRefusedError(
