@@ -12,15 +12,17 @@ import contextlib
 import math
 import sys
 import time
+import weakref
 from collections.abc import Callable
-from typing import Protocol
-from weakref import WeakSet
+from functools import partial
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary, WeakSet
 
 from sse_asgi.host.host import Host, current_host
 from sse_asgi.host.loops import running_loop
-from sse_asgi.shutdown.hypercorn import HypercornWatch
-from sse_asgi.shutdown.readiness import Readiness, Stopped
-from sse_asgi.shutdown.signals import chain
+from sse_asgi.shutdown.hypercorn import Worker, find_worker
+from sse_asgi.shutdown.readiness import Readiness
+from sse_asgi.shutdown.signals import chain, in_main_thread
 from sse_asgi.wire.events import ServerSentEvent
 
 
@@ -64,11 +66,15 @@ class Shutdown:
         self.farewell = farewell
         self.signals = signals
         self._open: dict[OpenStream, tuple[object, Callable[..., object]]] = {}
+        self._listening: dict[OpenStream, list[Callable[[], object]]] = {}  # what ends that
         self._until = 0.0  # the end of a grace that has begun, on the monotonic clock
-        self._stopping: WeakSet[object] | None = None  # in these event loops; `None`: in any
-        self._listening: set[OpenStream] = set()
-        self._hypercorn = HypercornWatch(self.grace)
-        self._stopped = Stopped()
+        self._stopping: WeakSet[object] | None = WeakSet()  # in these event loops; `None`: in any
+        self._workers: WeakKeyDictionary[object, Worker] = WeakKeyDictionary()  # of event loops
+        # The event loops that a probe has reached, each with what ends the listening for it; those
+        # of which probes are told that they stop; and whether any is, until the grace is over.
+        self._probed: WeakKeyDictionary[object, weakref.finalize[..., Any]] = WeakKeyDictionary()
+        self._stopped: WeakSet[object] = WeakSet()
+        self._any_stops = False
 
     @property
     def ready(self) -> Readiness:
@@ -87,12 +93,13 @@ class Shutdown:
         server that starts later has an event loop of its own.
         """
         streams = tuple(self._open.items())
-        loops = [running_loop(), *(loop for _, (loop, _) in streams)]
-        self._stopped.add((loop for loop in loops if loop is not None), self.grace)
-        if not streams and self.grace == math.inf:  # it would concern those of every later server
-            return
+        loops = {loop for _, (loop, _) in streams}
         self._until = time.monotonic() + self.grace
-        self._stopping = WeakSet(loop for _, (loop, _) in streams) if streams else None
+        if streams:
+            self._stopping = WeakSet(loops)
+        elif self.grace < math.inf:  # else it would concern those of every later server
+            self._stopping = None
+        self._tell_probes({*loops, *self._probed, running_loop()} - {None})
         for stream, (_, call_soon) in streams:
             with contextlib.suppress(RuntimeError):  # its event loop is gone, and it with it
                 call_soon(stream.shut_down_in, self.grace)
@@ -113,34 +120,62 @@ class Shutdown:
         the handlers for it alone would be a fifth of its cost.
         """
         if self.signals:
-            self._listening.add(stream)
-            chain.listen(self.begin)
+            ends = self._listening[stream] = [chain.listen(self.begin)]
             if "hypercorn" in sys.modules:
-                self._hypercorn.enter(stream, host.loop)
+                ends.append(host.start(partial(self._wait_for_worker, stream, host.loop)).cancel)
 
     def leave(self, stream: OpenStream) -> None:
         """Count it out again, if it was in; called in its own thread."""
-        if self._open.pop(stream, None) is not None and stream in self._listening:
-            self._listening.remove(stream)
-            self._hypercorn.leave(stream)
-            chain.ignore(self.begin)
+        if self._open.pop(stream, None) is not None:
+            for end in self._listening.pop(stream, []):
+                end()
+
+    # Hypercorn
+
+    async def _wait_for_worker(self, stream: OpenStream, loop: object) -> None:
+        worker = self._worker_of(loop)
+        if worker is not None:
+            await worker.terminated.wait()
+            stream.shut_down_in(min(self.grace, worker.grace))
+
+    def _worker_of(self, loop: object) -> Worker | None:
+        """Return hypercorn's worker in the running event loop, which is looked for once."""
+        worker = self._workers.get(loop)
+        if worker is None or worker.terminated.is_set():  # another may have come after it
+            worker = find_worker()
+            if worker is not None:
+                self._workers[loop] = worker
+        return worker
+
+    # Probes
 
     def _has_to_stop(self, loop: object) -> bool:
         """Tell whether the server of an event loop has been told to stop; listen for it if not."""
+        if self._any_stops and time.monotonic() < self._until:
+            self._stopped.add(loop)
         if loop in self._stopped:
             return True
-        if self.signals and "hypercorn" in sys.modules and self._hypercorn.is_stopping(loop):
-            return True
-        self._stopped.listen(loop, self._listen, self._ignore)
+        if self.signals and "hypercorn" in sys.modules:
+            worker = self._worker_of(loop)
+            if worker is not None and worker.terminated.is_set():
+                return True
+        if loop not in self._probed:
+            listening = chain.listen(self.begin) if self.signals else lambda: None
+            self._probed[loop] = weakref.finalize(loop, listening)
+            self._probed[loop].atexit = False
         return False
 
-    def _listen(self) -> None:
-        if self.signals:
-            chain.listen(self.begin)
+    def _tell_probes(self, loops: set[object]) -> None:
+        """Note which servers stop; if none is known, those that are asked for within the grace.
 
-    def _ignore(self) -> None:
-        if self.signals:
-            chain.ignore(self.begin)
+        One that is asked for later is another server's.
+        """
+        self._stopped.update(loops)
+        self._any_stops = not loops
+        if in_main_thread():  # only there can handlers be put back
+            for listening in tuple(self._probed.values()):
+                listening()  # ends it
+            self._probed.clear()
 
 
 def _check(grace: object, farewell: object, signals: object) -> None:

@@ -9,6 +9,7 @@ nobody listens.
 import signal
 import threading
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from types import FrameType
 from typing import Any, Final
@@ -31,10 +32,13 @@ class SignalChain:
         self._listeners: dict[Listener, int] = {}
         self._links: list[_Link] = []
 
-    def listen(self, listener: Listener) -> None:
-        """Count a listener in; nothing happens outside of the main thread."""
-        if not _in_main_thread():
-            return
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Count a listener in, if this is the main thread; return what counts it out again there.
+
+        The last one out has the handlers put back.
+        """
+        if not in_main_thread():
+            return lambda: None
         first = not self._listeners
         self._listeners[listener] = self._listeners.get(listener, 0) + 1
         if first:  # counted in before a signal can come
@@ -43,10 +47,10 @@ class SignalChain:
                 for signum in _SIGNALS
                 if callable(previous := _handler_of(signum))
             ]
+        return partial(self._ignore, listener)
 
-    def ignore(self, listener: Listener) -> None:
-        """Count it out again; the last one out has the handlers put back."""
-        if not _in_main_thread():
+    def _ignore(self, listener: Listener) -> None:
+        if not in_main_thread():  # where the garbage collector frees an event loop
             return
         self._listeners[listener] -= 1
         if not self._listeners[listener]:
@@ -111,7 +115,7 @@ def _kills_at_once(handler: object) -> bool:
     return type(owner).__module__.partition(".")[0] == "twisted"
 
 
-def _in_main_thread() -> bool:
+def in_main_thread() -> bool:
     return threading.get_ident() == threading.main_thread().ident
 
 

@@ -109,6 +109,43 @@ def test_the_handlers_are_put_back_when_the_event_loop_is_gone(handlers):  # noq
     assert [signal.getsignal(each) for each in STOPPING] == [server, server]
 
 
+def test_a_shutdown_that_begins_in_another_thread_leaves_the_handlers_to_the_main_one(handlers):  # noqa: F811
+    server = Handler()
+    for each in STOPPING:
+        signal.signal(each, server)
+    shutdown = Shutdown(grace=0)
+
+    async def main():
+        assert (await probed(shutdown))[0] == 200
+        thread = threading.Thread(target=shutdown.begin)
+        thread.start()
+        thread.join()
+        assert (await probed(shutdown))[0] == 503
+
+    asyncio.run(main())
+    gc.collect()
+    assert [signal.getsignal(each) for each in STOPPING] == [server, server]
+
+
+def test_a_shutdown_begins_though_a_probe_came_to_another_thread(handlers):  # noqa: F811
+    shutdown, asked, begun = Shutdown(grace=0), threading.Event(), threading.Event()
+    statuses = []
+
+    async def main():
+        statuses.append((await probed(shutdown))[0])
+        asked.set()
+        await anyio.to_thread.run_sync(begun.wait, 5)
+        statuses.append((await probed(shutdown))[0])
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    assert asked.wait(5)
+    shutdown.begin()
+    begun.set()
+    thread.join(5)
+    assert statuses == [200, 503]
+
+
 def test_without_signals_none_is_chained(handlers):  # noqa: F811 - a fixture
     server = Handler()
     for each in STOPPING:
