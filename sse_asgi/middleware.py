@@ -35,7 +35,7 @@ class EventStreamMiddleware:
 
     Args:
         app: The application.
-        framing: How its events carry text, for the hooks.
+        framing: How its events carry text, for the hooks and for refusals of `limits`.
         on_chunk: Called with the text of every event before it is passed on, sync or async. If
             it raises, the stream fails as if the endpoint had.
         on_complete: Called with the `Transcript` after the last byte, sync or async: exactly
@@ -80,7 +80,7 @@ class EventStreamMiddleware:
         check_layer("limits", limits, "Limits")
         check_layer("telemetry", telemetry, "Telemetry")
         self.app = app
-        self._guarded = app if limits is None else limits.around(app)
+        self._guarded = app if limits is None else limits.around(app, framing)
         compression = _compression_of(compress) if compress != () else None
         if compression is not None:
             self._guarded = compression.around(self._guarded)

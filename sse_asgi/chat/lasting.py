@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Final
+from weakref import WeakValueDictionary
 
 from sse_asgi.app import EventStream
 from sse_asgi.chat.answer import json_answer
@@ -50,6 +51,7 @@ class LastingAnswers:
         self._answers = live.answers
         self._generations = live.answers.generations
         self._setup = setup
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._options = EventStream((), **setup.options).options
 
     async def answer(self, order: Order, chat: Chat, framing: Framing, client: Client) -> None:
@@ -88,12 +90,32 @@ class LastingAnswers:
         if client.cursor:
             await self.show_run(key, owner, client)
             return
-        if self._setup.is_limited and await self._generations.look(key) is not None:
-            await self.show_run(key, owner, client)  # whoever joins a run needs no place
+        if self._setup.is_limited:
+            generation = await self._start_or_join(key, owner, chat, framing)
+        else:
+            generation = await self._start(key, owner, chat, framing)
+        if generation is None:
+            await self.show_run(key, owner, client)
             return
-        generation = await self._start(key, owner, chat, framing)
         head = await self._generations.find(key, owner=owner)
         await self._follow(key, head, AG_UI, client, started=generation)
+
+    async def _start_or_join(
+        self, key: str, owner: str | None, chat: Chat, framing: Framing
+    ) -> Generation | None:
+        """Start a run; None if it runs already, for whoever joins one needs no place.
+
+        Those who ask for the same run do so one after the other: the first has the place.
+        """
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            if await self._generations.look(key) is not None:
+                return None
+            try:
+                return await self._start(key, owner, chat, framing)
+            except ChatError:  # no place: another process may have begun the run with it
+                if await self._generations.look(key) is None:
+                    raise
+                return None
 
     async def _start(
         self, key: str, owner: str | None, chat: Chat, framing: Framing, *, at_once: bool = False

@@ -19,7 +19,7 @@ from sse_asgi.stream.failure import MESSAGES, DescribeError, describe
 from sse_asgi.stream.options import HeadersInput, OnChunk, make_headers
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.events import ServerSentEvent
-from sse_asgi.wire.failure import ErrorMessage
+from sse_asgi.wire.failure import RATE_LIMITED, ErrorMessage
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Part
 
@@ -181,7 +181,7 @@ class Setup:
             raise ChatError(
                 429,
                 admitted.message,
-                code="rate_limit_exceeded",
+                code=RATE_LIMITED,
                 retry_after=admitted.retry_after,
             )
         return admitted

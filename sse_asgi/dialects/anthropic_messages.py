@@ -15,6 +15,7 @@ from sse_asgi.dialects.decoder import (
 from sse_asgi.dialects.encoder import DialectEncoder, Kind
 from sse_asgi.dialects.events import HOLE, pieces, typed_event
 from sse_asgi.dialects.options import ModelFraming
+from sse_asgi.wire.failure import type_of
 from sse_asgi.wire.names import make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall
@@ -108,7 +109,8 @@ class _Encoder(DialectEncoder):
         return closing + last + typed_event({"type": "message_stop"})
 
     def fail(self, message: str, outcome: Outcome) -> bytes:
-        error = {"type": _ERROR_TYPES.get(outcome, "api_error"), "message": message}
+        kind = type_of(message, _ERROR_TYPES.get(outcome, "api_error"))
+        error = {"type": kind, "message": message}
         return typed_event({"type": "error", "error": error})
 
     def _open(self, kind: Kind) -> tuple[bytes, bytes]:

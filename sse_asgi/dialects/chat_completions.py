@@ -18,7 +18,7 @@ from sse_asgi.dialects.encoder import DialectEncoder, Kind
 from sse_asgi.dialects.events import DONE, HOLE, data_event, pieces
 from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.errors import shown
-from sse_asgi.wire.failure import code_of
+from sse_asgi.wire.failure import code_of, type_of
 from sse_asgi.wire.names import make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall, Usage
@@ -85,7 +85,7 @@ class _Encoder(DialectEncoder):
         return last + self._usage_chunk() + DONE
 
     def fail(self, message: str, outcome: Outcome) -> bytes:  # noqa: ARG002 - one error for all
-        error = {"message": message, "type": "server_error", "param": None}
+        error = {"message": message, "type": type_of(message, "server_error"), "param": None}
         return data_event({"error": {**error, "code": code_of(message)}})
 
     def _open(self, kind: Kind) -> tuple[bytes, bytes]:

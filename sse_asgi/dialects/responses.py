@@ -23,7 +23,7 @@ from sse_asgi.dialects.events import DONE, HOLE, NUMBER, cut_at, pieces, typed_e
 from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.errors import shown
 from sse_asgi.wire.events import well_formed
-from sse_asgi.wire.failure import code_of
+from sse_asgi.wire.failure import code_of, type_of
 from sse_asgi.wire.names import make_id
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Reasoning, ToolCall
@@ -114,7 +114,7 @@ class _Encoder(DialectEncoder):
 
     def fail(self, message: str, outcome: Outcome) -> bytes:  # noqa: ARG002 - one error for all
         error = {"code": code_of(message) or "server_error", "message": message}
-        nested = {"type": "server_error", **error, "param": None}
+        nested = {"type": type_of(message, "server_error"), **error, "param": None}
         told = typed_event({"type": "error", "error": nested, "sequence_number": self._next()})
         failed = self._event("failed", response=self._response("failed", error=error))
         return told + failed + DONE

@@ -13,7 +13,7 @@ from sse_asgi.retrofit.headers import begins_event_stream
 from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream
-from sse_asgi.wire.framing import TextFraming
+from sse_asgi.wire.framing import Framing
 
 
 class Held(Protocol):
@@ -62,16 +62,22 @@ class GuardedApp:
 
     Whether a response is an event stream shows when it starts: after the endpoint has returned, and
     before what streams is stepped. An app that is refused is cancelled there.
+
+    Args:
+        app: The app.
+        admit: Takes a place for a request.
+        framing: The words in which its clients are told that there is none.
     """
 
-    def __init__(self, app: ASGIApp, admit: Admit) -> None:
+    def __init__(self, app: ASGIApp, admit: Admit, framing: Framing) -> None:
         self._app = app
         self._admit = admit
+        self._framing = framing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer one request."""
         with anyio.CancelScope() as work:
-            guarded = _GuardedSend(self._admit, scope, send, work.cancel)
+            guarded = _GuardedSend(self._admit, self._framing, scope, send, work.cancel)
             try:
                 await self._app(scope, receive, guarded)
             finally:
@@ -82,9 +88,15 @@ class _GuardedSend:
     """The `send` of a guarded app."""
 
     def __init__(
-        self, admit: Admit, scope: Scope, send: Send, cancel: Callable[[], object]
+        self,
+        admit: Admit,
+        framing: Framing,
+        scope: Scope,
+        send: Send,
+        cancel: Callable[[], object],
     ) -> None:
         self._admit = admit
+        self._framing = framing
         self._scope = scope
         self._send = send
         self._cancel = cancel
@@ -108,6 +120,6 @@ class _GuardedSend:
             self._admitted = admitted
             return
         fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
-        await send_refusal(admitted, TextFraming(), fields, self._send)
+        await send_refusal(admitted, self._framing, fields, self._send)
         self._cancel()
         await anyio.lowlevel.checkpoint()  # raises

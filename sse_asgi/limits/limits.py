@@ -11,6 +11,7 @@ from sse_asgi.limits.places import Places
 from sse_asgi.limits.refusal import send_refusal
 from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
+from sse_asgi.wire.framing import Framing
 
 PerKey = Callable[[Request], Hashable]
 
@@ -69,9 +70,9 @@ class Limits(Layer):
         else:
             await admitted.answer(answer, options, scope, receive, send)
 
-    def around(self, app: ASGIApp) -> ASGIApp:
+    def around(self, app: ASGIApp, framing: Framing) -> ASGIApp:
         """Return an app whose event streams, and nothing else of it, need a place each."""
-        return GuardedApp(app, self.admit)
+        return GuardedApp(app, self.admit, framing)
 
     def _key_of(self, request: Request) -> Hashable:
         if self._per is None:

@@ -7,6 +7,7 @@ from typing import Final
 from sse_asgi.around import Refusal
 from sse_asgi.asgi import Send
 from sse_asgi.wire.decoder import EventStreamDecoder
+from sse_asgi.wire.failure import RATE_LIMITED, ErrorMessage
 from sse_asgi.wire.framing import Framing
 from sse_asgi.wire.outcome import Outcome
 
@@ -43,6 +44,7 @@ async def send_refusal(
 def _body(refusal: Refusal, framing: Framing) -> bytes:
     encoder = framing.encoder()
     encoder.begin()
-    told = EventStreamDecoder().feed(encoder.fail(refusal.message, Outcome.FAILED))
-    data = told[-1].data if told else json.dumps({"message": refusal.message})
+    message = ErrorMessage(refusal.message, RATE_LIMITED)
+    told = EventStreamDecoder().feed(encoder.fail(message, Outcome.FAILED))
+    data = told[0].data if told else json.dumps({"message": refusal.message})
     return data.encode()

@@ -1,7 +1,10 @@
 """What a server says of a failure, in the words of any dialect."""
 
 import json
-from typing import Any, Self, cast
+from typing import Any, Final, Self, cast
+
+RATE_LIMITED: Final = "rate_limit_exceeded"
+"""The code for a client that has to wait, as OpenAI has it."""
 
 
 class ErrorMessage(str):
@@ -20,6 +23,11 @@ class ErrorMessage(str):
 def code_of(message: str) -> str | None:
     """Return the code that comes with a message, None if none does."""
     return message.code if isinstance(message, ErrorMessage) else None
+
+
+def type_of(message: str, default: str) -> str:
+    """Return the type of an error, as OpenAI and Anthropic name it."""
+    return "rate_limit_error" if code_of(message) == RATE_LIMITED else default
 
 
 def error_message(data: str) -> str:

@@ -232,21 +232,71 @@ async def test_a_client_cut_off_on_the_way_to_the_log_leaves_the_place_to_what_b
     await live.aclose()
 
 
-async def test_two_that_start_the_same_run_hold_one_place(model):
-    log, limits = Away(), Limits(2)
+async def test_all_that_start_the_same_run_share_the_last_place(model):
+    log, limits = Away(), Limits(1)
     live = Live(log)
     app = ChatApp(model.generate, live=live, limits=limits)
-    both = [Watching(app, AG_UI, BODIES[AG_UI]) for _ in range(2)]
-    await until(lambda: taken(limits) == 2)
+    same = [Watching(app, AG_UI, BODIES[AG_UI]) for _ in range(20)]
+    await log.asked.wait()
+    assert (await ask(app, AG_UI, another(AG_UI))).status == 429
     log.answers.set()
-    for each in both:
+    for each in same:
         await each.until(b"Hel")
     assert taken(limits) == 1
+    model.go_on.set()
+    for each in same:
+        assert (await each.answer()).status == 200
+    assert model.calls == 1
+    assert taken(limits) == 0
+    await live.aclose()
+
+
+class SlowForOthers(Limits):
+    """Limits that let the first in at once, and have others wait for an answer."""
+
+    def __init__(self, total):
+        super().__init__(total)
+        self.admitted = 0
+        self.answers = asyncio.Event()
+
+    async def admit(self, request):
+        self.admitted += 1
+        if self.admitted > 1:
+            await self.answers.wait()
+        return await super().admit(request)
+
+
+async def test_whoever_is_refused_joins_what_another_process_has_begun_meanwhile(model):
+    log, limits = MemoryLog(), SlowForOthers(1)
+    processes = [Live(log), Live(log)]
+    apps = [ChatApp(model.generate, live=live, limits=limits) for live in processes]
+    both = [Watching(app, AG_UI, BODIES[AG_UI]) for app in apps]
+    await both[0].until(b"Hel")
+    assert limits.admitted == 2
+    limits.answers.set()
+    await both[1].until(b"Hel")
     model.go_on.set()
     for each in both:
         assert (await each.answer()).status == 200
     assert model.calls == 1
-    assert taken(limits) == 0
+    for live in processes:
+        await live.aclose()
+
+
+async def test_one_that_fails_to_start_lets_the_next_one_try(model):
+    log, limits = Away(), Limits(1)
+    log.is_away = True
+    live = Live(log)
+    app = ChatApp(model.generate, live=live, limits=limits)
+    first = Watching(app, AG_UI, BODIES[AG_UI])
+    await log.asked.wait()
+    second = Watching(app, AG_UI, BODIES[AG_UI])
+    log.answers.set()
+    assert (await first.answer()).status == 503
+    log.is_away = False
+    await second.until(b"Hel")
+    model.go_on.set()
+    assert (await second.answer()).status == 200
     await live.aclose()
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sse_asgi import EventStream, EventStreamMiddleware
-from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, UIMessages
+from sse_asgi import EventStream, EventStreamMiddleware, JSONFraming, TextFraming
+from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.limits import Limits
 from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import connect
@@ -100,23 +100,41 @@ async def test_a_place_is_free_before_the_hook_runs():
     assert seen == [(0, {})]
 
 
+TOO_MANY = "The server has as many streams open as it allows. Try again later."
+RATE_LIMIT = {"type": "rate_limit_error", "message": TOO_MANY}
+OPENAI_RATE_LIMIT = RATE_LIMIT | {"param": None, "code": "rate_limit_exceeded"}
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("framing", "read"),
+    ("framing", "said"),
     [
-        (ChatCompletions("m"), lambda body: body["error"]["message"]),
-        (AnthropicMessages("m"), lambda body: body["error"]["message"]),
-        (UIMessages(), lambda body: body["errorText"]),
-        (AGUI(thread_id="t", run_id="r"), lambda body: body["message"]),
+        (TextFraming(), {"message": TOO_MANY}),
+        (JSONFraming(), {"message": TOO_MANY}),
+        (ChatCompletions("m"), {"error": OPENAI_RATE_LIMIT}),
+        (Responses("m"), {"type": "error", "error": OPENAI_RATE_LIMIT, "sequence_number": 2}),
+        (AnthropicMessages("m"), {"type": "error", "error": RATE_LIMIT}),
+        (UIMessages(), {"type": "error", "errorText": TOO_MANY}),
+        (
+            AGUI(thread_id="t", run_id="r"),
+            {"type": "RUN_ERROR", "message": TOO_MANY, "code": "rate_limit_exceeded"},
+        ),
     ],
-    ids=["chat", "anthropic", "ui", "ag_ui"],
+    ids=lambda value: type(value).__name__,
 )
-async def test_the_refusal_is_in_the_words_of_the_framing(framing, read):
-    limits = Limits(1)
-    app = EventStream(House().source, limits=limits, framing=framing)
-    async with connect(app), connect(app) as refused:
-        assert refused.status == 429
-        assert "as many streams open" in read(json.loads(await refused.read()))
+@pytest.mark.parametrize("is_behind_the_middleware", [False, True])
+async def test_the_refusal_is_in_the_words_of_the_framing(framing, said, is_behind_the_middleware):
+    house, limits = House(), Limits(1)
+    if is_behind_the_middleware:
+        stream = EventStream(house.source, framing=framing)
+        app = EventStreamMiddleware(stream, framing=framing, limits=limits)
+    else:
+        app = EventStream(house.source, framing=framing, limits=limits)
+    async with connect(app) as admitted:
+        await anext(admitted)
+        async with connect(app) as refused:
+            assert refused.status == 429
+            assert json.loads(await refused.read()) == said
 
 
 @pytest.mark.anyio
