@@ -52,29 +52,26 @@ class Call(NamedTuple):
 
 
 class Lane:
-    """Calls to one node, over one connection.
-
-    Args:
-        client: Where the connection comes from.
-        node: The node's name.
-        most: Calls in one exchange.
-    """
+    """Calls to one node, over one connection, up to `most` of them in one exchange."""
 
     def __init__(self, client: Client, node: str, *, most: int) -> None:
         self._client = client
         self._node = node
         self._most = most
+        self._loop = asyncio.get_running_loop()
         self._waiting: list[Call] = []
-        self._some = asyncio.Event()
+        self._under_way: list[Call] = []
+        self._some: asyncio.Future[None] | None = None  # done when some wait
         self._connection: Any = None
-        self._trouble: BaseException
+        self._trouble: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
 
     def add(self, script: Script, keys: tuple[str, ...], values: Command) -> asyncio.Future[Any]:
         """Send a call with the next exchange; return what gets its reply."""
-        call = Call(script, (len(keys), *keys, *values), asyncio.get_running_loop().create_future())
+        call = Call(script, (len(keys), *keys, *values), self._loop.create_future())
         self._waiting.append(call)
-        self._some.set()
+        if self._some is not None and not self._some.done():
+            self._some.set_result(None)
         if self._task is None or self._task.done():  # whoever closes the event loop cancels it
             self._task = asyncio.create_task(self._run(), name="sse_asgi redis exchanges")
         return call.reply
@@ -85,36 +82,46 @@ class Lane:
             await end(self._task)
 
     async def _run(self) -> None:
+        """Have calls answered. If nothing answers in time, they fail, and those that wait."""
+        late = TimeoutError(f"no answer within {self._client.timeout:g} s")
         try:
             while True:
-                await self._some.wait()
-                while self._waiting:
-                    await self._exchange(self._take(self._most))
-                self._some.clear()
+                try:
+                    async with asyncio.timeout(None) as limit:
+                        while not limit.expired():
+                            await self._exchange(limit)
+                except TimeoutError:
+                    if self._under_way:  # else it was idle for that long
+                        await self._fail(self._trouble or late)
         finally:
-            for call in self._take(len(self._waiting)):
-                call.settle(ConnectionError("closed before it was sent"))
-            await self._disconnect()
+            await self._fail(ConnectionError("closed before it was answered"))
+
+    async def _exchange(self, limit: asyncio.Timeout) -> None:
+        if not self._waiting:
+            self._some = self._loop.create_future()
+            await self._some
+        # A timer for each exchange would cost an eighth of it, so one serves for a while.
+        least = self._loop.time() + self._client.timeout
+        if (limit.when() or 0.0) < least:
+            limit.reschedule(least + self._client.timeout / 4)
+        calls = self._under_way = self._take(self._most)
+        self._trouble = None
+        await self._pipeline(calls)
+        for call in calls:
+            if not call.reply.done():
+                await self._insist(call)
+        self._under_way = []
+
+    async def _fail(self, cause: BaseException) -> None:
+        for call in (*self._under_way, *self._take(len(self._waiting))):
+            call.settle(cause)
+        self._under_way = []
+        await self._disconnect()
 
     def _take(self, most: int) -> list[Call]:
         calls = self._waiting[:most]
         del self._waiting[:most]
         return calls
-
-    async def _exchange(self, calls: list[Call]) -> None:
-        """Have calls answered. If nothing answers in time, they fail, and those that wait."""
-        self._trouble = TimeoutError(f"no answer within {self._client.timeout:g} s")
-        try:
-            async with asyncio.timeout(self._client.timeout):
-                await self._pipeline(calls)
-                for call in calls:
-                    await self._insist(call)
-        except TimeoutError:
-            calls = [*calls, *self._take(len(self._waiting))]
-            await self._disconnect()
-        finally:
-            for call in calls:
-                call.settle(self._trouble)
 
     async def _pipeline(self, calls: list[Call]) -> None:
         """Send calls together; what redis-py may mend is left unanswered."""
@@ -125,7 +132,7 @@ class Lane:
             if not connection.is_connected:  # Sentinel is only asked by this who the master is
                 await connection.connect()
             commands: list[Command] = [("EVALSHA", c.script.sha, *c.arguments) for c in calls]
-            await connection.send_packed_command(packed(connection, commands))
+            await connection.send_packed_command(packed(connection, commands), check_health=False)
             for call in calls:
                 try:
                     call.settle(await connection.read_response(disable_decoding=True))

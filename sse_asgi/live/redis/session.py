@@ -78,7 +78,7 @@ class Session:
         Raises:
             LogError: It does not arrive, or is an error.
         """
-        node = await self._node(keys[0])
+        node = self._nodes.get("") or await self._node(keys[0])
         lane = node.reads if script in _READING else node.writes
         return await lane.add(script.sharded if self._client.clustered else script, keys, values)
 
