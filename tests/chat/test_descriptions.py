@@ -65,8 +65,8 @@ async def test_a_late_chat_error_tells_its_code(path):
         assert failed["response"]["error"] == {"message": "Too many.", "code": code}
     elif path == AG_UI:
         assert events[-1] == {"type": "RUN_ERROR", "message": "Too many.", "code": code}
-    elif path == ANTHROPIC:  # it has no place for a code
-        assert events[-1]["error"] == {"type": "api_error", "message": "Too many."}
+    elif path == ANTHROPIC:  # its types stand for codes
+        assert events[-1]["error"] == {"type": "rate_limit_error", "message": "Too many."}
     else:
         assert path == AI_SDK
         assert events[-1] == {"type": "error", "errorText": "Too many."}
