@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import redis
+from redis.asyncio import RedisCluster
 
 from sse_asgi.live import LogRefusedError
 from sse_asgi.live.memory import MemoryLog
@@ -66,3 +67,16 @@ def test_what_is_no_redis_url_is_refused_at_once(url, error, words):
     with pytest.raises(error, match=words) as caught:
         RedisLog(url, prefix="none")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.anyio
+async def test_a_cluster_with_a_redis_py_that_is_too_old_is_refused_at_once(monkeypatch):
+    cluster = RedisCluster(host="127.0.0.1")  # which connects to nothing yet
+    RedisLog(cluster, prefix="none")
+    monkeypatch.setattr(redis, "VERSION", (6, 3, 0))
+    monkeypatch.setattr(redis, "__version__", "6.3.0")
+    with pytest.raises(
+        ImportError, match=r"6\.4 or later .* is 6\.3\.0: pip install 'redis>=6\.4'"
+    ):
+        RedisLog(cluster, prefix="none")
+    RedisLog(redis.asyncio.Redis(), prefix="none")

@@ -10,6 +10,7 @@ import re
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
+import redis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -45,6 +46,8 @@ _PASSING_CODES = re.compile(  # what older versions of redis-py leave in the tex
     r"\b(OOM|READONLY|MISCONF|LOADING|NOREPLICAS|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN)\b"
 )
 _OPTIONS = re.compile(r"db|username|password|socket_keepalive|ssl_.*")
+_redis_py: Any = redis  # it types its version by halves
+_WITH_CLUSTERS = 6, 4  # an older redis-py cannot take back a connection that was lent
 _REMEDY = "pass the server's URL, redis://127.0.0.1:6379/0 for instance"
 
 
@@ -54,7 +57,13 @@ def check_client(target: object) -> None:
     Raises:
         TypeError: It is neither a string nor one of redis-py's asyncio clients.
         ValueError: It is no URL of Redis, or has an option that `RedisLog` sets itself.
+        ImportError: It is a `RedisCluster` of a redis-py that is too old for it.
     """
+    if isinstance(target, RedisCluster) and _redis_py.VERSION < _WITH_CLUSTERS:
+        raise ImportError(
+            f"RedisLog needs redis-py 6.4 or later for a RedisCluster, and this is "
+            f"{_redis_py.__version__}: pip install 'redis>=6.4'"
+        )
     if isinstance(target, Redis | RedisCluster):
         return
     if not isinstance(target, str):

@@ -46,6 +46,7 @@ class RedisLog:
     Raises:
         TypeError: If `url_or_client` is neither.
         ValueError: If the URL, `prefix` or a number is not of that form.
+        ImportError: If it is a `RedisCluster`, and redis-py is older than 6.4.
     """
 
     def __init__(
