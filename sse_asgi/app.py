@@ -20,7 +20,7 @@ from sse_asgi.stream.options import (
     make_headers,
 )
 from sse_asgi.stream.other_scopes import answer_other
-from sse_asgi.stream.response import Respond, Response
+from sse_asgi.stream.response import Response
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 
 if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
@@ -123,7 +123,7 @@ class EventStream:
             describe_error=describe_error,
             coalesce=coalesce,
         )
-        self._respond = Response.answer if coalesce is None else _respond_coalescing()
+        self._response = Response if coalesce is None else _coalescing_response()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification.
@@ -146,7 +146,7 @@ class EventStream:
             return self._answer_head(send)
         self._opener.claim()
         request = Request(scope, max_body_size=options.max_body_size)
-        return self._respond(self._opener, options, request, receive, send)
+        return self._response(self._opener, options, request, receive, send).answer()
 
     async def _answer_head(self, send: Send) -> None:
         """Send what GET would say, without its body (RFC 9110, 9.3.2)."""
@@ -174,7 +174,7 @@ def compression_of(
     return compression.Compression(useful) if useful else None
 
 
-def _respond_coalescing() -> Respond:
+def _coalescing_response() -> type[Response]:
     from sse_asgi.coalescing import CoalescingResponse  # noqa: PLC0415 - only if used
 
-    return CoalescingResponse.answer
+    return CoalescingResponse

@@ -9,15 +9,12 @@ from collections.abc import Callable
 
 from sse_asgi.host.loops import Handle
 from sse_asgi.source.source import Stepper
-from sse_asgi.stream.lifecycle import Phase
+from sse_asgi.stream.lifecycle import RUNNING
 from sse_asgi.stream.response import Hook, Response
 
 
 class CoalescingResponse(Response):
-    """A response that gathers text for a while, though its source waits between chunks.
-
-    It has no `__slots__`, for a generation is one as well as a `Producer`, which has.
-    """
+    """A response that gathers text for a while, though its source waits between chunks."""
 
     AT_ONCE = float("inf")  # every chunk is gathered
     _window: Handle | None  # the timer of the one that is open
@@ -32,7 +29,7 @@ class CoalescingResponse(Response):
         """Open a window, if nothing but text waits, and nobody for it."""
         outbox, sender = self.outbox, self.sender
         is_for_later = outbox.is_text_alone and outbox.sent_chunks and not sender.is_awaited
-        is_free = sender.task is None and self.lifecycle.phase is Phase.RUNNING
+        is_free = sender.task is None and self.lifecycle.phase is RUNNING
         if is_for_later and is_free:
             seconds = self.options.coalesce or 0
             self.due = self.host.clock() + seconds

@@ -124,8 +124,7 @@ class EventStreamMiddleware:
     def _answer(
         self, options: Options, scope: Scope, receive: Receive, send: Send
     ) -> Awaitable[None]:
-        response = WrappedResponse(self._guarded, options, scope, receive, send)
-        return response.host.live(response.run)
+        return WrappedResponse(self._guarded, options, scope, receive, send).answer()
 
 
 def _compression_of(compress: tuple[str, ...]) -> "Compression":

@@ -181,4 +181,4 @@ def _stall_is_no_burst(monkeypatch, request):
     is marked `real_pauses`.
     """
     if request.node.get_closest_marker("real_pauses") is None:
-        monkeypatch.setattr("sse_asgi.stream.gathering.MAX_WAIT", 60.0)
+        monkeypatch.setattr("sse_asgi.stream.response.MAX_WAIT", 60.0)

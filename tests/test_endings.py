@@ -18,6 +18,7 @@ from tests.stream.peer import logged_errors, logged_into
 STREAMS = 1_000
 AT_ONCE = 20
 SOON = 0.02  # seconds, for deadlines that the stream is to miss
+LATE = 0.5  # seconds, for one that other sends are to keep on a machine that stalls
 KINDS = {}
 
 pytestmark = pytest.mark.anyio
@@ -308,7 +309,7 @@ def send_never_returns(stage):
         stage.outcome = Outcome.TIMED_OUT
         await anyio.sleep_forever()
 
-    stage.options["send_timeout"] = SOON
+    stage.options["send_timeout"] = LATE
     stage.fault, stage.fault_at = hang, stage.chance.randrange(8)
 
 

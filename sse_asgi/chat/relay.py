@@ -90,7 +90,7 @@ class Relay:
     ) -> Awaitable[None]:  # fmt: skip
         # Its chunks are encoded already.
         opener = SourceOpener(cast("Chunks", self._blocks(blocks)))
-        return Response.answer(opener, options, Request(scope), receive, send)
+        return Response(opener, options, Request(scope), receive, send).answer()
 
     def _options_for(self, viewers: Options) -> Options:
         """Return the options of this response; what a server's stop does to it, `Live` knows."""

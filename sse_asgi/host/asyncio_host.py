@@ -52,25 +52,18 @@ class AsyncioHost:
         clock: Returns seconds on a clock that only goes forward.
         loop: The event loop.
         call_soon: Calls a function when the current task waits.
-        call_later: Calls a function after so many seconds.
-        call_threadsafe: Calls a function soon, from any thread; a RuntimeError if the loop is gone.
     """
-
-    __slots__ = ("_foreign_before", "_message", "_own", "_task", "call_later", "call_soon",
-                 "call_threadsafe", "loop")  # fmt: skip
 
     cancelled: type[BaseException] = asyncio.CancelledError
     clock: ClassVar["staticmethod[[], float]"] = staticmethod(time.monotonic)
+    _message: tuple[Any, ...] = ()  # anyio's scopes know their cancellation by it
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
         self.call_soon: Callable[..., Handle] = loop.call_soon
-        self.call_later: Callable[..., Handle] = loop.call_later
-        self.call_threadsafe: Callable[..., object] = loop.call_soon_threadsafe
-        self._message: tuple[Any, ...] = ()  # anyio's scopes know their cancellation by it
         task: Any = asyncio.current_task(loop)
         self._task: asyncio.Task[Any] = task
-        self._own = 0
+        self._own = 0  # cancellations of the host's own that it has not taken back
         self._foreign_before: int = task.cancelling()
 
     def live(self, life: Life) -> Awaitable[None]:
@@ -141,10 +134,17 @@ class AsyncioHost:
         task: Any = asyncio.current_task(self.loop)
         return _Release(task)
 
+    def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> Handle:
+        """Call a function after so many seconds."""
+        return self.loop.call_later(seconds, function, *args)
+
+    def call_threadsafe(self, function: Callable[..., object], *args: object) -> object:
+        """Call a function soon, from any thread; a RuntimeError if the loop is gone."""
+        return self.loop.call_soon_threadsafe(function, *args)
+
     def start(self, function: Life) -> Handle:
         """Start a task; not by the loop's task factory, for an eager one would run it at once."""
         return asyncio.Task(function(), loop=self.loop)
 
     def event(self) -> asyncio.Event:
-        """Return a new event."""
         return asyncio.Event()

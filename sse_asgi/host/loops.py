@@ -13,7 +13,6 @@ class Handle(Protocol):
 
     def cancel(self) -> object:
         """Cancel it."""
-        ...
 
 
 class Event(Protocol):
@@ -21,11 +20,9 @@ class Event(Protocol):
 
     def set(self) -> object:
         """Wake the tasks that wait; those that come later do not wait at all."""
-        ...
 
     async def wait(self) -> object:
         """Wait until it is set."""
-        ...
 
 
 def in_asyncio() -> bool:
@@ -51,15 +48,3 @@ def running_loop() -> object | None:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:
         return None
-
-
-def thread_safe_caller() -> Callable[..., object]:
-    """Return what calls a function soon in the running event loop, from any thread.
-
-    It raises a RuntimeError once the loop is gone.
-    """
-    if in_asyncio():
-        return asyncio.get_running_loop().call_soon_threadsafe
-    import trio  # noqa: PLC0415 - running under it, so it is there; else nobody needs it
-
-    return trio.lowlevel.current_trio_token().run_sync_soon

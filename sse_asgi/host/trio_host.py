@@ -13,7 +13,7 @@ from sse_asgi.host.loops import Handle, Life
 
 
 class TrioHost:
-    """trio, as one stream sees it. Make it in the server's task."""
+    """trio, as one stream sees it: the methods of `AsyncioHost`. Make it in the server's task."""
 
     __slots__ = ("_inner", "_nursery", "_scope", "call_threadsafe", "loop")
 
@@ -48,12 +48,10 @@ class TrioHost:
             del error  # its traceback holds this frame
 
     async def work(self, life: Life) -> None:
-        """Run the work in a new scope, which `cancel_work` cancels."""
         with trio.CancelScope() as self._scope:
             await life()
 
     def cancel_work(self) -> None:
-        """Cancel the scope of `work`, and the one inside of it."""
         self._scope.cancel()
         self._inner.cancel()
 
@@ -97,56 +95,38 @@ class TrioHost:
         """Do nothing: a scope's cancellation ends with the scope."""
 
     async def raise_cancellation(self) -> None:
-        """Raise the cancellation of a scope around the stream, if there is one."""
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def shield(self, awaitable: Awaitable[object]) -> None:
-        """Await inside of a shield."""
         with trio.CancelScope(shield=True):
             await awaitable
 
     def releasable(self) -> trio.CancelScope:
-        """Return a scope around one await."""
         return trio.CancelScope()
 
     def start(self, function: Life) -> Handle:
-        """Start a task in the stream's nursery."""
         scope = trio.CancelScope()
         self._nursery.start_soon(_run_in, scope, function)
         return scope
 
     def call_soon(self, function: Callable[[], object]) -> Handle:
         """Call a function from trio's own queue, so at the earliest when this task waits."""
-        call = _Call(function)
-        self.loop.run_sync_soon(call.run)
+        call = trio.CancelScope()  # nothing is ever in it
+        self.loop.run_sync_soon(_call_unless_cancelled, call, function)
         return call
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> Handle:
-        """Call a function after that time, from a task in the stream's nursery."""
         scope = trio.CancelScope()
         self._nursery.start_soon(_run_in, scope, partial(_call_after, seconds, function, *args))
         return scope
 
     def event(self) -> trio.Event:
-        """Return a new event."""
         return trio.Event()
 
 
-class _Call:
-    """A call that can be cancelled."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[[], object]) -> None:
-        self._function: Callable[[], object] | None = function
-
-    def run(self) -> None:
-        function, self._function = self._function, None
-        if function is not None:
-            function()
-
-    def cancel(self) -> None:
-        self._function = None
+def _call_unless_cancelled(scope: trio.CancelScope, function: Callable[[], object]) -> None:
+    if not scope.cancel_called:
+        function()
 
 
 async def _run_in(scope: trio.CancelScope, function: Life) -> None:

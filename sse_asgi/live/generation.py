@@ -117,7 +117,7 @@ async def read_back(
         FramingError: It was started with another framing.
     """
     decoder, decode = EventStreamDecoder(max_event_size=EVENT_BYTES), framing.decoder()
-    recorder, chunks, ending = Recorder(record=True), 0, Ending(LOST)
+    recorder, chunks, ending = Recorder(), 0, Ending(LOST)
     async with aclosing(blocks):
         async for block in blocks:
             for event in decoder.feed(block.data):
@@ -135,7 +135,7 @@ async def read_back(
 def _record(recorder: Recorder, item: object) -> bool:
     """Record what an event says; tell whether it is a chunk of text."""
     if isinstance(item, Part):
-        recorder.take_part(item)
+        recorder.parts.append(item)
     elif isinstance(item, str) and item:
         recorder.keep(item)
         recorder.compact()

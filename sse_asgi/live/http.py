@@ -149,7 +149,7 @@ class Answers:
                 return _answer(send, options.status, *options.headers)
             blocks = self.generations.view(key, head, after, self._first_line)
             opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
-            return Response.answer(opener, options, request, receive, send)
+            return Response(opener, options, request, receive, send).answer()
 
         answer = self._viewing.around(show, meta_of(head).framing)
         await answer(options, scope, receive, send)

@@ -22,7 +22,7 @@ from sse_asgi.live.writer import Writer
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.failure import describe
-from sse_asgi.stream.lifecycle import Cause, Phase
+from sse_asgi.stream.lifecycle import CLOSED, FINISHING, RUNNING, STOPPING, Cause
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.transcript import Transcript
@@ -59,9 +59,6 @@ class Producer(Response):
         ended: Gives the transcript when all is done.
     """
 
-    __slots__ = ("__weakref__", "_bad_end", "_cutter", "_held", "_record", "_seen", "_unseen",
-                 "ended", "writer")  # fmt: skip
-
     def __init__(
         self, opener: SourceOpener, options: Options, writer: Writer, *, at_once: bool
     ) -> None:
@@ -84,13 +81,13 @@ class Producer(Response):
     # What is asked of it from outside
 
     def stop(
-        self, outcome: Outcome, error: BaseException | None = None, *, by: Cause = Cause.CLIENT
+        self, outcome: Outcome, error: BaseException | None = None, *, by: Cause = "client"
     ) -> bool:
         """End the generation; only the first word counts. Tell whether its source was running."""
-        if self.lifecycle.phase not in (Phase.FINISHING, Phase.CLOSED):
+        if self.lifecycle.phase not in (FINISHING, CLOSED):
             self.lifecycle.stop(outcome, error, by=by)
             return True
-        if by is Cause.SHUTDOWN:  # the ending has its time left
+        if by == "shutdown":  # the ending has its time left
             self.lifecycle.stop(outcome, by=by)
         return False
 
@@ -102,7 +99,7 @@ class Producer(Response):
 
     async def end_unbegun(self, outcome: Outcome) -> None:
         """End the generation before its source is touched: the log has it, so it needs an end."""
-        self.lifecycle.settle(outcome, by=Cause.SHUTDOWN)
+        self.lifecycle.settle(outcome, by="shutdown")
         self.lifecycle.end_running()
         await self.end()
 
@@ -123,8 +120,8 @@ class Producer(Response):
         self.host.call_soon(partial(self._lose, error))
 
     def _lose(self, error: LogError) -> None:
-        if self.lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
-            self.sender.lose(Outcome.FAILED, error, by=Cause.SERVER)
+        if self.lifecycle.phase in (RUNNING, STOPPING):
+            self.sender.lose(Outcome.FAILED, error, by="server")
 
     # Storing, where other responses send
 
@@ -133,7 +130,7 @@ class Producer(Response):
         try:
             self._store(body)
         except Exception as error:  # noqa: BLE001 - the generation's failure
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+            self.lifecycle.settle(Outcome.FAILED, error, by="source")
             self.lifecycle.end_running()
         await self.writer.append_here()
         if self.writer.is_full:
@@ -141,12 +138,12 @@ class Producer(Response):
 
     def _task_waits(self) -> None:
         """Store what is ready: the source waits. If the log is far behind, that waits, too."""
-        running = self.lifecycle.phase is Phase.RUNNING
+        running = self.lifecycle.phase is RUNNING
         if running and self.writer.is_full:
             self._held = True
             return
         self.sender.pending = None
-        if running or self.lifecycle.phase is Phase.STOPPING:
+        if running or self.lifecycle.phase is STOPPING:
             try:
                 self._store(self.outbox.take())
             except Exception as error:  # noqa: BLE001 - the generation's failure
@@ -181,13 +178,13 @@ class Producer(Response):
         return self._unseen[-1][1] if self._unseen else self._seen
 
     def _blamed(self) -> Cause:
-        return Cause.FRAMING if self.outbox.failed else Cause.SOURCE
+        return "framing" if self.outbox.failed else "source"
 
     # The end
 
     def cancelled_by_server(self) -> None:
         """Settle the outcome: whoever closes the event loop has cancelled every task."""
-        self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        self.lifecycle.settle(Outcome.SHUT_DOWN, by="server")
 
     async def send_last_message(self) -> None:
         """Store what is left and the ending; raises why the log does not take it."""

@@ -181,7 +181,7 @@ class Running:
     # The end
 
     def _stop_all(
-        self, outcome: Outcome, error: LogError | None = None, *, by: Cause = Cause.CLIENT
+        self, outcome: Outcome, error: LogError | None = None, *, by: Cause = "client"
     ) -> None:
         for producer in list(self.producers.values()):
             producer.stop(outcome, error, by=by)
@@ -194,7 +194,7 @@ class Running:
         self.closing = True
         try:
             await self._wait(drain)
-            self._stop_all(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+            self._stop_all(Outcome.SHUT_DOWN, by="shutdown")
             await self._wait(cleanup + LAST_WORDS)
             if left := len(self.producers):
                 _logger.error("%d live generations did not end, and are left alone", left)

@@ -13,13 +13,12 @@ import anyio
 import anyio.lowlevel
 
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
-from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
 from sse_asgi.retrofit.headers import begins_event_stream, completed
 from sse_asgi.retrofit.inbox import Inbox
 from sse_asgi.retrofit.text_reader import Position, TextReader
 from sse_asgi.source.request import Request
-from sse_asgi.stream.lifecycle import Cause, Phase
+from sse_asgi.stream.lifecycle import FINISHING, RUNNING
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.stream import Stream
@@ -50,12 +49,10 @@ class WrappedResponse(Stream):
         self._position = Position()
         self._turn = anyio.Lock(fast_acquire=True)
 
-    async def leave(self, host: Host) -> None:
-        """Raise a cancellation that is the server's, or may be."""
+    def error_for_server(self) -> BaseException | None:
+        """Return a cancellation that may be the server's."""
         self.lifecycle.error = None  # its traceback may hold this stream
-        await host.raise_cancellation()
-        if self._unanswered is not None:
-            raise CancelledError(*self._unanswered)
+        return None if self._unanswered is None else CancelledError(*self._unanswered)
 
     async def work(self) -> None:
         """Call the app."""
@@ -80,51 +77,51 @@ class WrappedResponse(Stream):
         if not self.is_open or isinstance(error, GeneratorExit):
             raise error
         was_running = self.lifecycle.end_running()
-        if self.lifecycle.phase is Phase.FINISHING:  # the app's last message
+        if self.lifecycle.phase is FINISHING:  # the app's last message
             if isinstance(error, Exception):
-                self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SERVER)
+                self.lifecycle.settle(Outcome.FAILED, error, by="server")
             self.lifecycle.last_message_cut()
             return
         if not isinstance(error, self.host.cancelled):
             self._app_failed(error)
         elif self.host.is_cancelled():
             self.host.keep(error)
-            self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            self.sender.lose(Outcome.SHUT_DOWN, by="server")
         elif was_running:
             # The server's, if a task group of anyio's has taken back what was counted; or the app's
             # own. Nobody knows, so it is raised again once the body has ended.
             self._unanswered = error.args if isinstance(error, CancelledError) else None
-            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            self.lifecycle.settle(Outcome.SHUT_DOWN, by="server")
 
     def _app_failed(self, error: BaseException) -> None:
         if self._inbox.client_left:  # the app may have seen it first
-            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+            self.sender.lose(Outcome.DISCONNECTED, by="client")
         else:
             # An app that has been stopped may raise: that is its framework's way to end.
-            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=Cause.SOURCE)
+            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by="source")
 
     def _app_returned(self) -> None:
         """Settle the outcome of a stream that the app has left without its end."""
         if not self.is_open:
             return
         self.lifecycle.end_running()
-        if self.lifecycle.phase is Phase.FINISHING:  # the app has cut its own last message
-            self.lifecycle.last_message_cut(by=Cause.SOURCE)
+        if self.lifecycle.phase is FINISHING:  # the app has cut its own last message
+            self.lifecycle.last_message_cut(by="source")
             return
         if self._inbox.client_left:
-            self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+            self.sender.lose(Outcome.DISCONNECTED, by="client")
         elif self.lifecycle.shutting_down:  # some frameworks cut their streams at once
-            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+            self.lifecycle.settle(Outcome.SHUT_DOWN, by="shutdown")
         else:
             error = RuntimeError("the app returned without ending its response")
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
+            self.lifecycle.settle(Outcome.FAILED, error, by="source")
 
     # Stopping
 
     def cancel(self) -> None:
         """End the app: by telling it that its client has left, or else by a cancellation."""
         blocked = self._blocked
-        if self.lifecycle.phase is Phase.FINISHING:
+        if self.lifecycle.phase is FINISHING:
             self.lifecycle.last_message_cut()
             if blocked is not None:
                 blocked.cancel()  # the app's last message
@@ -143,9 +140,9 @@ class WrappedResponse(Stream):
         """Return what waits until the client has left."""
         return self._inbox.watch()
 
-    async def send_last_message(self) -> None:
+    def send_last_message(self) -> Awaitable[None]:
         """End the body in the app's place; raises what `send` raises."""
-        await self.finish_body(self.final_body() if self._may_add() else b"")
+        return self.finish_body(self.final_body() if self._may_add() else b"")
 
     def filler(self) -> bytes:
         """Return a comment for a last message without bytes, where that is allowed."""
@@ -163,9 +160,9 @@ class WrappedResponse(Stream):
         else:
             async with self._turn:  # an app may send from several tasks
                 self._messages += 1
-                if self._messages % TURNS == 0 or self.lifecycle.phase is not Phase.RUNNING:
+                if self._messages % TURNS == 0 or self.lifecycle.phase is not RUNNING:
                     await anyio.lowlevel.checkpoint()  # first: what is cancelled is not sent
-                if self.lifecycle.phase is Phase.RUNNING:  # else nobody hears any more
+                if self.lifecycle.phase is RUNNING:  # else nobody hears any more
                     await self._pass_on(message)
 
     async def _begin(self, message: Message) -> None:
@@ -188,7 +185,7 @@ class WrappedResponse(Stream):
             await self._transmit(message)
             return
         texts = await self._record(message.get("body", b""))
-        if self.lifecycle.phase is not Phase.RUNNING:  # the stream has been stopped meanwhile
+        if self.lifecycle.phase is not RUNNING:  # the stream has been stopped meanwhile
             return
         if message.get("more_body", False):
             await self._transmit(message, texts)
@@ -211,7 +208,7 @@ class WrappedResponse(Stream):
             await self._transmit(message, texts)
         finally:
             self._inbox.let_go()
-        self.lifecycle.settle(self._own_end(), by=Cause.SOURCE)
+        self.lifecycle.settle(self._own_end(), by="source")
         self.close()
         self.log_failure()
         await self.report()
@@ -237,11 +234,12 @@ class WrappedResponse(Stream):
             has_left = True
         finally:
             self._blocked = None
-            self.lifecycle.send_ended()
-        self.sender.open = self._may_add() and self.lifecycle.phase is Phase.RUNNING
+            self.lifecycle.sending_since = None
+            self.lifecycle.cancel_soon()  # a stop that has waited for this goes on
+        self.sender.open = self._may_add() and self.lifecycle.phase is RUNNING
         if has_left:
             self.lifecycle.end_running()
-            self.sender.has_failed(Outcome.DISCONNECTED, None, by=Cause.CLIENT)
+            self.sender.has_failed(Outcome.DISCONNECTED, None, by="client")
             self.lifecycle.cancel_soon()  # once the app's task waits
 
     def _note_sent(self, body: bytes, texts: int) -> None:
@@ -266,7 +264,7 @@ class WrappedResponse(Stream):
         try:
             for item in found:
                 if not isinstance(item, str):
-                    self.recorder.take_part(item)
+                    self.recorder.parts.append(item)
                     continue
                 texts += 1
                 self.outbox.unsent_chunks += 1
@@ -277,7 +275,7 @@ class WrappedResponse(Stream):
                     await told
         except Exception as error:
             self.lifecycle.end_running()
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+            self.lifecycle.settle(Outcome.FAILED, error, by="hook")
             self.lifecycle.cancel_soon()  # the app may catch this, and go on
             raise
         self.recorder.compact()

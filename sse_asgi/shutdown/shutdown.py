@@ -65,7 +65,7 @@ class Shutdown:
         self.grace: float = float(grace)
         self.farewell = farewell
         self.signals = signals
-        self._open: dict[OpenStream, tuple[object, Callable[..., object]]] = {}
+        self._open: dict[OpenStream, Host] = {}
         self._listening: dict[OpenStream, list[Callable[[], object]]] = {}  # what ends that
         self._until = 0.0  # the end of a grace that has begun, on the monotonic clock
         self._stopping: WeakSet[object] | None = WeakSet()  # in these event loops; `None`: in any
@@ -93,21 +93,21 @@ class Shutdown:
         server that starts later has an event loop of its own.
         """
         streams = tuple(self._open.items())
-        loops = {loop for _, (loop, _) in streams}
+        loops = {host.loop for _, host in streams}
         self._until = time.monotonic() + self.grace
         if streams:
             self._stopping = WeakSet(loops)
         elif self.grace < math.inf:  # else it would concern those of every later server
             self._stopping = None
         self._tell_probes({*loops, *self._probed, running_loop()} - {None})
-        for stream, (_, call_soon) in streams:
+        for stream, host in streams:
             with contextlib.suppress(RuntimeError):  # its event loop is gone, and it with it
-                call_soon(stream.shut_down_in, self.grace)
+                host.call_threadsafe(stream.shut_down_in, self.grace)
 
     def enter(self, stream: OpenStream, host: "Host | None" = None) -> None:
         """Count a stream in as open; called in its own task, unless that gives its host."""
         host = host or current_host()
-        self._open[stream] = host.loop, host.call_threadsafe
+        self._open[stream] = host
         if self._until > 0:
             remaining = self._until - time.monotonic()
             if remaining > 0 and (self._stopping is None or host.loop in self._stopping):

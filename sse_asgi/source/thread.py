@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import anyio
 
-from sse_asgi.host.loops import thread_safe_caller
+from sse_asgi.host.host import current_host
 
 T = TypeVar("T")
 
@@ -57,7 +57,7 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
         self._iterable = iterable
         self._commands: _Commands | None = None
         self.context: contextvars.Context | None = None  # the caller's, unless it is set
-        self._run_soon = thread_safe_caller()
+        self._run_soon = current_host().call_threadsafe
 
     async def __anext__(self) -> T:
         try:

@@ -22,14 +22,12 @@ def describe(
     outcome: Outcome, error: BaseException | None, describe_error: DescribeError | None
 ) -> str:
     """Return the message for the clients of a stream that failed, timed out, or was shut down."""
-    if error is None or describe_error is None:
-        return MESSAGES[outcome]
-    try:
-        message = cast("object", describe_error(error))
-    except Exception:
-        _logger.exception("describe_error raised")
-        return MESSAGES[outcome]
-    if isinstance(message, str):
-        return message
-    _logger.error("describe_error returned %s, not a str", type(message).__qualname__)
+    if error is not None and describe_error is not None:
+        try:
+            message = cast("object", describe_error(error))
+            if isinstance(message, str):
+                return message
+            _logger.error("describe_error returned %s, not a str", type(message).__qualname__)
+        except Exception:
+            _logger.exception("describe_error raised")
     return MESSAGES[outcome]

@@ -11,14 +11,14 @@ the source. Only this module writes the phase, the outcome and who caused it.
 
 import logging
 import math
-from collections.abc import Callable
-from enum import Enum, StrEnum, auto
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
 from functools import partial
-from typing import Final
+from typing import Final, Literal
 
 from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
-from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.outcome import COMPLETED, DISCONNECTED, SHUT_DOWN, Outcome
 
 CLIENT_GRACE: Final = 1.0  # some servers report that because of the message, before it is sent
 """Seconds that the last message may still take once the client has left."""
@@ -41,16 +41,19 @@ class Phase(Enum):
     CLOSED = auto()
 
 
-class Cause(StrEnum):
-    """Who settled the outcome of a stream."""
+# A member is slow to look up in its class: in Python 3.11 it takes a thousand instructions.
+RUNNING, STOPPING, FINISHING, CLOSED = Phase
 
-    SOURCE = "source"  # it ended or raised; behind the middleware, the wrapped app did
-    HOOK = "hook"  # `on_chunk` raised
-    FRAMING = "framing"  # a user's encoder raised
-    CLIENT = "client"  # it left
-    DEADLINE = "deadline"  # a send took longer than `send_timeout`
-    SHUTDOWN = "shutdown"  # the grace of a `Shutdown` is over
-    SERVER = "server"  # it cancelled the request, or its `send` or `receive` raised
+Cause = Literal[
+    "source",  # it ended or raised; behind the middleware, the wrapped app did
+    "hook",  # `on_chunk` raised
+    "framing",  # a user's encoder raised
+    "client",  # it left
+    "deadline",  # a send took longer than `send_timeout`
+    "shutdown",  # the grace of a `Shutdown` is over
+    "server",  # it cancelled the request, or its `send` or `receive` raised
+]
+"""Who settled the outcome of a stream."""
 
 
 class Lifecycle:
@@ -59,48 +62,35 @@ class Lifecycle:
     Args:
         cancel: Cancels what the server's task awaits.
         on_stuck: Called when the source does not end after a second cancellation either.
-
-    Attributes:
-        outcome: How the stream ended; `None` while that is open.
-        by: Who settled the outcome.
-        error: The exception that failed the stream.
-        client_lost: No further message can reach the client.
-        sending_since: When the server's task, or the wrapped app, began to await `send` or the
-            background task, on the host's clock; `None` if it does not.
-        end_sent: A server has taken the end marker, so a client that leaves misses nothing.
-        abandoned: The source did not end within `cleanup_timeout`.
-        shutting_down: The server has been told to stop.
-        stop_grace: `STOP_GRACE`, unless the last message goes elsewhere than to a client.
     """
 
-    __slots__ = ("__weakref__", "_cancel", "_cancelled", "_cleanup_timeout", "_deadline",
-                 "_grace", "_grace_ends", "_held", "_host", "_last_stop", "_on_stuck",
-                 "_shutdown_due", "abandoned", "by", "client_lost", "end_sent", "error",
-                 "outcome", "phase", "sending_since", "shutting_down", "stop_grace")  # fmt: skip
+    by: Cause | None = None  # who settled the outcome
+    end_sent: bool = False  # the end marker, so a client that leaves misses nothing
+    abandoned: bool = False  # the source did not end within `cleanup_timeout`
+    shutting_down: bool = False  # the server has been told to stop
+    stop_grace: float = STOP_GRACE  # longer, if the last message goes elsewhere than to a client
+    _cancelled = False  # the work, once
+    _shutdown_due = False  # the grace of a shutdown is over
+    _grace: Handle | None = None
+    _grace_ends = math.inf
+    _last_stop: tuple[Outcome, Cause, float] | None = None  # what limits the last message
+    _held = False
 
     def __init__(
         self,
         host: Host,
         cleanup_timeout: float,
-        *,
         cancel: Callable[[], object],
         on_stuck: Callable[[], object],
     ) -> None:
-        self.phase: Phase = Phase.RUNNING
-        self.outcome: Outcome | None = None
-        self.by: Cause | None = None
-        self.error: BaseException | None = None
-        self.client_lost: bool = False
-        self.end_sent: bool = False
+        self.phase: Phase = RUNNING
+        self.outcome: Outcome | None = None  # how the stream ended; `None` while that is open
+        self.error: BaseException | None = None  # what failed the stream
+        self.client_lost: bool = False  # no further message can reach the client
+        # When the server's task, or the wrapped app, began to await `send` or the background task,
+        # on the host's clock; `None` if it does not.
         self.sending_since: float | None = None
-        self.abandoned: bool = False
-        self.shutting_down: bool = False
-        self.stop_grace: float = STOP_GRACE
-        self._cancelled = self._shutdown_due = self._held = False
-        self._grace_ends = math.inf
-        self._last_stop: tuple[Outcome, Cause, float] | None = None
         self._deadline: Handle | None = None
-        self._grace: Handle | None = None
         self._host = host
         self._cleanup_timeout = cleanup_timeout
         self._cancel = cancel
@@ -110,8 +100,8 @@ class Lifecycle:
         """Record the outcome. Later calls are ignored; returns whether this one counted."""
         if self.outcome is not None:
             return False
-        if outcome is Outcome.DISCONNECTED and self.end_sent:
-            outcome = Outcome.COMPLETED
+        if outcome is DISCONNECTED and self.end_sent:
+            outcome = COMPLETED
         self.outcome, self.error, self.by = outcome, error, by
         return True
 
@@ -130,46 +120,37 @@ class Lifecycle:
         `send` that is under way may end, for `STOP_GRACE`: nobody knows whether one that is cut
         arrives. In the last phase nothing is settled, for all may still go well.
         """
-        if self.phase is Phase.CLOSED:
+        if self.phase is CLOSED:
             return False
-        self._shutdown_due = self._shutdown_due or by is Cause.SHUTDOWN
+        self._shutdown_due = self._shutdown_due or by == "shutdown"
         grace = 0 if client_lost else self.stop_grace
-        if self.phase is Phase.FINISHING:
-            grace = CLIENT_GRACE if by is Cause.CLIENT else grace
-            self.limit_last_message(outcome, by=by, seconds=grace)
+        if self.phase is FINISHING:
+            grace = CLIENT_GRACE if by == "client" else grace
+            self._limit_last_message(outcome, by, grace)
             return False
         self.client_lost = self.client_lost or client_lost
         counted = self.settle(outcome, error, by=by)
-        sends = self.sending_since is not None
-        if self.end_running():
-            if sends and not self.client_lost:
+        sends, was_running = self.sending_since is not None, self.end_running()
+        if sends and not self.client_lost:
+            if was_running or self._shutdown_due:
                 self._set_deadline(grace)
-            else:
-                self._cancel_work()
-        elif sends and self.client_lost:
+        elif sends or was_running:
             self._cancel_work()
-        elif sends and self._shutdown_due:
-            self._set_deadline(STOP_GRACE)
         return counted
-
-    def send_ended(self) -> None:
-        """Note that the wrapped app's `send` has returned: a stop that waited for it goes on."""
-        self.sending_since = None
-        self.cancel_soon()
 
     def cancel_soon(self) -> None:
         """Cancel the work, if it is to stop and is not cancelled yet, once its task waits.
 
         For calls from within that task: a task that cancels itself may end before it learns of it.
         """
-        if self.phase is Phase.STOPPING and not self._cancelled:
+        if self.phase is STOPPING and not self._cancelled:
             self._host.call_soon(self._cancel_if_stopping)
 
     def end_running(self) -> bool:
         """Note that the source has ended, or has to; returns whether no stop came before."""
-        was_running = self.phase is Phase.RUNNING
+        was_running = self.phase is RUNNING
         if was_running:
-            self.phase = Phase.STOPPING
+            self.phase = STOPPING
         return was_running
 
     def begin_cleanup(self) -> None:
@@ -186,47 +167,42 @@ class Lifecycle:
 
     def begin_finishing(self) -> None:
         """Let the last message be sent; once a shutdown's grace is over, in half a second."""
-        self._clear_deadline()
+        if self._deadline is not None:
+            self._clear_deadline()
         self.sending_since = None
-        self.phase = Phase.FINISHING
+        self.phase = FINISHING
         if self._shutdown_due:
-            self.limit_last_message(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+            self._limit_last_message(SHUT_DOWN, "shutdown", self.stop_grace)
 
-    def last_message_cut(self, *, by: Cause = Cause.SERVER) -> None:
+    def last_message_cut(self, *, by: Cause = "server") -> None:
         """Settle the outcome of a stream whose last message was cut, unless it is settled."""
-        outcome, cause, _ = self._last_stop or (Outcome.SHUT_DOWN, by, 0)
+        outcome, cause, _ = self._last_stop or (SHUT_DOWN, by, 0)
         self.client_lost = True
         self.settle(outcome, by=cause)
 
-    def hold_deadline(self) -> None:
-        """Stop the deadline until `resume_deadline`: a hook runs, whose time does not count."""
+    async def without_deadline(self, hook: Awaitable[None]) -> None:
+        """Await a hook, whose time does not count; limit what is left of the last message then."""
         self._clear_deadline()
-        self._last_stop = None
         self._held = True
-
-    def resume_deadline(self) -> None:
-        """Give the last message its time, if a stop that came meanwhile limits it."""
+        await hook
         self._held = False
+        if self.outcome is SHUT_DOWN:
+            self._limit_last_message(SHUT_DOWN, "shutdown", self.stop_grace)
         if self._last_stop is not None:
             self._set_deadline(self._last_stop[2])
 
-    def limit_last_message(
-        self, outcome: Outcome, *, by: Cause, seconds: float | None = None
-    ) -> None:
-        """Give the last message so many seconds from now on, by default `stop_grace`.
-
-        The first call counts. It names the outcome of a stream whose last message takes longer.
-        """
+    def _limit_last_message(self, outcome: Outcome, by: Cause, seconds: float) -> None:
+        # The first call counts. It names the outcome of a stream whose last message takes longer.
         if self._last_stop is None:
-            seconds = self.stop_grace if seconds is None else seconds
             self._last_stop = outcome, by, seconds
             if not self._held:
                 self._set_deadline(seconds)
 
     def close(self) -> None:
         """Enter the last phase, and drop every timer."""
-        self.phase = Phase.CLOSED
-        self._clear_deadline()
+        self.phase = CLOSED
+        if self._deadline is not None:
+            self._clear_deadline()
         if self._grace is not None:
             self._grace.cancel()
         self._cancel = self._on_stuck = _do_nothing  # they refer to the stream, which refers here
@@ -235,17 +211,17 @@ class Lifecycle:
         """Stop after that time, because the server is to stop; the shortest time counts."""
         self.shutting_down = True
         ends = self._host.clock() + seconds
-        if self.phase is Phase.CLOSED or not ends < self._grace_ends:
+        if self.phase is CLOSED or not ends < self._grace_ends:
             return
         if self._grace is not None:
             self._grace.cancel()
         self._grace_ends = ends
-        stop = partial(self.stop, Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+        stop = partial(self.stop, SHUT_DOWN, by="shutdown")
         self._grace = self._host.call_later(seconds, stop)
 
     def _cancel_if_stopping(self) -> None:
         # Work that has ended waits for the background task: it is not cancelled then.
-        if self.phase is Phase.STOPPING and not self._cancelled and self.sending_since is None:
+        if self.phase is STOPPING and not self._cancelled and self.sending_since is None:
             self._cancel_work()
 
     def _cancel_work(self) -> None:
@@ -254,16 +230,18 @@ class Lifecycle:
         self._set_deadline(self._cleanup_timeout)
 
     def _set_deadline(self, seconds: float) -> None:
-        self._clear_deadline()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._deadline = self._host.call_later(seconds, self._deadline_passed)
 
     def _clear_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        self._last_stop = None
 
     def _deadline_passed(self) -> None:
-        if self.phase is Phase.FINISHING:
+        if self.phase is FINISHING:
             self._cancel()
         elif self.sending_since is not None:
             self.client_lost = True

@@ -97,45 +97,40 @@ class Options:
 
     def chunk_hook(self, request: Request) -> Callable[[str], object] | None:
         """Return `on_chunk` as a function of the chunk alone."""
-        on_chunk = cast("Callable[..., object] | None", self.on_chunk)
+        on_chunk: Callable[..., object] | None = self.on_chunk
         if on_chunk is None or self._takes["on_chunk"] == 1:
             return on_chunk
         return lambda chunk: on_chunk(chunk, request)
 
     def call_on_complete(self, transcript: Transcript, request: Request) -> object:
         """Call `on_complete`, with the request if it takes a second argument."""
-        on_complete = cast("Callable[..., object]", self.on_complete)
+        on_complete: Any = self.on_complete
         if self._takes["on_complete"] == 1:
             return on_complete(transcript)
         return on_complete(transcript, request)
 
     def with_start(self, status: int, headers: tuple[tuple[bytes, bytes], ...]) -> "Options":
         """Return the same options with another start of the response, which is not checked."""
-        options = copy(self)
-        object.__setattr__(options, "status", status)
-        object.__setattr__(options, "headers", headers)
-        return options
+        return self._with(status=status, headers=headers)
 
     def with_on_complete(self, hook: Callable[[Transcript, Request], object]) -> "Options":
         """Return the same options with another hook, which calls this one's."""
-        options = copy(self)
-        object.__setattr__(options, "on_complete", hook)
-        object.__setattr__(options, "_takes", {**self._takes, "on_complete": 2})
-        return options
+        return self._with(on_complete=hook, _takes={**self._takes, "on_complete": 2})
 
     def heard_by(self, listener: Callable[[Any], object]) -> "Options":
         """Return the same options for a stream that tells of the end of its source."""
-        options = copy(self)
-        object.__setattr__(options, "listeners", (*self.listeners, listener))
+        return self._with(listeners=(*self.listeners, listener))
+
+    def _with(self, **changes: object) -> "Options":
+        options = copy(self)  # `dataclasses.replace` would check all of them again
+        for name, value in changes.items():
+            object.__setattr__(options, name, value)
         return options
 
     def start_message(self) -> Message:
         """Return what starts a response: a new one each time, for middleware may change it."""
-        return {
-            "type": "http.response.start",
-            "status": self.status,
-            "headers": list(self.headers),
-        }
+        headers = list(self.headers)
+        return {"type": "http.response.start", "status": self.status, "headers": headers}
 
     def _check_hooks(self) -> None:
         takes: dict[str, int] = {}

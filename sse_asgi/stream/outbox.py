@@ -23,52 +23,46 @@ FRAME_SIZE: Final = 8
 class Outbox:
     """Chunks, parts and events on their way to `send`. The sender takes them before they are many.
 
+    What a user's encoder raises passes through each method that encodes; `failed` is set then.
+
     Args:
         encoder: The encoder of the stream.
         start_message: Returns the message that starts the response; without it another has
             started that.
-
-    Attributes:
-        chunks: The text chunks that wait to be encoded.
-        encode: The encoder's `text`.
-        encode_one: The same for one chunk, which is sent at once, past the outbox.
-        sent_chunks: How many text chunks were in what has been taken.
-        unsent_chunks: How many have come and will not be sent, or not by the outbox.
-        must_start: The response starts also if nothing is ready.
-        has_started: The start of the response has been taken.
-        failed: The encoder, which may be a user's, has raised.
     """
 
-    __slots__ = ("_begun", "_body_begun", "_chunks_in_frames", "_encoder", "_frames",
-                 "_start_message", "chunks", "encode", "encode_one", "failed", "has_started",
-                 "must_start", "sent_chunks", "unsent_chunks")  # fmt: skip
+    encode: Callable[[list[str]], bytes]  # chunks that leave together
+    encode_one: Callable[[str], bytes] | None = None  # one that is sent at once, past the outbox
+    unsent_chunks: int = 0  # text that has come and will not be sent, or not by the outbox
+    failed: bool = False  # the encoder has raised
 
     def __init__(
-        self, encoder: Encoder, *, start_message: Callable[[], Message] | None = None
+        self, encoder: Encoder, start_message: Callable[[], Message] | None = None
     ) -> None:
-        self.chunks: list[str] = []
-        self.failed: bool = False
-        self.sent_chunks: int = 0
-        self.must_start: bool = False
-        self.has_started: bool = start_message is None
-        self._body_begun = self.has_started
-        self._begun = False
-        self._start_message = start_message
-        self._encoder = encoder
-        # Only a user's encoder may raise, or return what is no bytes. To check that costs.
-        is_ours = type(encoder).__module__.startswith("sse_asgi.")
-        self.encode: Callable[[list[str]], bytes] = (
-            encoder.text if is_ours else self._encode_checked
-        )
-        self.encode_one: Callable[[str], bytes] | None = (
-            encoder.chunk if type(encoder) is TextEncoder else None
-        )
-        self.unsent_chunks: int = 0
+        self.chunks: list[str] = []  # text that waits to be encoded
+        self.sent_chunks: int = 0  # text chunks in what has been taken
+        self.must_start: bool = False  # the response starts also if nothing is ready
+        self._begun = False  # the framing's beginning has been encoded
         self._frames: list[bytes] = []
         self._chunks_in_frames = 0
+        self._encoder = encoder
+        self._start_message = start_message
+        self._body_begun = start_message is None
+        # Only a user's encoder may raise, or return what is no bytes. To check that costs.
+        if type(encoder) is TextEncoder:
+            self.encode, self.encode_one = encoder.text, encoder.chunk
+        elif type(encoder).__module__.startswith("sse_asgi."):
+            self.encode = encoder.text
+        else:
+            self.encode = self._encode_checked
 
     def __bool__(self) -> bool:
         return bool(self.chunks or self._frames)
+
+    @property
+    def has_started(self) -> bool:
+        """Whether the start of the response has been taken."""
+        return self._start_message is None
 
     @property
     def is_text_alone(self) -> bool:
@@ -82,11 +76,8 @@ class Outbox:
         return self.sent_chunks + waiting + self.unsent_chunks
 
     def next_message(self) -> Message | None:
-        """Take what is to be sent next: the start of the response, and then all that is ready.
-
-        Raises what a user's encoder raises; the chunks are gone then.
-        """
-        if not self.has_started:
+        """Take what is to be sent next: the start of the response, and then all that is ready."""
+        if self._start_message is not None:
             return self.take_start() if self.must_start or self else None
         body = self.take()
         if not self._body_begun:  # some servers hold the headers back until then
@@ -97,7 +88,7 @@ class Outbox:
 
     def take_start(self) -> Message | None:
         """Take the message that starts the response, once."""
-        self.has_started, self.must_start = True, False
+        self.must_start = False
         start, self._start_message = self._start_message, None
         return None if start is None else start()
 
@@ -107,22 +98,22 @@ class Outbox:
         return self._add(event)
 
     def put_part(self, part: Part) -> int:
-        """Add a part; return its size in bytes. Raises what a user's encoder raises."""
-        return self._put(self._encoder.part, part)
+        """Add a part; return its size in bytes."""
+        self._encode_chunks()  # first: what the encoder says may depend on it
+        return self._add(self._checked(self._encoder.part, part))
 
     def put_end(self, outcome: Outcome) -> None:
         """Add what ends a stream that is complete, or was stopped on request."""
-        self._put(self._encoder.end, outcome)
+        self._encode_chunks()
+        self._add(self._checked(self._encoder.end, outcome))
 
     def put_failure(self, message: str, outcome: Outcome) -> bool:
         """Add what tells clients that the stream failed; returns whether there is such an event."""
-        return self._put(self._encoder.fail, message, outcome) > 0
+        self._encode_chunks()
+        return self._add(self._checked(self._encoder.fail, message, outcome)) > 0
 
     def take(self) -> bytes:
-        """Empty it, and return everything as bytes.
-
-        Raises what a user's encoder raises; the chunks are gone then.
-        """
+        """Empty it, and return everything as bytes. Chunks that cannot be encoded are gone then."""
         chunks = self.chunks
         if chunks and self._begun and not self._frames:  # text alone, as nearly always
             body = self.encode(chunks)
@@ -142,10 +133,6 @@ class Outbox:
             self._begun = True
             self._encoder.begin()
 
-    def _put(self, encode: Callable[..., bytes], *arguments: object) -> int:
-        self._encode_chunks()  # first: what the encoder says may depend on it
-        return self._add(self._checked(encode, *arguments))
-
     def _add(self, event: bytes) -> int:
         if event:
             self._frames.append(event)
@@ -155,10 +142,10 @@ class Outbox:
         if not self._begun:
             self._begun = True
             self._add(self._checked(self._encoder.begin))
-        if self.chunks:
-            self._add(self.encode(self.chunks))
-            self._chunks_in_frames += len(self.chunks)
-            self.chunks.clear()
+        if chunks := self.chunks:
+            self._add(self.encode(chunks))
+            self._chunks_in_frames += len(chunks)
+            chunks.clear()
 
     def _checked(self, encode: Callable[..., bytes], *arguments: object) -> bytes:
         try:

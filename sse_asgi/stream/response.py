@@ -10,92 +10,73 @@ the source waits, and has a background task send all that is ready. No chunk wai
 """
 
 import logging
+import time
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from sse_asgi.asgi import Receive, Send
-from sse_asgi.host.host import Host
+from sse_asgi.host.loops import Handle
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener, Stepper
 from sse_asgi.stream.chunk import encode_event
-from sse_asgi.stream.gathering import GatheringStream
-from sse_asgi.stream.lifecycle import Cause, Phase
+from sse_asgi.stream.lifecycle import FINISHING, RUNNING, Cause
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import FRAME_SIZE, MAX_SIZE, Outbox
+from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.watch import watch
-from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.outcome import FAILED, SHUT_DOWN
 from sse_asgi.wire.parts import Part
 
 PROBE: Final = 32
 """Sends after which the loop looks again whether the source waits between its chunks."""
 
+MAX_WAIT: Final = 0.001
+"""Seconds for which chunks are gathered while the source does not wait."""
+
+THREADS_TURN: Final = 0.000_05
+"""Seconds for which a source that never waits leaves the interpreter to other threads."""
+
 Hook = Callable[[str], object]
 _logger = logging.getLogger("sse_asgi")
 
 
-Respond = Callable[[SourceOpener, Options, Request, Receive, Send], Awaitable[None]]
-
-
-class Response(GatheringStream):
+class Response(Stream):
     """The response to one request, made by one source."""
 
-    __slots__ = ("_cancellation", "_opener", "_receive", "_source")
-
-    gathered: int
     AT_ONCE = 0.000_05
     """Seconds after a send within which a chunk came without the source having waited for it."""
 
+    gathered: int  # characters and bytes that have come since the last pause
+    due: float  # when the source has to let others run, on the host's clock
+
     def __init__(
-        self,
-        opener: SourceOpener,
-        options: Options,
-        request: Request,
-        receive: Receive,
-        send: Send,
+        self, opener: SourceOpener, options: Options, request: Request, receive: Receive, send: Send
     ) -> None:
         super().__init__(options, request, send)
-        self.outbox: Outbox = Outbox(options.framing.encoder(), start_message=options.start_message)
+        self.outbox: Outbox = Outbox(options.framing.encoder(), options.start_message)
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
+        self.sender.next_message = self.outbox.next_message
         self._source: Stepper | None = None
+        self._patience: Handle | None = None  # how long `prefetch` may hold the headers back
         # One that was raised at the source's `yield`, or by it, and what it is if not the server's.
         self._cancellation: tuple[BaseException, BaseException | None] | None = None
         self._opener = opener
         self._receive = receive
-
-    @classmethod
-    def answer(
-        cls, opener: SourceOpener, options: Options, request: Request, receive: Receive, send: Send
-    ) -> Awaitable[None]:
-        """Answer one request with a stream."""
-        response = cls(opener, options, request, receive, send)
-        return response.host.live(response.run)
-
-    async def leave(self, host: Host) -> None:
-        """Raise what is the server's business: its cancellation, or a failure for it to answer."""
-        error, self.lifecycle.error = self.lifecycle.error, None
-        try:
-            await host.raise_cancellation()
-            if error is not None and self._is_to_be_raised(error):
-                raise error
-        finally:
-            del error  # its traceback holds this frame
+        self._send_here = self.host.sending(send)
 
     # The source
 
-    async def work(self) -> None:  # noqa: C901, PLR0915 - the loop, written out
-        """Step the source from its opening to its close, and send what it gives."""
-        lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, Phase.RUNNING
+    async def work(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the loop, written out
+        lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, RUNNING
         record, put = self.recorder.keep, outbox.chunks.append
-        encode: Callable[[Any], bytes]
-        encode = outbox.encode_one or (lambda chunk: outbox.encode([chunk]))
-        send, at_once = sender.send_here, self.AT_ONCE
-        on_chunk, clock = self.options.chunk_hook(self.request), self.host.clock
+        encode: Callable[[Any], bytes] = outbox.encode_one or (lambda chunk: outbox.encode([chunk]))
+        send, at_once, clock = self._send_here, self.AT_ONCE, self.host.clock
+        on_chunk = self.options.chunk_hook(self.request)
         self.enter_shutdown()
         self.begin_to_gather()
         try:
             source = self._source = Stepper(await self._opener.open(self.request))
-            step: Callable[[], Awaitable[Any]]
             step = source.next_chunk if on_chunk is None else source.step
             plain: type[str] | None = None
             while lifecycle.phase is running:
@@ -129,8 +110,7 @@ class Response(GatheringStream):
                     try:
                         await send({"type": "http.response.body", "body": body, "more_body": True})
                     except BaseException as error:  # noqa: BLE001 - judged there
-                        sender.note_failure(error)
-                        await self._end_if_interrupted(source)
+                        await self._send_failed(error, source)
                     lifecycle.sending_since = None
                     sender.last = clock()
                     continue
@@ -142,9 +122,10 @@ class Response(GatheringStream):
         except BaseException as error:  # noqa: BLE001 - judged there
             self._source_raised(error)
         await self._close_source()
+        if self._cancellation is not None:  # the source knows of it, and is closed now
+            self._settle_cancellation(*self._cancellation)
 
     async def _take(self, chunk: object, on_chunk: Hook | None, source: Stepper) -> None:
-        """Take any chunk its way: the first text, a part, an event, or nothing."""
         if isinstance(chunk, str):
             self.recorder.note_first()
             self.recorder.keep(chunk)
@@ -153,7 +134,7 @@ class Response(GatheringStream):
             self.outbox.chunks.append(chunk)
             self.gathered += len(chunk) + FRAME_SIZE
         elif isinstance(chunk, Part):
-            self.recorder.take_part(chunk)
+            self.recorder.parts.append(chunk)
             self.gathered += self.outbox.put_part(chunk)
         elif chunk is not None:
             self.gathered += self.outbox.put_event(encode_event(chunk))
@@ -162,7 +143,7 @@ class Response(GatheringStream):
                 await self.pause(source)
         elif self.host.clock() - self.sender.last < self.AT_ONCE:
             self.arm()
-        elif self.lifecycle.phase is Phase.RUNNING:
+        elif self.lifecycle.phase is RUNNING:
             await self._send_now(source)
 
     async def _call_on_chunk(self, on_chunk: Hook, chunk: str, source: Stepper) -> None:
@@ -173,26 +154,30 @@ class Response(GatheringStream):
         except BaseException as error:
             self.outbox.unsent_chunks += 1
             if isinstance(error, Exception):
-                self.lifecycle.settle(Outcome.FAILED, error, by=Cause.HOOK)
+                self.lifecycle.settle(FAILED, error, by="hook")
             raise
 
     async def _send_now(self, source: Stepper) -> None:
-        """Send what is ready from the server's task: the source has waited for it."""
         message = self.outbox.next_message()
         if message is None:
             self.arm()
             return
-        await self.sender.send(message)
-        await self._end_if_interrupted(source)
+        self.lifecycle.sending_since = self.host.clock()
+        try:
+            await self._send_here(message)
+        except BaseException as error:  # noqa: BLE001 - judged there
+            await self._send_failed(error, source)
+        self.lifecycle.sending_since = None
+        self.sender.last = self.host.clock()
 
-    async def _end_if_interrupted(self, source: Stepper) -> None:
-        error, self.sender.interrupted = self.sender.interrupted, None
-        if error is not None:
+    async def _send_failed(self, error: BaseException, source: Stepper) -> None:
+        self.lifecycle.sending_since = None
+        if self.sender.send_failed(error, in_background=False):
             self._cancellation = error, await source.end_with(error)
             self.lifecycle.end_running()
+        del error  # its traceback holds this frame
 
     def _source_raised(self, error: BaseException) -> None:
-        """Settle the outcome by what the source, or a hook or the framing, has raised."""
         was_running = self.lifecycle.end_running()
         if isinstance(error, GeneratorExit):
             raise error
@@ -202,66 +187,112 @@ class Response(GatheringStream):
             self._cancellation = self._cancellation or (error, failure)
             return
         error = self.host.as_failure(error)
-        if self.lifecycle.settle(
-            Outcome.FAILED, error, by=Cause.FRAMING if self.outbox.failed else Cause.SOURCE
-        ):
-            pass
-        elif error is not self.lifecycle.error:
+        by: Cause = "framing" if self.outbox.failed else "source"
+        if not self.lifecycle.settle(FAILED, error, by=by) and error is not self.lifecycle.error:
             self.lifecycle.error = self.lifecycle.error or error
             if isinstance(error, Exception):  # any other is raised at the end
                 _logger.error("a source raised while it was being closed", exc_info=error)
 
-    def work_has_ended(self) -> None:
-        """Settle the outcome by a cancellation that the source knows of. It is closed now."""
-        if self._cancellation is None:
-            return
-        (error, failure), self._cancellation = self._cancellation, None
+    def _settle_cancellation(self, error: BaseException, failure: BaseException | None) -> None:
+        self._cancellation = None
         if self.host.is_cancelled():  # else a scope of the source's own has taken it back
             self.host.keep(error)
             self.cancelled_by_server()
         elif failure is not None:
-            self.lifecycle.settle(Outcome.FAILED, failure, by=Cause.SOURCE)
-        del error, failure  # their tracebacks hold this stream
+            self.lifecycle.settle(FAILED, failure, by="source")
 
     def cancelled_by_server(self) -> None:
-        """Settle the outcome of a stream whose task the server has cancelled."""
-        self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        self.sender.lose(SHUT_DOWN, by="server")
 
     async def _close_source(self) -> None:
         self.lifecycle.end_running()
-        if self._source is None or self._source.has_ended:
+        if self._source is not None and not self._source.has_ended:
+            self.lifecycle.begin_cleanup()
+            try:
+                await self._source.close(self.host.cleanup)
+            except BaseException as error:  # noqa: BLE001 - judged there
+                self._source_raised(error)
+
+    # Gathering
+
+    def begin_to_gather(self) -> None:
+        if not isinstance(self.options.prefetch, bool):
+            self._patience = self.host.call_later(self.options.prefetch, self._start_now)
+        self.arm()
+
+    def arm(self) -> None:
+        """Have `_task_waits` called as soon as the server's task waits."""
+        if not self.is_open:  # an abandoned source goes on
             return
-        self.lifecycle.begin_cleanup()
-        try:
-            await self._source.close(self.host.cleanup)
-        except BaseException as error:  # noqa: BLE001 - judged there
-            self._source_raised(error)
+        self.gathered = 0
+        self.due = self.host.clock() + MAX_WAIT
+        self.recorder.compact()
+        self.sender.pending = self.host.call_soon(self._task_waits)
+
+    def _task_waits(self) -> None:
+        self.sender.pending = self.sender.task
+        if not self.is_open:
+            return
+        if self.watcher is None:
+            self.start_watching()
+        if self.lifecycle.phase is FINISHING or self.sender.task is not None:
+            return
+        if self.outbox or self.outbox.must_start:
+            asks = self.outbox.must_start and self.request.expects_continue
+            self.sender.start_background(self.request.have_body_asked_for if asks else None)
+        else:
+            self.sender.drained()
+
+    def _start_now(self) -> None:
+        self.outbox.must_start = not self.outbox.has_started
+        if self.sender.pending is None:
+            self.arm()
+
+    async def pause(self, source: Stepper) -> None:
+        """Have everything sent, let others run, and let a cancellation in."""
+        if self.lifecycle.phase is not RUNNING:
+            return
+        # A server's own threads need the interpreter to bring in other requests. A source that
+        # never waits would leave it to them every 5 ms at best.
+        time.sleep(THREADS_TURN)  # noqa: ASYNC251
+        if source.told is None:  # else the source must not wait for a slow client
+            await source.wait(self.sender.next_drained(), self.is_for_source)
+        if self.sender.pending is None:  # the source may go on without having waited
+            self.arm()
+
+    def is_for_source(self) -> bool:
+        """Tell whether a cancellation at an await of ours is to be raised in the source."""
+        return self.lifecycle.phase is RUNNING and self.host.is_cancelled()
 
     # The client, and the end
 
     def cancel(self) -> None:
-        """Cancel what the server's task awaits."""
         self.host.cancel_work()
 
     def watch(self) -> Awaitable[None]:
-        """Return what waits until the client has left; it raises what `receive` raises."""
         return watch(self._receive, self.request)
 
-    async def send_last_message(self) -> None:
-        """End the body; raises what `send` raises."""
+    def send_last_message(self) -> Awaitable[None] | None:
         if self._is_the_servers_to_answer() and not self.outbox:
-            return
+            return None
         body = self.final_body()
-        if not self.is_watched and self.sender.pending is None:
+        if self.watcher is None and self.sender.pending is None:
             self.arm()  # so that the client is watched if this takes a while
         start = self.outbox.take_start()
-        await self.finish_body(body, *(() if start is None else (start,)))
+        return self.finish_body(body, *(() if start is None else (start,)))
 
     def _is_the_servers_to_answer(self) -> bool:
-        failed = self.lifecycle.outcome is Outcome.FAILED
-        return failed and bool(self.options.prefetch) and not self.outbox.has_started
+        awaited = bool(self.options.prefetch) and not self.outbox.has_started
+        return awaited and self.lifecycle.outcome is FAILED
 
-    def _is_to_be_raised(self, error: BaseException) -> bool:
-        """Tell whether a failure is the server's business: it can answer it, or it is fatal."""
-        is_fatal = not isinstance(error, (Exception, CancelledError))
-        return is_fatal or self._is_the_servers_to_answer()
+    def error_for_server(self) -> BaseException | None:
+        error, self.lifecycle.error = self.lifecycle.error, None
+        if error is None or self._is_the_servers_to_answer():
+            return error
+        return None if isinstance(error, (Exception, CancelledError)) else error
+
+    def close(self) -> None:
+        super().close()
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None

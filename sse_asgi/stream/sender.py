@@ -13,9 +13,9 @@ from typing import Final
 from sse_asgi.asgi import Message, Send
 from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Event, Handle
-from sse_asgi.stream.lifecycle import Cause, Lifecycle, Phase
+from sse_asgi.stream.lifecycle import CLOSED, FINISHING, RUNNING, STOPPING, Cause, Lifecycle
 from sse_asgi.stream.options import Options
-from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.outcome import DISCONNECTED, FAILED, SHUT_DOWN, TIMED_OUT, Outcome
 
 KEEP_ALIVE: Final = b": keep-alive\n"
 """A comment. One newline only: at a blank line several real clients see an event."""
@@ -27,54 +27,25 @@ class Sender:
     Args:
         send: The server's callable.
         lifecycle: Learns of a send that fails or takes too long.
-        next_message: Returns what the background task is to send next, or `None`.
-
-    Attributes:
-        task: The background task, while there is one.
-        pending: The background task, or what will start it when the server's task waits.
-        open: A keep-alive may go out now: the body has begun, and no event is cut.
-        last: When the last send ended; infinity before the first.
-        interrupted: The cancellation that cut a `send`, if it was meant for the source.
     """
 
-    __slots__ = ("_clock", "_drained", "_heartbeat", "_host", "_lifecycle", "_next_message",
-                 "_send", "_send_timeout", "_since", "_timer", "interrupted", "last", "open",
-                 "pending", "send_here", "task")  # fmt: skip
+    next_message: Callable[[], Message | None]  # what the background task is to send next
+    open: bool = False  # a keep-alive may go out now: the body has begun, and no event is cut
+    _drained: Event | None = None  # set as soon as all is sent, if the server's task waits for that
 
-    def __init__(
-        self,
-        host: Host,
-        send: Send,
-        lifecycle: Lifecycle,
-        next_message: Callable[[], Message | None],
-        options: Options,
-    ) -> None:
-        self.task: Handle | None = None
-        self.pending: Handle | None = None
-        self.open: bool = False
-        self.interrupted: BaseException | None = None
-        self.last: float = math.inf
-        self.send_here: Send = host.sending(send)
-        self._since: float | None = None
-        self._drained: Event | None = None
+    def __init__(self, host: Host, send: Send, lifecycle: Lifecycle, options: Options) -> None:
+        self.task: Handle | None = None  # the background task, while there is one
+        self.pending: Handle | None = None  # the background task, or what will start it
+        self.last: float = math.inf  # when the last send ended
+        self.next_message = _nothing
+        self._since: float | None = None  # when the message of `transmit` was begun
         self._timer: Handle | None = None
         self._host = host
         self._clock = host.clock
         self._send = send
         self._lifecycle = lifecycle
-        self._next_message = next_message
         self._heartbeat = options.heartbeat or math.inf
         self._send_timeout = options.send_timeout or math.inf
-
-    async def send(self, message: Message) -> None:
-        """Send from the server's task; what goes wrong is in the lifecycle, or in `interrupted`."""
-        self._lifecycle.sending_since = self._clock()
-        try:
-            await self.send_here(message)
-        except BaseException as error:  # noqa: BLE001 - judged there
-            self.note_failure(error)
-        self._lifecycle.sending_since = None
-        self.last = self._clock()
 
     async def transmit(self, *messages: Message) -> None:
         """Send messages, and raise what `send` raises; an `OSError`: the client has left."""
@@ -123,7 +94,7 @@ class Sender:
                 self.open = self.open or message["type"] == "http.response.body"
         except BaseException as error:  # noqa: BLE001 - judged there
             self.task = self.pending = None
-            self._judge(error, in_background=True)
+            self.send_failed(error, in_background=True)
         finally:
             self.task = self.pending = None
             self.drained()
@@ -132,11 +103,11 @@ class Sender:
         if self._lifecycle.client_lost:
             return None
         try:
-            return self._next_message()
+            return self.next_message()
         except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
-            self._lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING)
-            if self._lifecycle.phase is not Phase.FINISHING:  # then the last message tells of it
-                self._lifecycle.stop(Outcome.FAILED, error, by=Cause.FRAMING)
+            self._lifecycle.settle(FAILED, error, by="framing")
+            if self._lifecycle.phase is not FINISHING:  # then the last message tells of it
+                self._lifecycle.stop(FAILED, error, by="framing")
             return None
 
     def _cancel_background(self) -> None:
@@ -154,7 +125,7 @@ class Sender:
 
         Once the last message is on its way, that may still arrive, in its time.
         """
-        lost = self._lifecycle.phase in (Phase.RUNNING, Phase.STOPPING)
+        lost = self._lifecycle.phase in (RUNNING, STOPPING)
         self._lifecycle.stop(outcome, error, by=by, client_lost=True)
         if lost:
             self._cancel_background()
@@ -165,33 +136,30 @@ class Sender:
         self._lifecycle.settle(outcome, error, by=by)
         self.lose(outcome, error, by=by)
 
-    def note_failure(self, error: BaseException) -> None:
-        """Lose the client, because a send of the server's task has failed.
+    def send_failed(self, error: BaseException, *, in_background: bool) -> bool:
+        """Lose the client, because a send has failed, unless the stream itself has cancelled that.
 
-        A cancellation that is meant for the source is kept in `interrupted` instead.
+        Returns whether it is a cancellation of the server's task that is meant for the source.
         """
-        self._lifecycle.sending_since = None
-        self._judge(error, in_background=False)
-
-    def _judge(self, error: BaseException, *, in_background: bool) -> None:
-        outcome, failure, by = Outcome.FAILED, None, Cause.SERVER
+        by: Cause = "server"
+        outcome, failure = FAILED, None
         if isinstance(error, OSError):
-            outcome, by = Outcome.DISCONNECTED, Cause.CLIENT
+            outcome, by = DISCONNECTED, "client"
         elif isinstance(error, Exception):
             failure = error
         elif not isinstance(error, self._host.cancelled):
             raise error
-        elif self._lifecycle.client_lost or self._lifecycle.phase is Phase.CLOSED:
-            return  # the stream itself has cancelled it
+        elif self._lifecycle.client_lost or self._lifecycle.phase is CLOSED:
+            return False
         elif not in_background and self._host.is_cancelled():
             self._host.keep(error)
-            self.interrupted = error
-            return
+            return True
         else:  # the server's `send` has cancelled itself
-            outcome = Outcome.SHUT_DOWN
+            outcome = SHUT_DOWN
         if not in_background:
             self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
         self.has_failed(outcome, failure, by=by)
+        return False
 
     # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
     # after its last look. So a message needs no timer of its own.
@@ -215,14 +183,14 @@ class Sender:
         else:
             due = since + self._send_timeout
             if now >= due:
-                self.lose(Outcome.TIMED_OUT, by=Cause.DEADLINE)
+                self.lose(TIMED_OUT, by="deadline")
                 return
         self.look_at_clocks(due)
 
     def _beat(self) -> None:
         # A sender that waits for the background task goes on as soon as that has ended.
         lifecycle = self._lifecycle
-        ends = lifecycle.client_lost or lifecycle.phase is Phase.FINISHING
+        ends = lifecycle.client_lost or lifecycle.phase is FINISHING
         if self.open and self.task is None and lifecycle.sending_since is None and not ends:
             message = {"type": "http.response.body", "body": KEEP_ALIVE, "more_body": True}
             self.start_background(partial(self.transmit, message))
@@ -234,8 +202,6 @@ class Sender:
             self._timer = None
         if self.pending is not None:
             self._cancel_background()
-        self.interrupted = None  # its traceback holds the stream
-        self._next_message = _nothing  # it refers to the stream, which refers here
 
 
 def _nothing() -> None: ...

@@ -14,12 +14,12 @@ from sse_asgi.host.host import Host, current_host
 from sse_asgi.host.loops import Event, Handle
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import describe
-from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause, Lifecycle, Phase
+from sse_asgi.stream.lifecycle import CLOSED, LAST_CHANCE, Lifecycle
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.sender import Sender
 from sse_asgi.stream.transcript import Recorder, Transcript
-from sse_asgi.wire.outcome import Outcome
+from sse_asgi.wire.outcome import COMPLETED, DISCONNECTED, FAILED, SHUT_DOWN, STOPPED, Outcome
 
 _logger = logging.getLogger("sse_asgi")
 
@@ -27,62 +27,66 @@ _logger = logging.getLogger("sse_asgi")
 class Stream(ABC):
     """One event stream. It is made, and lives, in the server's task."""
 
-    __slots__ = ("_ended", "_has_returned", "_reported", "_watcher", "ends_elsewhere", "host",
-                 "lifecycle", "options", "outbox", "recorder", "request", "sender")  # fmt: skip
+    outbox: Outbox
+    _ended: Event  # of a stream that ends in a task of its own
+    _has_returned = False  # the source or the app has let the server's task go
+    _reported = False
 
     def __init__(self, options: Options, request: Request, send: Send) -> None:
-        self.host = current_host()
-        self.outbox: Outbox
+        self.host = host = current_host()
+        self.watcher: Handle | None = None  # of the client, once the stream has to wait
         self.ends_elsewhere: bool = False  # in a task of its own, for the server's is stuck
-        self._has_returned = False  # the source or the app has let the server's task go
-        self._ended: Event
-        self._watcher: Handle | None = None
-        self._reported = False
-        self.options: Options = options
-        self.request: Request = request
-        self.recorder: Recorder = Recorder(record=options.record)
-        self.lifecycle: Lifecycle = Lifecycle(
-            self.host, options.cleanup_timeout, cancel=self.cancel, on_stuck=self._end_alone
-        )
-        next_message = lambda: self.outbox.next_message()  # noqa: E731, PLW0108 - made later
-        self.sender: Sender = Sender(self.host, send, self.lifecycle, next_message, options)
+        self.options = options
+        self.request = request
+        self.recorder = Recorder() if options.record else Recorder(record=False)
+        # Not by keywords: to call a class so costs a dict.
+        self.lifecycle = Lifecycle(host, options.cleanup_timeout, self.cancel, self._end_alone)
+        self.sender = Sender(host, send, self.lifecycle, options)
 
     @abstractmethod
     async def work(self) -> None: ...  # step the source, or call the wrapped app, until it ends
-    def work_has_ended(self) -> None: ...  # noqa: B027 - judge what is left of it, if anything
-    @abstractmethod
-    async def leave(self, host: Host) -> None: ...  # raise what is the server's business
     @abstractmethod
     def cancel(self) -> None: ...  # cancel what the work waits for
     @abstractmethod
     def watch(self) -> Awaitable[None]: ...  # wait until the client has left
     @abstractmethod
-    async def send_last_message(self) -> None: ...  # end the body
+    def send_last_message(self) -> Awaitable[None] | None: ...  # end the body
+    @abstractmethod
+    def error_for_server(self) -> BaseException | None: ...  # taken out of the lifecycle
+
+    def answer(self) -> Awaitable[None]:
+        """Answer the request; raises what is the server's business."""
+        return self.host.live(self.run)
 
     async def run(self) -> None:
         host = self.host  # if the work does not end, the stream does so with another
         try:
             await host.work(self.work)
-            self.work_has_ended()
             if self.is_open and not self.ends_elsewhere:
                 await self.end()
-        except GeneratorExit:
-            if self.is_open:
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and self.is_open:
                 self._close_without_loop()
+            if self.is_open and not self.ends_elsewhere:
+                self.close()
             raise
         finally:
             self._has_returned = True
-            if self.is_open and not self.ends_elsewhere:
-                self.close()
         if self.ends_elsewhere:
             await self._ended.wait()
         host.take_back()
-        await self.leave(host)
+        failure = self.error_for_server()
+        try:
+            await host.raise_cancellation()
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # its traceback holds this frame
 
     @property
     def is_open(self) -> bool:
         """Whether there is a stream, and something may still stop it."""
-        return self.lifecycle.phase is not Phase.CLOSED
+        return self.lifecycle.phase is not CLOSED
 
     def enter_shutdown(self) -> None:
         if self.options.shutdown is not None:
@@ -92,12 +96,8 @@ class Stream(ABC):
         """Watch the client, the server's stop, and the clocks."""
         if self.options.shutdown is not None:
             self.options.shutdown.listen(self.lifecycle, self.host)
-        self._watcher = self.host.start(self._watch)
+        self.watcher = self.host.start(self._watch)
         self.sender.look_at_clocks()
-
-    @property
-    def is_watched(self) -> bool:
-        return self._watcher is not None
 
     async def _watch(self) -> None:
         try:
@@ -105,12 +105,12 @@ class Stream(ABC):
         except OSError:
             pass  # the client has left
         except Exception as error:  # noqa: BLE001 - a server's `receive` may raise anything
-            self.sender.lose(Outcome.FAILED, error, by=Cause.SERVER)
+            self.sender.lose(FAILED, error, by="server")
             return
         except self.host.cancelled:  # by the server, unless the stream has ended
-            self.sender.lose(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            self.sender.lose(SHUT_DOWN, by="server")
             raise
-        self.sender.lose(Outcome.DISCONNECTED, by=Cause.CLIENT)
+        self.sender.lose(DISCONNECTED, by="client")
 
     # The end
 
@@ -119,9 +119,10 @@ class Stream(ABC):
         await self.host.work(self._finish)
         self.host.take_back()
         self.close()
-        if self.lifecycle.outcome is Outcome.FAILED:
+        if self.lifecycle.outcome is FAILED:
             self.log_failure()
-        await self.report()
+        if self.options.on_complete is not None:
+            await self.report()
 
     async def _finish(self) -> None:
         try:
@@ -129,12 +130,13 @@ class Stream(ABC):
                 self.lifecycle.begin_drain()
                 await self.sender.next_drained()
             self.begin_finishing()
-            if not self.lifecycle.client_lost:
-                await self.send_last_message()
+            last = None if self.lifecycle.client_lost else self.send_last_message()
+            if last is not None:
+                await last
         except BaseException as error:  # noqa: BLE001 - judged there
             self._last_message_failed(error)
         else:
-            self.lifecycle.settle(Outcome.COMPLETED, by=Cause.SOURCE)
+            self.lifecycle.settle(COMPLETED, by="source")
 
     def begin_finishing(self) -> None:
         self.lifecycle.begin_finishing()
@@ -143,14 +145,14 @@ class Stream(ABC):
 
     def _last_message_failed(self, error: BaseException) -> None:
         if isinstance(error, OSError):
-            self.lifecycle.settle(Outcome.DISCONNECTED, by=Cause.CLIENT)
+            self.lifecycle.settle(DISCONNECTED, by="client")
         elif isinstance(error, Exception):
-            self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SERVER)
+            self.lifecycle.settle(FAILED, error, by="server")
         elif not isinstance(error, self.host.cancelled):
             raise error
         elif self.host.is_cancelled():
             self.host.keep(error)
-            self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+            self.lifecycle.settle(SHUT_DOWN, by="server")
         else:
             self.lifecycle.last_message_cut()
 
@@ -158,9 +160,9 @@ class Stream(ABC):
         """Let nothing stop the stream any more, and leave nothing behind; once is enough."""
         self.lifecycle.close()
         self.sender.close()
-        if self._watcher is not None:
-            self._watcher.cancel()
-            self._watcher = None  # its exception will hold this stream
+        if self.watcher is not None:
+            self.watcher.cancel()
+            self.watcher = None  # its exception will hold this stream
         if self.options.shutdown is not None:
             self.options.shutdown.leave(self.lifecycle)
 
@@ -189,7 +191,7 @@ class Stream(ABC):
 
     def _close_without_loop(self) -> None:
         """Close the stream of an event loop that is gone, and report that to a sync hook."""
-        self.lifecycle.settle(Outcome.SHUT_DOWN, by=Cause.SERVER)
+        self.lifecycle.settle(SHUT_DOWN, by="server")
         with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
             self.close()
         waiting = self._call_on_complete()
@@ -206,29 +208,32 @@ class Stream(ABC):
             try:
                 return self._encode_end()
             except Exception as error:
-                if not self.lifecycle.settle(Outcome.FAILED, error, by=Cause.FRAMING):
+                if not self.lifecycle.settle(FAILED, error, by="framing"):
                     _logger.exception("a framing raised while it was to tell of a failure")
         return b""
 
     def _encode_end(self) -> bytes:
-        outbox, outcome = self.outbox, self.lifecycle.outcome or Outcome.COMPLETED
-        if outcome in (Outcome.COMPLETED, Outcome.STOPPED):
+        outbox, outcome = self.outbox, self.lifecycle.outcome or COMPLETED
+        if outcome in (COMPLETED, STOPPED):
             outbox.put_end(outcome)
             return outbox.take()
         message = describe(outcome, self.lifecycle.error, self.options.describe_error)
         has_told = outbox.put_failure(message, outcome)
         shutdown = self.options.shutdown
-        if outcome is Outcome.SHUT_DOWN and shutdown and shutdown.farewell and not has_told:
+        if outcome is SHUT_DOWN and shutdown and shutdown.farewell and not has_told:
             outbox.put_event(shutdown.farewell.encode())
         return outbox.take()
 
-    async def finish_body(self, body: bytes, *before: Message) -> None:
+    def finish_body(self, body: bytes, *before: Message) -> Awaitable[None]:
         """Send what comes before, these bytes, and the end; raises what `send` raises."""
         if self.reports_early:
-            await self.sender.transmit(*before, _body(body, more=True))
-            body, before = b"", ()
-            await self.report_early()
-        await self.sender.transmit(*before, _body(body or self.filler(), more=False))
+            return self._finish_reported(*before, _body(body, more=True))
+        return self.sender.transmit(*before, _body(body or self.filler(), more=False))
+
+    async def _finish_reported(self, *messages: Message) -> None:
+        await self.sender.transmit(*messages)
+        await self.report_early()
+        await self.sender.transmit(_body(self.filler(), more=False))
 
     @property
     def reports_early(self) -> bool:
@@ -239,14 +244,10 @@ class Stream(ABC):
         """
         return self.lifecycle.shutting_down and self.options.on_complete is not None
 
-    async def report_early(self, outcome: Outcome = Outcome.COMPLETED) -> None:
+    async def report_early(self, outcome: Outcome = COMPLETED) -> None:
         """Report before the body ends. The hook's time does not count as the last message's."""
-        self.lifecycle.settle(outcome, by=Cause.SOURCE)
-        self.lifecycle.hold_deadline()
-        await self.report()
-        if self.lifecycle.outcome is Outcome.SHUT_DOWN:
-            self.lifecycle.limit_last_message(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
-        self.lifecycle.resume_deadline()
+        self.lifecycle.settle(outcome, by="source")
+        await self.lifecycle.without_deadline(self.report())
 
     def filler(self) -> bytes:
         """Return a comment for a last message without bytes, where one is needed.
@@ -288,7 +289,7 @@ class Stream(ABC):
 
     def transcript(self) -> Transcript:
         return self.recorder.transcript(
-            self.lifecycle.outcome or Outcome.COMPLETED,
+            self.lifecycle.outcome or COMPLETED,
             self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
             sent_chunks=self.outbox.sent_chunks,

@@ -47,23 +47,18 @@ class Transcript:
 
 
 class Recorder:
-    """Keeps the text and the parts of one stream as they pass, and the time of the first chunk.
+    """Keeps the text and the parts of one stream as they pass, and the time of the first chunk."""
 
-    Attributes:
-        keep: Keeps one text chunk; does nothing if no text is to be kept.
-    """
+    _first: float | None = None
 
-    __slots__ = ("_first", "_newest", "_parts", "_started", "_started_at", "_text", "keep")
-
-    def __init__(self, *, record: bool) -> None:
+    def __init__(self, *, record: bool = True) -> None:
         self._text: list[str] = []
         self._newest: list[str] = []
         # Each chunk passes through here: so it is a function of C's that forgets, or keeps.
         self.keep: Callable[[str], object] = (
             self._newest.append if record else deque[str](maxlen=0).append
         )
-        self._parts: list[Part] = []
-        self._first: float | None = None
+        self.parts: list[Part] = []
         self._started_at = time.time()
         self._started = time.monotonic()
 
@@ -78,16 +73,11 @@ class Recorder:
             self._text.append("".join(self._newest))
             self._newest.clear()
 
-    def take_part(self, part: Part) -> None:
-        """Record one part."""
-        self._parts.append(part)
-
     def transcript(
         self, outcome: Outcome, error: BaseException | None, *, chunks: int, sent_chunks: int
     ) -> Transcript:
-        """Return the record as it stands now."""
-        usages = [part for part in self._parts if isinstance(part, Usage)]
-        reasons = [part.reason for part in self._parts if isinstance(part, Finish)]
+        usages = [part for part in self.parts if isinstance(part, Usage)]
+        reasons = [part.reason for part in self.parts if isinstance(part, Finish)]
         return Transcript(
             text="".join((*self._text, *self._newest)),
             outcome=outcome,
@@ -97,7 +87,7 @@ class Recorder:
             started_at=datetime.fromtimestamp(self._started_at, UTC),
             time_to_first_chunk=None if self._first is None else self._first - self._started,
             duration=time.monotonic() - self._started,
-            parts=tuple(self._parts),
+            parts=tuple(self.parts),
             usage=usages[-1] if usages else None,
             finish_reason=reasons[-1] if reasons else None,
         )

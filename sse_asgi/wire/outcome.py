@@ -20,3 +20,7 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed_out"
     SHUT_DOWN = "shut_down"
     STOPPED = "stopped"
+
+
+# A member is slow to look up in its class: in Python 3.11 it takes a thousand instructions.
+COMPLETED, DISCONNECTED, FAILED, TIMED_OUT, SHUT_DOWN, STOPPED = Outcome

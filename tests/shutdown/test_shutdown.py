@@ -424,9 +424,10 @@ def serve_in_thread(backend, shutdown, source_type=Source):
 
 
 def call_in_loop():
-    from sse_asgi.host.loops import thread_safe_caller
+    """Return what calls a function in this event loop, from any thread."""
+    from sse_asgi.host.host import current_host
 
-    return thread_safe_caller()
+    return current_host().call_threadsafe
 
 
 @pytest.mark.anyio
