@@ -1,4 +1,4 @@
-"""The inbox: the server's messages to an app, read by the app or by whoever watches the client."""
+"""The inbox: the server's messages to an app, which two read: the app, and what watches."""
 
 from collections import deque
 from collections.abc import Generator
@@ -35,7 +35,7 @@ class Inbox:
         return self._listeners > 0 or self._told
 
     async def receive(self) -> Message:
-        """Return the next message; the app's `receive`."""
+        """Return the next message: the app's `receive`."""
         self._listeners += 1
         try:
             while not (self._messages or self._is_over()):

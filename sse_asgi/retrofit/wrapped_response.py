@@ -168,27 +168,27 @@ class WrappedResponse(Stream):
         if message["type"] != "http.response.body":
             await self._transmit(message)
             return
-        texts = await self._record(message.get("body", b""))
+        await self._record(message.get("body", b""))
         if self.lifecycle.phase is not Phase.RUNNING:  # the stream has been stopped meanwhile
             return
         if message.get("more_body", False):
-            await self._transmit(message, texts)
+            await self._transmit(message)
         else:
-            await self._pass_on_last(message, texts)
+            await self._pass_on_last(message)
 
-    async def _pass_on_last(self, message: Message, texts: int) -> None:
+    async def _pass_on_last(self, message: Message) -> None:
         """Pass on the app's last message, and be done with the stream: the app may go on."""
         # Some servers tell of a disconnect because of the last message, before they have sent it.
         # An app that heard of it would cancel its own send.
         with self._inbox.holding_back():
             self.begin_finishing()
             if self.reports_early:
-                await self._transmit({**message, "more_body": True}, texts)
+                await self._transmit({**message, "more_body": True})
                 await self.report_early(self._own_end())
-                message, texts = {**message, "body": b""}, 0
+                message = {**message, "body": b""}
             if not message.get("body"):
                 message = {**message, "body": self.filler()}
-            await self._transmit(message, texts)
+            await self._transmit(message)
         self.lifecycle.settle(self._own_end(), by=Cause.SOURCE)
         self.close()
         self.log_failure()
@@ -198,7 +198,7 @@ class WrappedResponse(Stream):
         """Return how the app itself ended its stream: its last event may say that it failed."""
         return Outcome.FAILED if self._reader.failed else Outcome.COMPLETED
 
-    async def _transmit(self, message: Message, texts: int = 0) -> None:
+    async def _transmit(self, message: Message) -> None:
         """Send for the app, after a keep-alive that is on its way; a lost client ends the wait."""
         has_left = False
         self.lifecycle.sending_since = self.host.clock()
@@ -206,7 +206,7 @@ class WrappedResponse(Stream):
             with self.host.releasable() as self._blocked:
                 await self.sender.drain()
                 if not self.lifecycle.client_lost:
-                    self._note_sent(message.get("body", b""), texts)
+                    self._note_sent(message.get("body", b""))
                     await self.sender.transmit(message)
                     self._position.arrived()
                     self.lifecycle.end_sent = self._reader.ended
@@ -221,24 +221,21 @@ class WrappedResponse(Stream):
             self.sender.has_failed(Outcome.DISCONNECTED, None, by=Cause.CLIENT)
             self.lifecycle.cancel_soon()  # once the app's task waits
 
-    def _note_sent(self, body: bytes, texts: int) -> None:
-        self.sender.open = False
-        self.outbox.unsent_chunks -= texts
-        self.outbox.sent_chunks += texts
+    def _note_sent(self, body: bytes) -> None:
+        outbox, self.sender.open = self.outbox, False
+        outbox.sent_chunks, outbox.unsent_chunks = outbox.sent_chunks + outbox.unsent_chunks, 0
         if body:
-            self.outbox.begin_elsewhere()
+            outbox.begin_elsewhere()
         self._position.begin(body)
 
-    async def _record(self, body: bytes) -> int:
-        """Record what these bytes say, and tell `on_chunk`; return the number of text chunks."""
+    async def _record(self, body: bytes) -> None:
+        """Record what these bytes say, and tell `on_chunk`."""
         on_chunk = self.options.chunk_hook(self.request)
-        texts = 0
         try:
             for item in self._reader.read(body):
                 if not isinstance(item, str):
                     self.recorder.take_part(item)
                     continue
-                texts += 1
                 self.outbox.unsent_chunks += 1
                 self.recorder.note_first()
                 self.recorder.keep(item)
@@ -251,4 +248,3 @@ class WrappedResponse(Stream):
             self.lifecycle.cancel_soon()  # the app may catch this, and go on
             raise
         self.recorder.compact()
-        return texts
