@@ -1,6 +1,8 @@
-"""The inbox: the server's messages to an app, read by the app or by whoever watches the client."""
+"""The inbox: the server's messages to an app, which two read: the app, and what watches."""
 
 from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 import anyio
@@ -16,43 +18,45 @@ class Inbox:
 
     The app reads when it likes. Somebody else reads ahead when the app does not, to see the
     client leave. Two at once would confuse a server.
-
-    Attributes:
-        client_left: The client has left.
-        listeners: How many of the app's tasks wait in `receive` now.
-        heard: The app has been told that the client is gone.
-        holding: The app is not to hear yet that the client has left.
     """
 
     def __init__(self, receive: Receive) -> None:
         self.client_left: bool = False
-        self.listeners: int = 0
-        self.heard: bool = False
-        self.holding: bool = False
+        self._listeners = 0  # tasks of the app that wait in `receive`
+        self._told = self._hung_up = self._holds_back = False
         self._receive = receive
         self._messages: deque[Message] = deque()
         self._reading: anyio.CancelScope | None = None
         self._changed: anyio.Event | None = None
-        self._hung_up = False
+
+    @property
+    def app_hears(self) -> bool:
+        """Whether the app waits to be told that its client has left, or has been told."""
+        return self._listeners > 0 or self._told
 
     async def receive(self) -> Message:
-        """Return the next message; the app's `receive`."""
-        self.listeners += 1
+        """Return the next message: the app's `receive`."""
+        self._listeners += 1
         try:
             while not (self._messages or self._is_over()):
                 await self._read_or_wait()
             if self._messages:
                 return self._messages.popleft()
-            self.heard = True
+            self._told = True
             return {"type": "http.disconnect"}
         finally:
-            self.listeners -= 1
+            self._listeners -= 1
             self._notify()
 
-    def let_go(self) -> None:
-        """Hold nothing back any more."""
-        self.holding = False
-        self._notify()
+    @contextmanager
+    def holding_back(self) -> Generator[None]:
+        """Keep from the app for a while that its client has left."""
+        self._holds_back = True
+        try:
+            yield
+        finally:
+            self._holds_back = False
+            self._notify()
 
     async def watch(self) -> None:
         """Read ahead until the client has left."""
@@ -70,7 +74,7 @@ class Inbox:
         self._notify()
 
     def _is_over(self) -> bool:
-        return self._hung_up or (self.client_left and not self.holding)
+        return self._hung_up or (self.client_left and not self._holds_back)
 
     async def _read_or_wait(self) -> None:
         if self._reading is not None or self.client_left:

@@ -1,7 +1,8 @@
 """Reading an event stream as it passes: where its events end, and what they say."""
 
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from sse_asgi.errors import IncompleteStreamError
 from sse_asgi.wire.decoder import EventStreamDecoder
@@ -18,25 +19,29 @@ class Position:
     """Where in an event stream its bytes have come to.
 
     Attributes:
-        between_events: An event has just ended, or none has begun. When in doubt, not.
+        may_add: Something of ours may come now: no event is cut. When in doubt, it may not.
     """
 
-    def __init__(self) -> None:
-        self.between_events: bool = True
+    def __init__(self, *, readable: bool) -> None:
+        self._readable = self._between = self.may_add = readable
         self._tail = b""
 
-    def move(self, body: bytes) -> None:
-        """Go on by these bytes."""
+    def begin(self, body: bytes) -> None:
+        """Go on by bytes of which nobody knows yet whether they arrive: all, some or none."""
+        before = self._between
         if body:
             self._tail = (self._tail + body[-3:])[-3:]
             comment = body[:1] == b":" and body.find(b"\n") == len(body) - 1 and b"\r" not in body
-            self.between_events = self._tail.endswith(_EVENT_ENDS) or (
-                self.between_events and comment
-            )
+            ends = self._tail.endswith(_EVENT_ENDS) or (before and comment)
+            self._between = self._readable and ends
+        self.may_add = before and self._between
+
+    def arrived(self) -> None:
+        self.may_add = self._between
 
 
 class TextReader:
-    """Reads text and parts out of an event stream as it passes, through a framing.
+    """Reads text and parts out of an event stream as it passes, through a framing if it has one.
 
     Where it fails it stops to read, and logs that: the stream itself is fine.
 
@@ -45,29 +50,27 @@ class TextReader:
         failed: The last event up to now says that the stream failed.
     """
 
-    def __init__(self, framing: Framing) -> None:
+    def __init__(self, framing: Framing | None) -> None:
         self._decoder = EventStreamDecoder()
-        self._decode = framing.decoder()
-        self._broken = False
+        self._decode = None if framing is None else framing.decoder()
         self.ended: bool = False
         self.failed: bool = False
 
     def read(self, body: bytes) -> list[str | Part]:
         """Return what the events say that these bytes complete."""
-        if self._broken:
-            return []
         found: list[str | Part] = []
         try:
-            for event in self._decoder.feed(body):
-                found += self._items(event)
+            if self._decode is not None:
+                for event in self._decoder.feed(body):
+                    found += self._items(event, self._decode)
         except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
-            self._broken = True
+            self._decode = None
             _logger.warning("an event stream is not transcribed further: %s", type(error).__name__)
         return found
 
-    def _items(self, event: MessageEvent) -> list[str | Part]:
+    def _items(self, event: MessageEvent, decode: Callable[[MessageEvent], Any]) -> list[Any]:
         try:
-            items = items_of(self._decode(event))
+            items = items_of(decode(event))
         except IncompleteStreamError:  # it says that it failed, or it ends too early
             self.failed = True
             return []

@@ -17,11 +17,7 @@ T = TypeVar("T")
 
 
 class ContextOpener(SourceOpener):
-    """A source that is called, stepped and closed in a context, in a fresh copy for each response.
-
-    Raises:
-        TypeError: It is no source, or the context is none.
-    """
+    """A source that is called, stepped and closed in a fresh copy of a context, per response."""
 
     __slots__ = ("_context",)
 
@@ -35,18 +31,14 @@ class ContextOpener(SourceOpener):
         self._context = context
 
     async def open(self, request: Request) -> AsyncIterator[Chunk]:
-        """Return the iterator of chunks for this request."""
         context = self._context.copy()
         iterator = await _await_in(context, super().open(request))
-        if isinstance(iterator, ThreadedIterator):  # its thread runs in a context anyway
-            iterator.context = context
+        if isinstance(iterator, ThreadedIterator):  # its thread has a copy of the context
             return iterator
         return _ContextIterator(iterator, context)
 
 
 class _ContextIterator(AsyncIterator[Chunk]):
-    """Steps and closes another iterator in a context."""
-
     __slots__ = ("_context", "_iterator")
 
     def __init__(self, iterator: AsyncIterator[Chunk], context: Context) -> None:

@@ -1,6 +1,7 @@
 """The request, as a source sees it: what the scope says, and a body that comes in meanwhile."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -21,18 +22,18 @@ CONTINUE_TIMEOUT: Final = 1.0
 class Headers(Mapping[str, str]):
     """A request's header fields; names compare without regard to case (RFC 9110, 5.1).
 
-    A field that came more than once has its values joined by a comma (RFC 9110, 5.3).
+    The values of a field that came more than once are joined by a comma (5.3).
     """
 
     __slots__ = ("_fields",)
 
     def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
-        fields: dict[str, str] = {}
+        self._fields: dict[str, str] = {}
         for raw_name, raw_value in raw:
             name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-            separator = "; " if name == "cookie" else ", "
-            fields[name] = fields[name] + separator + value if name in fields else value
-        self._fields = fields
+            if name in self._fields:
+                value = self._fields[name] + ("; " if name == "cookie" else ", ") + value
+            self._fields[name] = value
 
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower()]
@@ -66,24 +67,21 @@ class Request:
     def __init__(self, scope: Scope, *, max_body_size: int = 1_048_576) -> None:
         self.scope: Scope = scope
         self.max_body_size: int = max_body_size
-        self._parts: list[bytes] = []
-        self._position = 0  # what `receive` has handed out
-        self._size = 0
         self.complete: bool = False
+        self._parts: list[bytes] = []
+        self._position = self._size = 0  # of the parts that `receive` has given; of the body
         self._gone = False
         self._changed: anyio.Event | None = None
 
     @property
     def method(self) -> str:
         """The request method, in upper case."""
-        method: str = self.scope["method"]
-        return method
+        return str(self.scope["method"])
 
     @property
     def path(self) -> str:
         """The path of the scope, decoded."""
-        path: str = self.scope["path"]
-        return path
+        return str(self.scope["path"])
 
     @property
     def headers(self) -> Headers:
@@ -93,8 +91,8 @@ class Request:
     @property
     def query_params(self) -> dict[str, str]:
         """The parameters of the query; of a name that came twice, the last value."""
-        query = self.scope.get("query_string", b"").decode("latin-1")
-        return dict(parse_qsl(query, keep_blank_values=True))
+        query = self.scope.get("query_string", b"")
+        return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
 
     @property
     def path_params(self) -> dict[str, Any]:
@@ -114,18 +112,17 @@ class Request:
                 as FastAPI does for an endpoint that declares one, leaves none for a source.
             RequestTooLargeError: It is larger than `max_body_size`.
         """
-        while not self.complete:
-            self._check_size()
-            await self._next_part()
         self._check_size()
+        while not self.complete:
+            await self._next_part()
+            self._check_size()
         return b"".join(self._parts)
 
     async def json(self) -> Any:  # noqa: ANN401 - JSON is whatever the client sent
         """Wait for the whole body and return what it holds as JSON.
 
         Raises:
-            RuntimeError: None of it has come within 5 s: the framework has probably read it.
-            RequestTooLargeError: It is larger than `max_body_size`.
+            RuntimeError, RequestTooLargeError: As `body`.
             ValueError: It is no JSON.
         """
         return json.loads(await self.body())
@@ -163,7 +160,7 @@ class Request:
                     await self._next_change()
 
     def feed(self, message: Message) -> None:
-        """Take in one message from the server; called by whoever watches the client."""
+        """Take in one message from the server."""
         if message["type"] == "http.request" and not self.complete:
             part = message.get("body", b"")
             self._size += len(part)
@@ -180,10 +177,7 @@ class Request:
 
     async def _next_part(self) -> None:
         """Wait for more of the body; a body that somebody else has read will never come."""
-        if self._size or self._parts:
-            await self._next_change()
-            return
-        with anyio.move_on_after(BODY_TIMEOUT):
+        with anyio.move_on_after(math.inf if self._size else BODY_TIMEOUT):
             await self._next_change()
             return
         raise RuntimeError(

@@ -3,8 +3,9 @@
 import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
+from itertools import chain
 from types import AsyncGeneratorType
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anyio
 
@@ -20,9 +21,17 @@ Chunks = AsyncIterable[Chunk] | Iterable[Chunk]
 Source = Chunks | Callable[[Request], Chunks | Awaitable[Chunks]]
 
 _REMEDY = "pass an async or sync iterable of strings, or a callable that takes a Request"
-
-
-Cleanup = Callable[[], AbstractContextManager[object]]
+# What can be iterated, but not to stream it: one string would be streamed letter by letter.
+_REFUSED: Final[dict[tuple[type, ...], str]] = {
+    (str, bytes, bytearray, memoryview, ServerSentEvent): (
+        ", not an iterable of strings; wrap it: [value]"
+    ),
+    (Mapping,): (
+        ", of which the keys alone would be streamed; pass its values(), or encode it: "
+        "[json.dumps(value)]"
+    ),
+    (set, frozenset): ", which has no order; pass a list of its chunks",
+}
 
 
 class SourceOpener:
@@ -43,11 +52,7 @@ class SourceOpener:
         self._spent = False
 
     def claim(self) -> None:
-        """Reserve the source for one response.
-
-        Raises:
-            SourceSpentError: It is an iterator, and another response has it.
-        """
+        """Reserve the source for one response; an iterator has no other."""
         if self._spent:
             raise SourceSpentError(
                 f"the source is {_a(self._source)} and has served its one response; pass the "
@@ -79,18 +84,14 @@ class Stepper:
 
     A timeout or task group around a `yield` of the source may cancel the task while it awaits a
     hook. Only the source can tell whether a cancellation is its own, so it is raised there.
-
-    Attributes:
-        next_chunk: Returns an awaitable of the next chunk; call it only while `told` is None.
-        told: What the next `step` raises at the source's `yield`.
     """
 
     __slots__ = ("_source", "next_chunk", "told")
 
     def __init__(self, source: AsyncIterator[Chunk]) -> None:
         self._source = source
-        self.next_chunk: Callable[[], Awaitable[Any]] = source.__anext__
-        self.told: BaseException | None = None
+        self.next_chunk: Callable[[], Awaitable[Any]] = source.__anext__  # if it is told nothing
+        self.told: BaseException | None = None  # what the next `step` raises at the `yield`
 
     @property
     def has_ended(self) -> bool:
@@ -108,7 +109,6 @@ class Stepper:
     async def tell(
         self, hook: Callable[[str], object], chunk: str, source_must_know: Callable[[], bool]
     ) -> None:
-        """Give a chunk to a hook, sync or async, and wait for that as in `wait`."""
         told = hook(chunk)
         if told is not None and inspect.isawaitable(told):
             await self.wait(told, source_must_know)
@@ -144,16 +144,11 @@ class Stepper:
             "may lack that message; put timeouts around what the source awaits, not around a yield"
         )
 
-    async def close(self, cleanup: Cleanup = nullcontext) -> None:
-        """Close the source, as `async for` does not: now, in this task, not at collection.
-
-        Args:
-            cleanup: Returns a context manager around the close of a source that has a thread.
-        """
+    async def close(self, cleanup: Callable[[], AbstractContextManager[object]]) -> None:
+        """Close the source, as `async for` does not: now, in this task, not at collection."""
         self.told = None  # its traceback holds whoever waited
-        # The awaits of a source in a thread are ours to shield.
         in_thread = isinstance(self._source, ThreadedIterator)
-        with cleanup() if in_thread else nullcontext():
+        with cleanup() if in_thread else nullcontext():  # there the awaits are ours to shield
             try:
                 await close(self._source)
             except BaseExceptionGroup as group:
@@ -164,13 +159,10 @@ class Stepper:
 
 
 async def throw(iterator: AsyncIterator[Chunk], error: BaseException) -> Chunk:
-    """Raise an error in an iterator, at its `yield`, and return the chunk that it yields next.
-
-    An iterator without `athrow` cannot take the error: it is raised here.
-    """
+    """Raise an error in an iterator, at its `yield`, and return the chunk that it yields next."""
     athrow = getattr(iterator, "athrow", None)
     try:
-        if athrow is None:
+        if athrow is None:  # it cannot take the error
             raise error
         chunk: Chunk = await athrow(error)
         return chunk
@@ -179,9 +171,7 @@ async def throw(iterator: AsyncIterator[Chunk], error: BaseException) -> Chunk:
 
 
 async def close(iterator: AsyncIterator[Chunk]) -> None:
-    """Close an iterator, if it can be closed."""
-    aclose = getattr(iterator, "aclose", None)
-    if aclose is not None:
+    if aclose := getattr(iterator, "aclose", None):
         await aclose()
 
 
@@ -189,25 +179,15 @@ def is_iterable(value: object, it_is: str = "the source is") -> bool:
     """Tell whether this is an iterable of chunks; `it_is` is how the error message begins.
 
     Raises:
-        TypeError: It is one string, which would be streamed letter by letter; or something that
-            can be iterated, but that nobody means to stream.
+        TypeError: It can be iterated, but nobody means to stream it like that.
     """
-    if isinstance(value, (str, bytes, bytearray, memoryview, ServerSentEvent)):
-        raise TypeError(f"{it_is} {_a(value)}, not an iterable of strings; wrap it: [value]")
-    if isinstance(value, AsyncIterable):
-        return True
-    if not isinstance(value, Iterable):
-        return False
-    if isinstance(value, Mapping):
-        raise TypeError(
-            f"{it_is} {_a(value)}, of which the keys alone would be streamed; pass its "
-            "values(), or encode it: [json.dumps(value)]"
-        )
-    if isinstance(value, (set, frozenset)):
-        raise TypeError(f"{it_is} {_a(value)}, which has no order; pass a list of its chunks")
-    if isinstance(value, type):  # an Enum's members can be iterated
+    for kinds, why in _REFUSED.items():
+        if isinstance(value, kinds):
+            raise TypeError(f"{it_is} {_a(value)}{why}")
+    iterable = isinstance(value, (AsyncIterable, Iterable))
+    if iterable and isinstance(value, type):  # an Enum's members can be iterated
         raise TypeError(f"{it_is} the class {value.__qualname__}; pass a list of its chunks")
-    return True
+    return iterable
 
 
 def _check_callable(source: object) -> None:
@@ -227,7 +207,7 @@ def _check_callable(source: object) -> None:
 
 
 def _makes_iterables(kind: type) -> bool:
-    refused = (str, bytes, bytearray, memoryview, ServerSentEvent, Mapping, set, frozenset)
+    refused = tuple(chain(*_REFUSED))
     return issubclass(kind, (AsyncIterable, Iterable)) and not issubclass(kind, refused)
 
 

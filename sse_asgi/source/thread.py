@@ -5,10 +5,11 @@ thread that the rest of the application waits for. Why one thread for the whole 
 variables, thread-locals and connections bound to their thread stay valid between steps.
 """
 
-import contextlib
 import contextvars
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
+from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
@@ -21,17 +22,25 @@ T = TypeVar("T")
 _END: Final[Any] = object()
 
 
-class _Reply:
-    """The thread's answer to one command, and the event that announces it."""
+class _Call:
+    """A call that the thread makes, and what comes of it."""
 
-    __slots__ = ("error", "ready", "value")
+    __slots__ = ("done", "error", "function", "value")
 
-    def __init__(self) -> None:
-        self.ready = anyio.Event()
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self.function = function
+        self.done = anyio.Event()
         self.value: Any = None
         self.error: BaseException | None = None
 
-    def result(self) -> Any:  # noqa: ANN401 - whatever the iterator gave
+    def make(self) -> None:
+        try:
+            self.value = self.function()
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
+            self.error = error
+
+    async def result(self) -> Any:  # noqa: ANN401 - whatever the iterator gave
+        await self.done.wait()
         error, self.error = self.error, None
         if error is None:
             return self.value
@@ -41,7 +50,7 @@ class _Reply:
             del error  # or its traceback would hold this frame, and this frame the error
 
 
-_Commands = SimpleQueue[tuple[Callable[[Iterator[Any]], Any] | None, _Reply]]
+_Calls = SimpleQueue[_Call | None]
 
 
 class ThreadedIterator(AsyncIterator[T], Generic[T]):
@@ -51,17 +60,17 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
     the iterator then, and ends.
     """
 
-    __slots__ = ("_commands", "_iterable", "_run_soon", "context")
+    __slots__ = ("_calls", "_chunks", "_context", "_run_soon")
 
     def __init__(self, iterable: Iterable[T]) -> None:
-        self._iterable = iterable
-        self._commands: _Commands | None = None
-        self.context: contextvars.Context | None = None  # the caller's, unless it is set
+        self._chunks = _chunks_of(iterable)
+        self._calls: _Calls | None = None
+        self._context = contextvars.copy_context()
         self._run_soon = current_host().call_threadsafe
 
     async def __anext__(self) -> T:
         try:
-            chunk: T = await self._ask(_step)
+            chunk: T = await self._call(partial(next, self._chunks, _END))
         except StopAsyncIteration as error:  # it would pass for the end
             raise RuntimeError("the source raised StopAsyncIteration") from error
         if chunk is _END:
@@ -70,64 +79,49 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
 
     async def aclose(self) -> None:
         """Close the iterator in its thread and wait for that; once is enough."""
-        if self._commands is not None:
+        if self._calls is not None:
             try:
-                await self._ask(None)
+                await self._call(self._chunks.close)
             finally:
-                self._commands = None
+                self.abandon()
 
     def abandon(self) -> None:
         """Have the thread close the iterator and end, as soon as it can; wait for nothing."""
-        if self._commands is not None:
-            self._commands.put((None, _Reply()))
-            self._commands = None
+        if self._calls is not None:
+            self._calls.put(None)
+            self._calls = None
 
-    async def _ask(self, command: Callable[[Iterator[T]], Any] | None) -> Any:  # noqa: ANN401
-        if self._commands is None:
-            self._commands = self._start()
-        reply = _Reply()
-        self._commands.put((command, reply))
-        await reply.ready.wait()
-        return reply.result()
-
-    def _start(self) -> _Commands:
-        commands: _Commands = SimpleQueue()
-        context = self.context or contextvars.copy_context()
-        arguments = (_serve, self._iterable, commands, self._run_soon)
-        threading.Thread(
-            target=context.run, args=arguments, name="sse_asgi source", daemon=True
-        ).start()
-        return commands
+    async def _call(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - as the iterator's
+        if self._calls is None:
+            self._calls = SimpleQueue()
+            run = self._context.copy().run  # the thread before, if any, may not have left its own
+            arguments = (_serve, self._chunks, self._calls, self._run_soon)
+            threading.Thread(
+                target=run, args=arguments, name="sse_asgi source", daemon=True
+            ).start()
+        call = _Call(function)
+        self._calls.put(call)
+        return await call.result()
 
 
-def _serve(iterable: Iterable[T], commands: _Commands, run_soon: Callable[..., object]) -> None:
-    """Run in the thread: obey commands until told to close."""
-    iterator: Iterator[T] | None = None
-    command: Callable[[Iterator[T]], Any] | None = _step
-    while command is not None:
-        command, reply = commands.get()
-        try:
-            if iterator is None and command is not None:
-                iterator = iter(iterable)
-            if iterator is not None:
-                reply.value = (command or _close)(iterator)
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
-            reply.error = error
-        try:
-            run_soon(reply.ready.set)
-        except RuntimeError:  # the event loop is gone, and nobody is left to hear
-            if command is not None and iterator is not None:
-                with contextlib.suppress(Exception):
-                    _close(iterator)
-            return
-        del reply
+def _chunks_of(iterable: Iterable[T]) -> Generator[T]:
+    iterator = iter(iterable)
+    try:
+        for chunk in iterator:  # noqa: UP028 - `yield from` would close it, too, but not always
+            yield chunk
+    finally:
+        if close := getattr(iterator, "close", None):
+            close()
 
 
-def _step(iterator: Iterator[T]) -> T:
-    return next(iterator, _END)
-
-
-def _close(iterator: Iterator[T]) -> None:
-    close = getattr(iterator, "close", None)
-    if close is not None:
-        close()
+def _serve(
+    chunks: Generator[object], calls: _Calls, run_soon: Callable[[Callable[[], object]], object]
+) -> None:
+    """Make all calls in the thread, and close what is left."""
+    with suppress(RuntimeError):  # the event loop is gone, and nobody is left to hear
+        while (call := calls.get()) is not None:
+            call.make()
+            run_soon(call.done.set)
+            del call
+    with suppress(Exception):
+        chunks.close()
