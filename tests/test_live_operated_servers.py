@@ -3,10 +3,10 @@
 import contextlib
 
 import httpx
-import openai
 import pytest
 
 from tests.conftest import require
+from tests.lazily import openai
 from tests.live.redis_server import RedisServer
 from tests.report import wait_for
 from tests.servers import SERVERS, serve

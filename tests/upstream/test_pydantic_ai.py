@@ -3,9 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
-import anthropic
 import anyio
-import openai
 import pytest
 
 from sse_asgi import Finish, Reasoning, ToolCall, Usage
@@ -44,7 +42,7 @@ def chat_model(upstream):
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    client = upstream.client(openai.AsyncOpenAI)
+    client = upstream.client("AsyncOpenAI")
     return OpenAIChatModel("m", provider=OpenAIProvider(openai_client=client))
 
 
@@ -53,7 +51,7 @@ def responses_model(upstream):
     from pydantic_ai.models.openai import OpenAIResponsesModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    client = upstream.client(openai.AsyncOpenAI)
+    client = upstream.client("AsyncOpenAI")
     return OpenAIResponsesModel("m", provider=OpenAIProvider(openai_client=client))
 
 
@@ -62,7 +60,7 @@ def anthropic_model(upstream):
     from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
-    client = upstream.client(anthropic.AsyncAnthropic)
+    client = upstream.client("AsyncAnthropic")
     return AnthropicModel("m", provider=AnthropicProvider(anthropic_client=client))
 
 
