@@ -14,7 +14,12 @@ from tests.servers import SERVERS, serve
 ASKED = {"model": "mine", "input": "Hi", "background": True}
 
 
-@pytest.fixture(params=["uvicorn-httptools", "hypercorn-asyncio"])
+@pytest.fixture(
+    params=[
+        "uvicorn-httptools",
+        pytest.param("hypercorn-asyncio", marks=pytest.mark.matrix),
+    ]
+)
 def server(request, tmp_path):
     require("opentelemetry.instrumentation.asgi")
     with serve(

@@ -7,7 +7,7 @@ import pytest
 from sse_asgi.chat import ChatApp
 from tests.chat.asking import ANTHROPIC, BODIES, CHAT, RESPONSES, Client, ask, error_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix("anyio_backend")]
 
 EVERY = pytest.mark.parametrize("path", BODIES)
 

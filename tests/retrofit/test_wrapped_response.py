@@ -194,6 +194,7 @@ class Idle(Endless):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("base", [False, True], ids=["without", "with"])
 @pytest.mark.parametrize("why", ["time", "disconnect", "shutdown"])
+@pytest.mark.matrix("anyio_backend")
 async def test_client_that_does_not_read_holds_nothing_up_behind_base_http_middleware(why, base):
     shutdown = Shutdown(grace=0, signals=False)
     block = Block(b"xxx")
