@@ -163,7 +163,9 @@ def test_client_that_leaves_ends_the_source_and_its_text_is_kept(server, how):
         save = stream.save()
         finally_at = server.report.wait(stream.run, "finally")["at"]
     assert (save["outcome"], save["text"]) == ("disconnected", "one ")
-    assert finally_at - left < 2.0
+    assert (
+        finally_at - left < 10.0
+    )  # at once, on a machine that may be busy; a keep-alive takes longer
     assert stream.noise() == []
 
 

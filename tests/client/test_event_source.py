@@ -794,7 +794,7 @@ async def test_http_2(library, tmp_path):
     async def note(response):
         versions.append(response.http_version)
 
-    with serve_app(SERVERS["hypercorn-h2c"], directory=tmp_path) as running, anyio.fail_after(10):
+    with serve_app(SERVERS["hypercorn-h2c"], directory=tmp_path) as running, anyio.fail_after(30):
         async with (
             library.AsyncClient(
                 http1=False, http2=True, event_hooks={"response": [note]}
@@ -803,7 +803,9 @@ async def test_http_2(library, tmp_path):
         ):
             await anext(source)
             await source.restart()
-            await anext(source)
+            async for _ in source:  # what had come is given first
+                if len(versions) > 1:
+                    break
     assert versions == ["HTTP/2", "HTTP/2"]
 
 

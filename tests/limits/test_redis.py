@@ -174,7 +174,7 @@ async def test_without_redis_each_process_counts_alone_and_says_so_once(caplog, 
 @pytest.mark.matrix
 @pytest.mark.anyio
 async def test_a_redis_that_does_not_answer_costs_a_second_once(monkeypatch):
-    monkeypatch.setattr("sse_asgi.limits.leases.TIMEOUT", 0.2)
+    monkeypatch.setattr("sse_asgi.limits.leases.TIMEOUT", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:  # it never says a word
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         app = EventStream(House().source, limits=RedisLimits(url, prefix="silent", total=2))
@@ -183,7 +183,7 @@ async def test_a_redis_that_does_not_answer_costs_a_second_once(monkeypatch):
         began = time.monotonic()
         second = Visit(app).start()
         assert await second.begun() == 200
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 1.5
         for visit in (first, second):
             await visit.end()
 
