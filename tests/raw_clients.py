@@ -4,6 +4,7 @@ They read bytes as they arrive and against deadlines, stop reading with a small 
 buffer, and leave in more than one way.
 """
 
+import contextlib
 import json as jsonlib
 import socket
 import struct
@@ -102,6 +103,13 @@ class Client:
         while not self.ended and (left := deadline - time.monotonic()) > 0:
             self._receive_once(left)
         return self.body
+
+    def stay(self, seconds: float) -> None:
+        """Read on for so long after the response: a server may ask whether the client is there."""
+        self.socket.settimeout(seconds)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            if data := self.socket.recv(65536):
+                self._take(data)
 
     def leave(self, how: str = "close") -> float:
         """Go away, and return the moment; `close` sends FIN and `reset` breaks off."""
