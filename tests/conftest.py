@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,24 @@ for module in ("raw_clients", "report", "servers", "stage"):  # their asserts ex
     pytest.register_assert_rewrite(f"tests.{module}")
 
 REQUIRE_ALL = "SSE_ASGI_REQUIRE_ALL"
-MATRIX_FILE = re.compile(r"^pytestmark = .*\bpytest\.mark\.matrix\b", re.MULTILINE)
+MATRIX_FILE = re.compile(r"^pytestmark = .*\bpytest\.mark\.matrix\b(?!\()", re.MULTILINE)
+WAITING = (  # files whose tests wait for long: begun first, they are not left alone at the end
+    "tests/client/test_event_source.py",
+    "tests/live/test_closing.py",
+    "tests/cli/test_doctor.py",
+    "tests/client/test_text.py",
+    "tests/host/test_asyncio_host.py",
+    "tests/live/test_conformance.py",
+    "tests/test_live_operated_servers.py",
+    "tests/shutdown/test_shutdown.py",
+    "tests/live/test_live.py",
+    "tests/test_docs.py",
+    "tests/test_middleware.py",
+    "tests/live/test_heartbeat.py",
+    "tests/test_browser.py",
+    "tests/test_servers.py",
+    "tests/demo/test_source.py",
+)
 
 
 def pytest_addoption(parser):
@@ -57,6 +76,9 @@ def pytest_configure(config):
     if REQUIRE_ALL in os.environ and not config.option.all_tests:
         raise pytest.UsageError(f"{REQUIRE_ALL} is set, but not all tests would run: add --all")
     os.environ.pop("PYTEST_ADDOPTS", None)  # it is not for the runs of pytest that tests start
+    # No test asks a public server. To read the machine's certificates takes an HTTP client 20 ms.
+    os.environ.pop("SSL_CERT_FILE", None)
+    os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
     # A shell that starts a command in the background has it ignore SIGINT, and all that it starts
     # inherits that: Ctrl-C would reach none of the processes under test.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -92,9 +114,21 @@ def pytest_ignore_collect(collection_path, config):
 def pytest_collection_modifyitems(config, items):
     if config.getoption("all_tests"):
         return
-    matrix = [item for item in items if item.get_closest_marker("matrix")]
-    config.hook.pytest_deselected(items=matrix)
-    items[:] = [item for item in items if item not in set(matrix)]
+    matrix = {item for item in items if any(map(_leaves_out(item), item.iter_markers("matrix")))}
+    config.hook.pytest_deselected(items=list(matrix))
+    items[:] = [item for item in items if item not in matrix]
+    if config.args_source is config.ArgsSource.ARGS:
+        return
+    number = Counter(item.location[0] for item in items)
+    places = {file: place for place, file in enumerate(WAITING)}
+    items.sort(key=lambda item: (places.get(item.location[0], 99), -number[item.location[0]]))
+
+
+def _leaves_out(item):
+    """Tell whether a mark leaves out a test: the whole, or all but the first of a parameter."""
+    indices = item.callspec.indices if hasattr(item, "callspec") else {}
+
+    return lambda mark: not mark.args or any(indices.get(name) for name in mark.args)
 
 
 def pytest_collection_finish():

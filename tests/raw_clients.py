@@ -4,6 +4,7 @@ They read bytes as they arrive and against deadlines, stop reading with a small 
 buffer, and leave in more than one way.
 """
 
+import contextlib
 import json as jsonlib
 import socket
 import struct
@@ -16,6 +17,8 @@ import h2.connection
 import h2.errors
 import h2.events
 import h11
+
+from tests.report import PATIENCE
 
 HOST = "127.0.0.1"
 GOAWAY = 7  # the type of that frame (RFC 9113, 6.8)
@@ -77,18 +80,18 @@ class Client:
         """Whether the server has said that it closes the connection after this response."""
         return self.headers.get("connection", "").lower() == "close"
 
-    def read_status(self, *, within: float = 5.0) -> int:
+    def read_status(self, *, within: float = PATIENCE) -> int:
         """Wait for the response's status and headers."""
         self._read(lambda: self.status is not None, within, "the response's headers")
         assert self.status is not None
         return self.status
 
-    def read_until(self, marker: bytes, *, within: float = 5.0) -> bytearray:
+    def read_until(self, marker: bytes, *, within: float = PATIENCE) -> bytearray:
         """Wait until the body holds `marker`; return the body so far."""
         self._read(lambda: marker in self.body, within, repr(marker))
         return self.body
 
-    def read_all(self, *, within: float = 5.0) -> bytearray:
+    def read_all(self, *, within: float = PATIENCE) -> bytearray:
         """Wait for the end of the body; a body that is cut off is an AssertionError."""
         self._read(lambda: self.ended, within, "the end of the body")
         assert not self.truncated, f"the body was cut off: {self.body[-200:]!r}"
@@ -100,6 +103,13 @@ class Client:
         while not self.ended and (left := deadline - time.monotonic()) > 0:
             self._receive_once(left)
         return self.body
+
+    def stay(self, seconds: float) -> None:
+        """Read on for so long after the response: a server may ask whether the client is there."""
+        self.socket.settimeout(seconds)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            if data := self.socket.recv(65536):
+                self._take(data)
 
     def leave(self, how: str = "close") -> float:
         """Go away, and return the moment; `close` sends FIN and `reset` breaks off."""

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
+PATIENCE = 10.0  # seconds: for a busy machine, but less than until the next keep-alive
 
 
 def wait_for(
-    condition: Callable[[], Value], *, within: float = 5.0, what: str = "the condition"
+    condition: Callable[[], Value], *, within: float = PATIENCE, what: str = "the condition"
 ) -> Value:
     """Return the first truthy value of `condition`; fail after `within` seconds."""
     deadline = time.monotonic() + within
@@ -49,7 +50,7 @@ class Report:
             self._refresh()
         return [note for note in self._runs.get(run, ()) if note["what"] == what]
 
-    def wait(self, run: str, what: str, *, within: float = 5.0) -> dict[str, Any]:
+    def wait(self, run: str, what: str, *, within: float = PATIENCE) -> dict[str, Any]:
         """Return a run's first note of this kind, which may still have to come."""
         return wait_for(
             lambda: self.notes(run, what), within=within, what=f"note {what!r} of {run}"

@@ -21,7 +21,7 @@ from typing import Any
 
 from tests.conftest import require
 from tests.raw_clients import Client, Http1, Http2
-from tests.report import Report, wait_for
+from tests.report import PATIENCE, Report, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTS = 5
@@ -131,7 +131,7 @@ class Running:
         client.request(path, **request)
         return client
 
-    def get(self, path: str, *, within: float = 5.0) -> Any:
+    def get(self, path: str, *, within: float = PATIENCE) -> Any:
         """Return the JSON that a side endpoint answers on a connection of its own."""
         with self.open(path) as client:
             assert client.read_status(within=within) == 200, client.body

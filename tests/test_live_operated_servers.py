@@ -3,10 +3,10 @@
 import contextlib
 
 import httpx
-import openai
 import pytest
 
 from tests.conftest import require
+from tests.lazily import openai
 from tests.live.redis_server import RedisServer
 from tests.report import wait_for
 from tests.servers import SERVERS, serve
@@ -14,7 +14,12 @@ from tests.servers import SERVERS, serve
 ASKED = {"model": "mine", "input": "Hi", "background": True}
 
 
-@pytest.fixture(params=["uvicorn-httptools", "hypercorn-asyncio"])
+@pytest.fixture(
+    params=[
+        "uvicorn-httptools",
+        pytest.param("hypercorn-asyncio", marks=pytest.mark.matrix),
+    ]
+)
 def server(request, tmp_path):
     require("opentelemetry.instrumentation.asgi")
     with serve(

@@ -214,6 +214,7 @@ async def test_headers_leave_before_the_first_event():
 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n"])
+@pytest.mark.matrix("anyio_backend")
 async def test_keep_alives_never_come_inside_of_an_event(end):
     async def silence():
         await anyio.sleep(0.06)
@@ -249,6 +250,7 @@ async def test_a_comment_of_the_endpoint_leaves_room_for_keep_alives():
 @pytest.mark.parametrize(
     "unfinished", [b"retry: 10\n", b"data: a\n", b": comment\ndata: b\n", b":x"]
 )
+@pytest.mark.matrix("anyio_backend")
 async def test_no_keep_alive_where_an_event_may_have_begun(unfinished):
     endpoint = waiting(unfinished)
     middleware, _ = wrapped(endpoint, heartbeat=0.01)
@@ -286,6 +288,7 @@ async def test_keep_alives_never_come_beside_another_send():
 
 @pytest.mark.parametrize("blocked", [b"start", b"data: a\n\n"])
 @pytest.mark.parametrize("listens", [False, True])
+@pytest.mark.matrix("anyio_backend")
 async def test_client_that_takes_too_long_ends_the_stream(blocked, listens):
     block = Block(blocked)
     endpoint = Endpoint(b"data: a\n\n", b"data: b\n\n", listens=listens)
@@ -342,6 +345,7 @@ async def test_client_that_takes_too_long_for_the_last_message_ends_the_stream()
 
 
 @pytest.mark.parametrize("listens", [False, True])
+@pytest.mark.matrix("anyio_backend")
 async def test_client_that_leaves_while_the_last_message_blocks_gets_a_moment(listens, monkeypatch):
     monkeypatch.setattr(lifecycle, "CLIENT_GRACE", 0.4)
     block = Block(b"end")

@@ -122,6 +122,29 @@ asyncio.run(main())
     assert loaded_by(served).isdisjoint(UNLESS_USED)
 
 
+def test_a_missing_package_is_named_with_its_remedy():
+    asked = """
+class Missing:
+    def find_spec(name, path, target=None):
+        if name in ("redis", "opentelemetry"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Missing)
+said = []
+for module in ("live.redis", "limits.redis", "telemetry"):
+    try:
+        __import__(f"sse_asgi.{module}")
+    except ImportError as error:
+        said.append(str(error))
+assert said == [
+    "RedisLog needs redis-py: pip install 'sse-asgi[redis]'",
+    "RedisLimits needs redis-py: pip install 'sse-asgi[redis]'",
+    "Telemetry needs OpenTelemetry: pip install 'sse-asgi[otel]'",
+], said
+"""
+    assert "redis" not in loaded_by(asked)
+
+
 def test_the_package_is_marked_as_typed():
     from importlib.resources import files
 

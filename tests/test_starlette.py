@@ -633,6 +633,7 @@ async def test_body_that_the_endpoint_has_read_hides_no_disconnect():
     assert log == ["cleaned"]
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_missing_starlette_is_named():
     code = "import sys; sys.modules['starlette.background'] = None; import sse_asgi.starlette"
     run = await anyio.run_process([sys.executable, "-c", code], check=False)

@@ -6,12 +6,11 @@ import os
 import time
 from pathlib import Path
 
-import openai
-
 from sse_asgi import Finish, Reasoning, Shutdown, ToolCall, Usage
 from sse_asgi.chat import ChatApp, ChatError
 from sse_asgi.upstream import from_openai
 from tests.chat.page import serve_page
+from tests.lazily import openai
 from tests.upstream.recorded import Upstream
 
 SECRET = "an internal secret"
@@ -34,7 +33,7 @@ async def say(text):
 
 
 async def cut_upstream():
-    client = Upstream(cut=4).client(openai.AsyncOpenAI)
+    client = Upstream(cut=4).client("AsyncOpenAI")
     stream = await client.chat.completions.create(
         model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
     )

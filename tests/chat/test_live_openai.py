@@ -1,10 +1,10 @@
 """The Python client of OpenAI, unmodified: it leaves answers in the background and comes back."""
 
-import openai
 import pytest
 
 from tests.chat.live_apps import TEXT
 from tests.chat.live_workers import calls, two_workers
+from tests.lazily import openai
 from tests.report import wait_for
 
 pytestmark = pytest.mark.matrix

@@ -10,7 +10,7 @@ import pytest
 from sse_asgi import Outcome, Reasoning, ServerSentEvent, ToolCall, Usage
 from sse_asgi.chat import ChatApp, ChatError
 from sse_asgi.live import Live, LogUnavailableError, MemoryLog
-from tests.chat.asking import AG_UI, AI_SDK, BODIES, CHAT, RESPONSES, ask, error_of
+from tests.chat.asking import AG_UI, AI_SDK, BODIES, CHAT, RESPONSES, Client, ask, error_of
 from tests.chat.watching import Model, Watching
 from tests.live.viewers import until
 
@@ -302,6 +302,20 @@ async def test_a_wrong_number_is_refused(app, model, number):
     path = f"{RESPONSES}/{name}?stream=true&starting_after={quote(number)}"
     answer = await ask(app, path, method="GET")
     assert (answer.status, answer.json["error"]["param"]) == (400, "starting_after")
+
+
+async def test_stream_is_true_or_false(app, model):
+    model.go_on.set()
+    name = id_of(await ask(app, RESPONSES, STREAM))
+    answer = await ask(app, f"{RESPONSES}/{name}?stream=yes", method="GET")
+    assert (answer.status, answer.json["error"]["param"]) == (400, "stream")
+
+
+async def test_a_client_that_leaves_with_its_request_is_sent_nothing(app):
+    client = Client(app, f"{RESPONSES}/resp_1", method="GET")
+    client.messages = [{"type": "http.disconnect"}]
+    await client.run()
+    assert client.sent == []
 
 
 async def test_a_number_beyond_the_end_gets_an_empty_stream(app, model):

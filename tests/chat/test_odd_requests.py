@@ -7,7 +7,7 @@ import pytest
 from sse_asgi.chat import ChatApp
 from tests.chat.asking import ANTHROPIC, BODIES, CHAT, RESPONSES, Client, ask, error_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix("anyio_backend")]
 
 EVERY = pytest.mark.parametrize("path", BODIES)
 
@@ -168,3 +168,30 @@ async def test_an_unknown_model_with_a_huge_name_is_not_told_whole():
         answer = await ask(app, path, BODIES[path] | {"model": "x\r\n" * 50_000})
         assert answer.status == 404
         assert len(answer.body) < 500
+
+
+@EVERY
+async def test_a_body_that_does_not_come_is_408(path, monkeypatch):
+    monkeypatch.setattr("sse_asgi.chat.answer.READ_TIME", 0.01)
+    client = Client(APP, path)
+    client.messages = [{"type": "http.request", "body": raw(path)[:5], "more_body": True}]
+    await client.run()
+    assert client.answer.status == 408
+    assert error_of(path, client.answer) == "The body has not come in time."
+
+
+@EVERY
+async def test_a_client_that_leaves_before_its_body_is_sent_nothing(path):
+    called = []
+    client = Client(ChatApp(called.append), path)
+    client.messages = [{"type": "http.request", "body": raw(path)[:5], "more_body": True}]
+    client.leaves.set()
+    await client.run()
+    assert (client.sent, called) == ([], [])
+
+
+async def test_tool_results_alone_are_no_text_of_the_users():
+    result = {"type": "tool_result", "tool_use_id": "1", "content": "sun"}
+    body = BODIES[ANTHROPIC] | {"messages": [{"role": "user", "content": [result]}]}
+    answer = await ask(APP, ANTHROPIC, body)
+    assert answer.json["content"] == [{"type": "text", "text": "You said: "}]

@@ -7,7 +7,7 @@ import pytest
 from sse_asgi.chat import ChatApp, ChatError
 from tests.chat.asking import AG_UI, AI_SDK, ANTHROPIC, BODIES, CHAT, RESPONSES, ask, error_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.matrix("anyio_backend")]
 
 
 def never(chats):

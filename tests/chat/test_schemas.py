@@ -8,26 +8,31 @@ from functools import cache
 from typing import Union
 
 import pytest
-from anthropic.types import Message, RawMessageStreamEvent
-from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from sse_asgi import Finish, Reasoning, ToolCall, Usage
 from sse_asgi.chat import ChatApp
 from tests.chat.asking import ANTHROPIC, BODIES, CHAT, RESPONSES, ask
 from tests.conftest import require
+from tests.lazily import anthropic, openai
 
 pytestmark = pytest.mark.anyio
 
+
 MODELS = {
-    CHAT: (ChatCompletion, ChatCompletionChunk),
-    RESPONSES: (Response, ResponseStreamEvent),
-    ANTHROPIC: (Message, RawMessageStreamEvent),
+    CHAT: ("ChatCompletion", "ChatCompletionChunk"),
+    RESPONSES: ("Response", "ResponseStreamEvent"),
+    ANTHROPIC: ("Message", "RawMessageStreamEvent"),
 }
 
 
-fitting = cache(TypeAdapter)  # to make one takes much longer than to ask it
+@cache  # to make one takes much longer than to ask it
+def fitting(path, name):
+    """Return what checks an object of an API by its own model of this name."""
+    if path == ANTHROPIC:
+        return TypeAdapter(getattr(anthropic.types, name))
+    types = openai.types.chat if path == CHAT else openai.types.responses
+    return TypeAdapter(getattr(types, name))
 
 
 async def everything(chat):
@@ -53,13 +58,13 @@ async def cut(chat):
 async def test_whole_answers_and_events_fit_the_models(path, generate):
     whole, event = MODELS[path]
     answer = await ask(ChatApp(generate), path, BODIES[path])
-    fitting(whole).validate_json(answer.body, strict=True)
+    fitting(path, whole).validate_json(answer.body, strict=True)
 
     body = BODIES[path] | {"stream": True, "stream_options": {"include_usage": True}}
     events = (await ask(ChatApp(generate), path, body)).events
     assert len(events) > 1
     for each in events:
-        told = fitting(event).validate_python(each)
+        told = fitting(path, event).validate_python(each)
         assert getattr(told, "type", None) == each.get("type")
 
 

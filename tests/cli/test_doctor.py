@@ -341,6 +341,7 @@ def test_a_client_that_has_everything_gets_a_stream_without_more(examine):
 
 
 @pytest.mark.parametrize("last_id", ["\u20ac", "\x1b", "1 "])
+@pytest.mark.matrix("last_id")
 def test_an_id_of_any_characters(examine, last_id):
     report = examine(healthy(f"id: {last_id}\ndata: a\n\n".encode() + END, end="open"))
     assert "unreachable" not in codes(report)

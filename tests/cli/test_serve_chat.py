@@ -1,10 +1,9 @@
 """`sse-asgi serve --chat`: a generator, and the official clients that read it."""
 
-import anthropic
-import openai
 import pytest
 
 from tests.cli import commands
+from tests.lazily import anthropic, openai
 
 pytestmark = pytest.mark.matrix
 

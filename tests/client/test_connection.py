@@ -145,6 +145,7 @@ async def test_what_is_expanded_is_bounded(source_of, monkeypatch):
     [b"\n", b"data: x\n\n" + b"\n" * 60_000, b"data: x\n\n"],
     ids=["blank", "mostly blank", "events"],
 )
+@pytest.mark.matrix("anyio_backend")
 async def test_other_tasks_run_while_a_bomb_expands(source_of, filling):
     size = 4 * MIB
     body = filling * (size // len(filling)) + b"\n\ndata: end\n\n"

@@ -49,6 +49,7 @@ def pieces(data, size):
 
 
 @pytest.mark.parametrize("size", [10**6, 1])
+@pytest.mark.matrix("anyio_backend", "each_library")
 async def test_every_case_of_the_wire_table(serve, each_client, size):
     streams = [case.stream if size > 1 else case.stream[:150] for case in CASES]
     cases = [case for case, cut in zip(CASES, streams, strict=False) if cut == case.stream]
@@ -305,6 +306,7 @@ async def test_a_status_that_is_temporary(serve, client, number):
     assert [error.status for error in errors] == [number]
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_retry_after_is_waited_for(serve, client):
     server = serve(status(503, headers={"retry-after": "1"}), DONE)
     await receive(server.url, client=client)
@@ -508,6 +510,7 @@ async def test_the_attributes_are_live(serve, client):
         assert (source.last_event_id, source.reconnection_time) == ("2", 77)
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_the_server_s_reconnection_time_is_waited_for(serve, client):
     server = serve(stream(b"retry: 300\n"), stream(b"retry:\nretry: x\nretry: -1\n"), DONE)
     _, source = await receive(server.url, client=client, reconnection_time=0)
@@ -518,6 +521,7 @@ async def test_the_server_s_reconnection_time_is_waited_for(serve, client):
 
 
 @pytest.mark.parametrize("retry", [2**31, 2**63 - 1, 10**40])
+@pytest.mark.matrix("anyio_backend")
 async def test_a_huge_reconnection_time_is_waited_for_up_to_max_wait(serve, client, retry):
     server = serve(stream(b"retry: %d\ndata: a\n\n" % retry), DONE)
     events, source = await receive(server.url, client=client, max_wait=0.3)
@@ -526,6 +530,7 @@ async def test_a_huge_reconnection_time_is_waited_for_up_to_max_wait(serve, clie
     assert server.requests[1].at - server.requests[0].at >= 0.3
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_retry_after_is_waited_for_up_to_max_wait(serve, client):
     server = serve(status(503, headers={"retry-after": "86400"}), DONE)
     await receive(server.url, client=client, max_wait=0.3)
@@ -540,6 +545,7 @@ async def test_no_reconnection_time_at_all_is_a_tenth_of_a_second(serve, client,
     assert all(later - earlier >= 0.1 for earlier, later in itertools.pairwise(times))
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_failures_in_a_row_are_waited_for_ever_longer(serve, client):
     server = serve(*[status(503)] * 4, stream(b"data: a\n\n"), status(503), DONE)
     await receive(server.url, client=client, reconnection_time=20)
@@ -597,17 +603,20 @@ async def test_silence_is_a_lost_connection(serve, each_client):
     await in_thread(server.wait_until_left, 0)
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_silence_may_last(serve, client):
     server = serve(stream(0.3, b"data: a\n\n"))
     options = {"client": client, "reconnect": False, "read_timeout": None}
     assert await data_of(server.url, **options) == ["a"]
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_any_byte_is_no_silence(serve, client):
     server = serve(stream(*[b":", 0.1] * 6, b"\ndata: a\n\n"))
     assert await data_of(server.url, client=client, read_timeout=0.4, reconnect=False) == ["a"]
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_the_client_s_own_read_timeout_is_not_for_streams(serve, library):
     server = serve(stream(0.5, b"data: a\n\n"))
     async with library.AsyncClient(timeout=0.1) as client:
@@ -778,13 +787,14 @@ async def test_a_client_of_its_own(serve):
     assert await data_of(server.url) == ["a"]
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_http_2(library, tmp_path):
     versions = []
 
     async def note(response):
         versions.append(response.http_version)
 
-    with serve_app(SERVERS["hypercorn-h2c"], directory=tmp_path) as running, anyio.fail_after(10):
+    with serve_app(SERVERS["hypercorn-h2c"], directory=tmp_path) as running, anyio.fail_after(30):
         async with (
             library.AsyncClient(
                 http1=False, http2=True, event_hooks={"response": [note]}
@@ -793,7 +803,9 @@ async def test_http_2(library, tmp_path):
         ):
             await anext(source)
             await source.restart()
-            await anext(source)
+            async for _ in source:  # what had come is given first
+                if len(versions) > 1:
+                    break
     assert versions == ["HTTP/2", "HTTP/2"]
 
 

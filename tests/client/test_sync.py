@@ -290,6 +290,7 @@ def test_what_a_hook_raises_ends_it(followed, hook, error):
     assert len(server.requests) == 1
 
 
+@pytest.mark.matrix("each_library")
 def test_follow_waits_as_long_as_the_server_asks(followed):
     server, events = followed(
         stream(b"retry: 300\n\n"), status(503, headers={"retry-after": "60"}), status(204),

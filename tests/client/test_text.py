@@ -131,6 +131,7 @@ def brief_outage(monkeypatch):
 
 
 @pytest.mark.usefixtures("brief_outage")
+@pytest.mark.matrix("anyio_backend")
 async def test_an_endless_503_is_given_up(serve, each_client):
     server = serve(status(503))
     with pytest.raises(StreamRefusedError, match="status 503"):
@@ -139,6 +140,7 @@ async def test_an_endless_503_is_given_up(serve, each_client):
 
 
 @pytest.mark.usefixtures("brief_outage")
+@pytest.mark.matrix("anyio_backend")
 async def test_the_wait_that_a_server_asks_for_is_no_reason_to_give_up(serve, client):
     later = status(503, headers={"retry-after": "1"})
     server = serve(later, stream(b"data: a\n\ndata: [DONE]\n\n"))
@@ -155,6 +157,7 @@ async def test_a_503_without_end_that_asks_to_come_again_is_given_up(serve, clie
 
 @pytest.mark.usefixtures("brief_outage")
 @pytest.mark.parametrize("then", [status(503), stream(end="cut"), stream(), stream(b":\n")])
+@pytest.mark.matrix("anyio_backend")
 async def test_a_server_that_gives_no_more_events_is_given_up(serve, client, then):
     server = serve(stream(b"id: 1\ndata: Hello\n\n", end="cut"), then)
     with pytest.raises(IncompleteStreamError) as caught:
@@ -165,12 +168,14 @@ async def test_a_server_that_gives_no_more_events_is_given_up(serve, client, the
 
 @pytest.mark.usefixtures("brief_outage")
 @pytest.mark.parametrize("first", [stream(end="cut"), stream(), stream(b": x\n\n")])
+@pytest.mark.matrix("anyio_backend")
 async def test_a_server_that_never_gives_an_event_is_given_up(serve, client, first):
     with pytest.raises(IncompleteStreamError):
         await text_of(serve(first).url, client=client)
 
 
 @pytest.mark.usefixtures("brief_outage")
+@pytest.mark.matrix("anyio_backend")
 async def test_a_server_that_is_silent_is_given_up(serve, client):
     server = serve(stream(end="open"))
     with pytest.raises(IncompleteStreamError, match="broke off"):
@@ -200,6 +205,7 @@ async def test_a_server_that_is_gone_is_given_up(client):
 
 
 @pytest.mark.usefixtures("brief_outage")
+@pytest.mark.matrix("anyio_backend")
 async def test_a_server_that_keeps_alive_is_waited_for(serve, client):
     thinking = stream(b"id: 1\ndata: a\n\n", *[b":\n", 0.1] * 6, end="cut")
     again = stream(*[b":\n", 0.1] * 6, end="cut")
@@ -208,6 +214,7 @@ async def test_a_server_that_keeps_alive_is_waited_for(serve, client):
 
 
 @pytest.mark.usefixtures("brief_outage")
+@pytest.mark.matrix("anyio_backend")
 async def test_an_event_begins_the_count_anew(serve, client):
     def answer(request):
         number = len(server.requests)

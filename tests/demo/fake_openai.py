@@ -1,6 +1,7 @@
 """An OpenAI-compatible endpoint that does as the prompt says: a real server for the tests.
 
-The base URLs are `/one/v1`, which has one model, `/many/v1`, which has three, and `/none/v1`.
+The base URLs are `/one/v1`, which has one model, `/many/v1`, which has three, `/none/v1`,
+and `/odd/v1`, which lists them in a way of its own.
 The prompt names what to do: the text of `say`, or one of `BEHAVIOURS`.
 """
 
@@ -112,6 +113,8 @@ async def complete(request):
 
 
 async def models(request):
+    if request.path_params["base"] == "odd":
+        return JSONResponse({"data": ["tiny"]})
     names = MODELS[request.path_params["base"]]
     return JSONResponse({"object": "list", "data": [{"id": name} for name in names]})
 

@@ -114,6 +114,7 @@ def test_a_prompt_that_breaks_off_is_carried_on(model, prompt, beginning):
 
 
 @pytest.mark.parametrize("name", ["Gryphon", "Caterpillar", "Duchess", "Dormouse"])
+@pytest.mark.matrix("name")
 def test_a_name_in_the_prompt_comes_up_more_often(model, stories, name):
     asked = [
         write(model, f"Tell me about the {name}.", seed=seed) for seed in range(60)

@@ -69,6 +69,7 @@ async def test_an_only_model_is_found_and_then_named(endpoint):
         ("many", r"has 3 models: set OPENAI_MODEL to one of them \(small, middle, large\)"),
         ("none", r"has 0 models: set OPENAI_MODEL"),
         ("nowhere", r"answered 500"),
+        ("odd", r"lists no models: set OPENAI_MODEL"),
     ],
 )
 async def test_models_to_choose_from_are_listed(endpoint, base, message):

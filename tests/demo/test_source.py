@@ -40,6 +40,7 @@ def test_a_base_url_that_is_none_is_refused_by_name(url):
 
 
 @pytest.mark.anyio
+@pytest.mark.matrix("anyio_backend")
 async def test_the_embedded_model_speaks_at_the_pace_of_a_real_one():
     begun = time.monotonic()
     arrivals, text = [], ""

@@ -2,13 +2,13 @@
 
 import json
 
-import anthropic
 import httpx2
 import pytest
 
 from sse_asgi import Finish, Outcome, Reasoning, ToolCall, Usage
 from sse_asgi.dialects import AnthropicMessages
 from tests.dialects.streams import said_by, whole
+from tests.lazily import anthropic
 
 FRAMING = AnthropicMessages("mine")
 REQUEST = {"model": "mine", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}

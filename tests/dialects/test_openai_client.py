@@ -3,15 +3,13 @@
 from contextlib import contextmanager
 
 import httpx2
-import openai
-import openai.types.chat
-import openai.types.responses
 import pydantic
 import pytest
 
 from sse_asgi import EventStreamDecoder, Finish, Framing, Outcome, Reasoning, ToolCall, Usage
 from sse_asgi.dialects import ChatCompletions, Responses
 from tests.dialects.streams import said_by, whole
+from tests.lazily import openai
 
 CHAT = ChatCompletions("mine", include_usage=True)
 RESPONSES = Responses("mine")

@@ -215,3 +215,9 @@ def test_every_shape_of_a_failure_raises(value, is_typed):
 def test_options_are_checked(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("value", [1, None, "true"])
+def test_background_is_true_or_false(value):
+    with pytest.raises(TypeError, match="background must be True or False"):
+        Responses("m", background=value)

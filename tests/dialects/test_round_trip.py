@@ -213,12 +213,12 @@ def test_events_are_single_lines_with_data(framing, said):
 
 @EVERY
 def test_long_texts_are_cut_below_a_mebibyte(framing):
-    long = "\0" * 1_000_000
+    long = "\0" * 250_000  # 1.5 MB as JSON
     said = [long, Reasoning(long), [long, long], ToolCall("look", json.dumps({"a": long}))]
     encoder = framing.encoder()
     stream = encoder.begin() + encoder.text([long]) + encoder.part(Reasoning(long))
     assert max(map(len, stream.split(b"\n\n"))) < (
-        2**23 if framing is FRAMINGS["responses"] else 2**20  # its `done` repeats the text
+        2**21 if framing is FRAMINGS["responses"] else 2**20  # its `done` repeats the text
     )
     collector, complete = read(framing, whole(framing, *said))
     assert complete

@@ -121,6 +121,7 @@ class TestSlowClientAndCleanUp:
     """The time that a slow client takes is not the source's."""
 
     @pytest.mark.parametrize("end", ["by itself", "by an error"])
+    @pytest.mark.matrix("anyio_backend")
     async def test_the_clean_up_has_its_time_after_a_send_that_blocked(self, end, caplog):
         async def source(request):
             try:
@@ -141,6 +142,7 @@ class TestSlowClientAndCleanUp:
         assert saved
         assert "abandoned" not in caplog.text
 
+    @pytest.mark.matrix("anyio_backend")
     async def test_a_clean_up_that_never_ends_is_still_given_up_after_it(self, caplog):
         endless = Endless()
 
@@ -828,6 +830,7 @@ class TestOneCancellation:
         assert task.cancelling() == 0
         assert record.only.outcome is Outcome.DISCONNECTED
 
+    @pytest.mark.matrix("anyio_backend")
     async def test_a_finally_that_swallows_every_cancel_is_abandoned(self, caplog):
         """Its stream is over, and reported, in time; the server's task is freed when it likes."""
         record, endless = Record(), Endless()
@@ -1212,6 +1215,7 @@ class TestExpectContinue:
         assert calls.count(BODY) >= 1
 
     @pytest.mark.parametrize("waits", [False, True])
+    @pytest.mark.matrix("anyio_backend")
     async def test_a_body_that_does_not_come_holds_up_only_who_waits_for_it(self, waits):
         """And it holds that up for a second: then the headers leave."""
 
@@ -1232,6 +1236,7 @@ class TestExpectContinue:
         assert peer.text == ("" if waits else "a")
 
     @pytest.mark.parametrize("who", ["client", "server", "source"])
+    @pytest.mark.matrix("anyio_backend")
     async def test_a_cancellation_meanwhile_reaches_the_source(self, who):
         record, told = Record(), []
 

@@ -199,6 +199,7 @@ async def test_app_that_is_stopped_in_a_send_and_ends_without_waiting_gets_a_cle
 
 @pytest.mark.parametrize("send_waits", [False, True])
 @pytest.mark.parametrize("hook_waits", [False, True])
+@pytest.mark.matrix("anyio_backend")
 async def test_stop_that_waits_for_the_last_bytes_lets_the_body_end(hook_waits, send_waits):
     """The hook is told before the body ends: the last bytes go out as a message of their own."""
     shutdown = Shutdown(grace=0.2, signals=False)

@@ -158,6 +158,7 @@ async def test_hook_runs_before_the_body_ends(ends):
 
 
 @pytest.mark.anyio
+@pytest.mark.matrix("anyio_backend")
 async def test_slow_hook_takes_no_time_from_the_end_of_the_body():
     source, shutdown = Source(), Shutdown(grace=0, farewell=FAREWELL, signals=False)
     async with Peer(
@@ -252,6 +253,7 @@ async def test_response_that_has_not_started_starts_and_ends():
 
 
 @pytest.mark.anyio
+@pytest.mark.matrix("anyio_backend")
 async def test_client_that_does_not_read_holds_no_shutdown_up():
     block, shutdown = Block(b"data: first"), Shutdown(grace=0, farewell=FAREWELL, signals=False)
     source, record = Source(), Record()
@@ -261,12 +263,13 @@ async def test_client_that_does_not_read_holds_no_shutdown_up():
         begun = time.monotonic()
         shutdown.begin()
         await peer.until(lambda: peer.ended)
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5.0
     assert record.only.outcome is Outcome.SHUT_DOWN
     assert source.cleaned
 
 
 @pytest.mark.anyio
+@pytest.mark.matrix("anyio_backend")
 async def test_client_that_does_not_read_the_farewell_holds_no_shutdown_up():
     block, shutdown = Block(FAREWELL.encode()), Shutdown(grace=0, farewell=FAREWELL, signals=False)
     source, record = Source(), Record()
@@ -277,13 +280,14 @@ async def test_client_that_does_not_read_the_farewell_holds_no_shutdown_up():
         await soon(block.reached)
         begun = time.monotonic()
         await peer.until(lambda: peer.ended)
-        assert time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun < 5.0
     assert record.only.outcome is Outcome.SHUT_DOWN
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("http_version", ["1.1", "2"])
 @pytest.mark.parametrize("hook", [False, True])
+@pytest.mark.matrix("anyio_backend")
 async def test_client_that_stops_reading_after_the_farewell_holds_no_shutdown_up(
     hook, http_version
 ):
@@ -310,7 +314,7 @@ async def test_client_that_stops_reading_after_the_farewell_holds_no_shutdown_up
         await soon(reached)
         begun = time.monotonic()
         await peer.until(lambda: peer.ended)
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < 5.0
     assert len(cancelled) == 1
     assert source.cleaned
     assert peer.raised is None

@@ -77,6 +77,7 @@ class Peer:
         self.ended = False
         self._parts = list(body)
         self._sending = False
+        self.closed = False  # by the last body message
         self._gone = False
         self._changed = anyio.Event()
 
@@ -99,6 +100,7 @@ class Peer:
             if self.on_send is not None:
                 await self.on_send(message)
             self.messages.append(message)
+            self.closed |= message["type"] == BODY and not message["more_body"]
             self.times.append((began, time.monotonic()))
         finally:
             self._sending = False
@@ -133,10 +135,6 @@ class Peer:
     @property
     def body(self):
         return b"".join(self.bodies)
-
-    @property
-    def closed(self):
-        return any(m["type"] == BODY and not m["more_body"] for m in self.messages)
 
     @property
     def events(self):

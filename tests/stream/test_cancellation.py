@@ -379,6 +379,7 @@ def refuse(chunk):
 
 
 class TestFailedBeforeTheGraceEnds:
+    @pytest.mark.matrix("anyio_backend")
     async def test_its_last_message_holds_no_exit_up(self):
         """The bound of a shutdown is the shutdown's, whatever the stream itself came to."""
         shutdown, record = Shutdown(grace=0, signals=False), Record()

@@ -54,6 +54,7 @@ async def after(pace):
 
 @pytest.mark.parametrize("pace", ["at once", "in turns", "one by one"])
 @pytest.mark.parametrize("hook", [False, True])
+@pytest.mark.matrix("anyio_backend")
 async def test_record_false_keeps_no_big_chunk(pace, hook):
     most, seen = 0, 0
 
@@ -86,6 +87,7 @@ async def test_record_false_keeps_no_big_chunk(pace, hook):
 
 
 @pytest.mark.parametrize("pace", ["at once", "in turns", "one by one"])
+@pytest.mark.matrix("anyio_backend")
 async def test_record_false_frees_each_chunk_once_it_is_sent(pace):
     made, most = Made(), 0
 

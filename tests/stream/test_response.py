@@ -629,6 +629,7 @@ class TestOnChunk:
         assert chunks == ["1", "2", "3"]
         assert peer.text == "123"
 
+    @pytest.mark.matrix("anyio_backend")
     async def test_the_first_chunk_counts_as_come_before_it(self):
         async def on_chunk(chunk):
             await anyio.sleep(0.3)
@@ -1506,6 +1507,7 @@ class TestHotSource:
 
 
 class TestMemory:
+    @pytest.mark.matrix("anyio_backend")
     async def test_record_false_does_not_grow(self):
         async def forget(message):
             peer.messages.clear()

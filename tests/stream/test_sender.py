@@ -68,6 +68,7 @@ class TestKeepAlive:
             pass
         assert peer.text == "a"
 
+    @pytest.mark.matrix("anyio_backend")
     async def test_only_after_silence(self):
         async def source(request):
             for _ in range(100):
@@ -255,6 +256,7 @@ class TestSendTimeout:
         assert record.only.outcome is Outcome.COMPLETED
         assert peer.text == "a" * 30
 
+    @pytest.mark.matrix("anyio_backend")
     async def test_silence_of_the_source_is_not_the_clients(self):
         async def source(request):
             yield "a"
@@ -274,6 +276,7 @@ class TestSendTimeout:
         assert peer.text == "a"
 
 
+@pytest.mark.matrix("anyio_backend")
 async def test_all_times_of_keep_alives_and_sends_are_apart():
     """Chunks and keep-alives at the same moments, through a slow line: never two at once."""
 

@@ -119,6 +119,7 @@ class Times:
 @pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("hook", [False, True])
 @pytest.mark.parametrize("record", [False, True])
+@pytest.mark.matrix("anyio_backend")
 async def test_time_to_first_chunk_is_that_of_the_first(waits, hook, record):
     """Whether or not there is a hook, and however long the rest of the text takes."""
     times = Times()

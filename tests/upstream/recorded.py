@@ -4,6 +4,8 @@ import json
 
 import httpx2
 
+from tests.lazily import anthropic, openai
+
 ARGUMENTS = '{"city":"Århus"}'
 
 CHAT = [
@@ -147,11 +149,12 @@ class Upstream:
         headers = {"content-type": "text/event-stream"}
         return httpx2.Response(200, headers=headers, stream=self.bodies[-1])
 
-    def client(self, kind):
-        """Return a client of an SDK's class that talks to this upstream."""
-        http = httpx2.AsyncClient if "Async" in kind.__name__ else httpx2.Client
+    def client(self, name):
+        """Return a client of the SDK's class of this name that talks to this upstream."""
+        http = httpx2.AsyncClient if "Async" in name else httpx2.Client
         transport = httpx2.MockTransport(self.answer)
-        address = "http://up" if "nthropic" in kind.__name__ else "http://up/v1"
+        address = "http://up" if "nthropic" in name else "http://up/v1"
+        kind = getattr(anthropic if "nthropic" in name else openai, name)
         return kind(
             api_key="x", base_url=address, max_retries=0, http_client=http(transport=transport)
         )

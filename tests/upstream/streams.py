@@ -1,8 +1,5 @@
 """Every way to get a stream from an SDK: its name, its client's class, and the call."""
 
-import anthropic
-import openai
-
 from sse_asgi import Finish, Reasoning, ToolCall, Usage
 from sse_asgi.upstream import from_anthropic, from_openai
 from tests.upstream.recorded import ANTHROPIC, ARGUMENTS, CHAT, RESPONSES
@@ -38,14 +35,9 @@ class Way:
 
 
 def _ways(library, name, read, events, terminal, call):
-    sync, asynchronous = (
-        (openai.OpenAI, openai.AsyncOpenAI)
-        if library is openai
-        else (anthropic.Anthropic, anthropic.AsyncAnthropic)
-    )
     return (
-        Way(f"{name}-sync", sync, read, events, terminal, call),
-        Way(f"{name}-async", asynchronous, read, events, terminal, call),
+        Way(f"{name}-sync", library, read, events, terminal, call),
+        Way(f"{name}-async", f"Async{library}", read, events, terminal, call),
     )
 
 
@@ -74,12 +66,12 @@ def _messages_helper(client):
 
 
 WAYS = [
-    *_ways(openai, "chat-create", from_openai, CHAT, 8, _chat),
-    *_ways(openai, "chat-stream", from_openai, CHAT, 8, _chat_helper),
-    *_ways(openai, "responses-create", from_openai, RESPONSES, 17, _responses),
-    *_ways(openai, "responses-stream", from_openai, RESPONSES, 17, _responses_helper),
-    *_ways(anthropic, "messages-create", from_anthropic, ANTHROPIC, 16, _messages),
-    *_ways(anthropic, "messages-stream", from_anthropic, ANTHROPIC, 16, _messages_helper),
+    *_ways("OpenAI", "chat-create", from_openai, CHAT, 8, _chat),
+    *_ways("OpenAI", "chat-stream", from_openai, CHAT, 8, _chat_helper),
+    *_ways("OpenAI", "responses-create", from_openai, RESPONSES, 17, _responses),
+    *_ways("OpenAI", "responses-stream", from_openai, RESPONSES, 17, _responses_helper),
+    *_ways("Anthropic", "messages-create", from_anthropic, ANTHROPIC, 16, _messages),
+    *_ways("Anthropic", "messages-stream", from_anthropic, ANTHROPIC, 16, _messages_helper),
 ]
-SYNC = [way for way in WAYS if "Async" not in way.client.__name__]
-ASYNC = [way for way in WAYS if "Async" in way.client.__name__]
+SYNC = [way for way in WAYS if "Async" not in way.client]
+ASYNC = [way for way in WAYS if "Async" in way.client]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sse_asgi import Finish, ToolCall
+from sse_asgi import Finish, Reasoning, ToolCall, Usage
 from sse_asgi.errors import UpstreamFailedError
 from tests.upstream.recorded import ANTHROPIC, CHAT, RESPONSES, Upstream
 from tests.upstream.streams import ASYNC
@@ -66,3 +66,36 @@ async def test_a_call_of_the_older_dialect_comes_through():
     [made, finish] = await read(CHAT_WAY, events)
     assert (made.name, made.arguments) == ("weather", '{"city":"Oslo"}')
     assert finish == Finish("tool_calls")
+
+
+async def test_a_choice_without_a_delta_has_a_finish_reason():
+    ended = CHAT[0] | {"choices": [{"index": 0, "delta": None, "finish_reason": "length"}]}
+    assert await read(CHAT_WAY, [chunk(content="Hel"), ended]) == ["Hel", Finish("length")]
+
+
+async def test_a_call_may_come_before_its_function():
+    events = [
+        chunk(tool_calls=[{"index": 0, "id": "call_1", "type": "function"}]),
+        chunk(tool_calls=[call(name="weather", arguments="{}")]),
+        chunk("tool_calls"),
+    ]
+    assert await read(CHAT_WAY, events) == [ToolCall("weather", {}, "call_1"), Finish("tool_calls")]
+
+
+async def test_a_response_without_usage_tells_none():
+    last = RESPONSES[-1] | {"response": RESPONSES[-1]["response"] | {"usage": None}}
+    items = await read(RESPONSES_WAY, [*RESPONSES[:-1], last])
+    assert items[-1] == Finish("tool_calls")
+    assert not any(isinstance(item, Usage) for item in items)
+
+
+async def test_text_that_comes_with_the_start_of_its_block_is_read():
+    thinking = {"type": "thinking", "thinking": "Think", "signature": ""}
+    blocks = [thinking, {"type": "text", "text": "Hel"}, {"type": "text", "text": ""}]
+    starts = [
+        {"type": "content_block_start", "index": index, "content_block": block}
+        for index, block in enumerate(blocks)
+    ]
+    items = await read(ANTHROPIC_WAY, [ANTHROPIC[0], *starts, *ANTHROPIC[-2:]])
+    assert items[:2] == [Reasoning("Think"), "Hel"]
+    assert [type(item) for item in items[2:]] == [Usage, Finish]

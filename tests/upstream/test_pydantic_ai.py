@@ -2,10 +2,9 @@
 
 import asyncio
 from contextlib import aclosing
+from types import SimpleNamespace
 
-import anthropic
 import anyio
-import openai
 import pytest
 
 from sse_asgi import Finish, Reasoning, ToolCall, Usage
@@ -44,7 +43,7 @@ def chat_model(upstream):
     from pydantic_ai.models.openai import OpenAIChatModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    client = upstream.client(openai.AsyncOpenAI)
+    client = upstream.client("AsyncOpenAI")
     return OpenAIChatModel("m", provider=OpenAIProvider(openai_client=client))
 
 
@@ -53,7 +52,7 @@ def responses_model(upstream):
     from pydantic_ai.models.openai import OpenAIResponsesModel
     from pydantic_ai.providers.openai import OpenAIProvider
 
-    client = upstream.client(openai.AsyncOpenAI)
+    client = upstream.client("AsyncOpenAI")
     return OpenAIResponsesModel("m", provider=OpenAIProvider(openai_client=client))
 
 
@@ -62,7 +61,7 @@ def anthropic_model(upstream):
     from pydantic_ai.models.anthropic import AnthropicModel
     from pydantic_ai.providers.anthropic import AnthropicProvider
 
-    client = upstream.client(anthropic.AsyncAnthropic)
+    client = upstream.client("AsyncAnthropic")
     return AnthropicModel("m", provider=AnthropicProvider(anthropic_client=client))
 
 
@@ -217,3 +216,57 @@ def test_a_sync_stream():
 def test_what_is_no_stream_is_refused():
     with pytest.raises(TypeError, match="takes the stream"):
         from_pydantic_ai("text")
+
+
+class Snapshots:
+    """A stream of an agent's that gives its response, anew and longer each time."""
+
+    def __init__(self, *snapshots, **last):
+        self.snapshots = [SimpleNamespace(kind="response", parts=parts) for parts in snapshots]
+        whole = {"finish_reason": None, "provider_url": None, "state": "complete"}
+        self.response = SimpleNamespace(parts=snapshots[-1], **(whole | last))
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *_):
+        pass
+
+    async def stream_response(self, *, debounce_by):
+        for snapshot in self.snapshots:
+            yield snapshot
+
+    def usage(self):
+        return SimpleNamespace(input_tokens=9, output_tokens=4)
+
+
+def part(kind, **fields):
+    return SimpleNamespace(part_kind=kind, **fields)
+
+
+TEXT = part("text", content="Hello")
+CALL = part("tool-call", tool_name="weather", tool_call_id="call_1", args_as_json_str=lambda: "{}")
+
+
+async def test_calls_of_snapshots_come_when_they_are_whole():
+    items = []
+    growing = [[part("text", content="Hel")], [TEXT], [TEXT, CALL]]
+    await collect(from_pydantic_ai(Snapshots(*growing)), items)
+    assert items == [
+        "Hel", "lo", ToolCall("weather", {}, "call_1"), Usage(9, 4), Finish("tool_calls"),
+    ]  # fmt: skip
+
+
+async def test_a_response_that_says_itself_that_it_was_cut_raises():
+    items = []
+    with pytest.raises(UpstreamTruncatedError):
+        await collect(from_pydantic_ai(Snapshots([TEXT], state="interrupted")), items)
+    assert items == ["Hello"]
+
+
+async def test_what_is_no_event_is_named():
+    async def strangers():
+        yield object()
+
+    with pytest.raises(TypeError, match="a value of type object, which is no event of Pydantic AI"):
+        await collect(from_pydantic_ai(strangers()), [])

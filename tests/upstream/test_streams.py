@@ -44,6 +44,7 @@ def test_a_sync_stream_can_be_iterated_synchronously(way):
 
 
 @pytest.mark.parametrize("way", WAYS, ids=repr)
+@pytest.mark.matrix("anyio_backend")
 async def test_a_stream_cut_at_any_event_raises(way):
     for cut in range(way.terminal):
         upstream, items = Upstream(cut=cut), []

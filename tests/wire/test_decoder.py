@@ -301,6 +301,7 @@ def cpu_seconds(stream: bytes, size: int, *, enough: float = 0) -> float:
         pytest.param(b": x\n", b"%b", id="nothing but comments"),
     ],
 )
+@pytest.mark.matrix("size")
 def test_time_is_linear_in_the_stream(unit: bytes, framed: bytes, size: int, length: int):
     def stream(length: int) -> bytes:
         return framed % (unit * (length // len(unit)))
@@ -356,5 +357,6 @@ def test_a_stream_that_dispatches_nothing_takes_no_memory(data: bytes):
 
 
 @pytest.mark.parametrize("data", [b"x", b"xyz", b"x" * 5000])
+@pytest.mark.matrix("data")
 def test_an_endless_line_takes_memory_up_to_the_limit(data: bytes):
     assert peak_memory((data for _ in range(200_000)), limit=100_000) < 400_000
