@@ -7,47 +7,44 @@ own. So does text of which there is much.
 
 from collections.abc import Callable
 
-from sse_asgi.asgi import Receive, Send
 from sse_asgi.host.loops import Handle
-from sse_asgi.source.request import Request
-from sse_asgi.source.source import SourceOpener, Stepper
+from sse_asgi.source.source import Stepper
 from sse_asgi.stream.lifecycle import Phase
-from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import Hook, Response
 
 
 class CoalescingResponse(Response):
-    """A response that gathers text for a while, though its source waits between chunks."""
+    """A response that gathers text for a while, though its source waits between chunks.
 
-    __slots__ = ("_window",)
+    It has no `__slots__`, for a generation is one as well as a `Producer`, which has.
+    """
 
     AT_ONCE = float("inf")  # every chunk is gathered
+    _window: Handle | None  # the timer of the one that is open
 
-    def __init__(
-        self,
-        opener: SourceOpener,
-        options: Options,
-        request: Request,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        super().__init__(opener, options, request, receive, send)
-        self._window: Handle | None = None  # the timer of the one that is open
+    def begin_to_gather(self) -> None:
+        """Let text that is sent together be one event."""
+        self._window = None
         self.outbox.encode = _joining(self.outbox.encode)
+        super().begin_to_gather()
 
-    def send_ready(self) -> None:
+    def _task_waits(self) -> None:
         """Open a window, if nothing but text waits, and nobody for it."""
-        outbox, seconds = self.outbox, self.options.coalesce
-        waits = outbox.is_text_alone and outbox.sent_chunks and not self.sender.is_awaited
-        if not waits or seconds is None or self.lifecycle.phase is not Phase.RUNNING:
-            super().send_ready()
-            return
-        self.due: float = self.host.clock() + seconds
-        self._window = self.sender.pending = self.host.call_later(seconds, self._window_ends)
+        outbox, sender = self.outbox, self.sender
+        is_for_later = outbox.is_text_alone and outbox.sent_chunks and not sender.is_awaited
+        is_free = sender.task is None and self.lifecycle.phase is Phase.RUNNING
+        if is_for_later and is_free:
+            seconds = self.options.coalesce or 0
+            self.due = self.host.clock() + seconds
+            self._window = sender.pending = self.host.call_later(seconds, self._window_ends)
+        else:
+            super()._task_waits()
 
     async def pause(self, source: Stepper) -> None:
         """Have everything sent, let others run, and let a cancellation in."""
         self._end_window()
+        if self.sender.pending is None:  # all is stored: somebody has to say so
+            self.arm()
         await super().pause(source)
 
     async def _take(self, chunk: object, on_chunk: Hook | None, source: Stepper) -> None:
@@ -63,10 +60,7 @@ class CoalescingResponse(Response):
 
     def _window_ends(self) -> None:
         self._window = None
-        self.sender.pending = self.sender.task
-        is_over = self.lifecycle.phase in (Phase.FINISHING, Phase.CLOSED)
-        if self.outbox and self.sender.task is None and not is_over:
-            super().send_ready()
+        super()._task_waits()
 
     def close(self) -> None:
         """Let nothing stop the stream any more, and leave nothing behind; once is enough."""

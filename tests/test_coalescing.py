@@ -20,9 +20,10 @@ from sse_asgi import (
 )
 from sse_asgi.chat import ChatApp
 from sse_asgi.dialects import ChatCompletions
+from sse_asgi.live import Live
 from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import collect_text, connect
-from tests.chat.asking import BODIES, CHAT, ask
+from tests.chat.asking import AG_UI, AI_SDK, BODIES, CHAT, RESPONSES, ask
 from tests.examples import examples
 
 LONG = 60.0  # seconds: no window of these tests ends by its time
@@ -250,3 +251,22 @@ def test_the_clients_text_is_equal(chunks, waits, window, framing):
 async def test_a_window_of_no_end_is_refused():
     with pytest.raises(ValueError, match="coalesce must be a time that ends"):
         EventStream(["a"], coalesce=math.inf)
+
+
+@pytest.mark.parametrize("path", [AG_UI, AI_SDK, RESPONSES])
+def test_a_chat_app_gathers_its_live_answers_too(path):
+    async def generate(chat):
+        for chunk in "abc":
+            yield chunk
+            await turns()
+
+    async def deltas(coalesce):
+        live = Live()
+        app = ChatApp(generate, live=live, coalesce=coalesce)
+        body = BODIES[path] | ({"stream": True, "background": True} if path == RESPONSES else {})
+        answer = await ask(app, path, body)
+        await live.aclose()
+        return [event["delta"] for event in answer.events if "delta" in event]
+
+    assert asyncio.run(deltas(None)) == ["a", "b", "c"]
+    assert asyncio.run(deltas(LONG)) == ["a", "bc"]

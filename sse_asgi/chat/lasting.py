@@ -130,6 +130,7 @@ class LastingAnswers:
                 on_chunk=self._options.chunk_hook(chat.request),
                 on_complete=self._setup.for_hook(chat),
                 describe_error=self._options.describe_error,
+                coalesce=self._options.coalesce,
                 at_once=at_once,
             )
         except Exception:

@@ -148,6 +148,7 @@ class Live:
         on_chunk: OnChunk | None = None,
         on_complete: OnComplete | None = None,
         describe_error: DescribeError | None = None,
+        coalesce: float | None = None,
         at_once: bool = False,
     ) -> Generation:
         """Start a generation, or follow the one of this id if it exists.
@@ -167,6 +168,7 @@ class Live:
             on_chunk: As for `EventStream`.
             on_complete: As for `EventStream`: once for each generation, whoever watched.
             describe_error: As for `Live`, which asks it where this is `None`.
+            coalesce: As for `EventStream`: what comes within so many seconds is one stored event.
             at_once: Viewers get what the framing begins with before the source gives anything.
 
         Raises:
@@ -187,6 +189,7 @@ class Live:
             on_chunk=on_chunk,
             on_complete=on_complete,
             describe_error=describe_error or self._source_options.describe_error,
+            coalesce=coalesce,
         )
         meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
         opener, attendants = open_source(source), Attendants(source, self._telemetry)

@@ -85,7 +85,7 @@ class Running:
             self._log, self._outage, self._bounds, key=key, token=token, meta=meta, keep=self._keep
         )
         begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        make = partial(Producer, opener, options, writer, at_once=at_once)
+        make = partial(_producer_for(options), opener, options, writer, at_once=at_once)
         task = asyncio.create_task(
             self._run(begun, writer, make, linger, attendant), name="sse_asgi live generation"
         )
@@ -210,6 +210,14 @@ class Running:
         waiting: list[asyncio.Future[Any]] = [*ended, *self._starting]
         if waiting:
             await asyncio.wait(waiting, timeout=seconds)
+
+
+def _producer_for(options: Options) -> type[Producer]:
+    if options.coalesce is None:
+        return Producer
+    from sse_asgi.live.coalescing import CoalescingProducer  # noqa: PLC0415 - only if used
+
+    return CoalescingProducer
 
 
 class Linger:
