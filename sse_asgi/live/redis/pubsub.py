@@ -12,6 +12,7 @@ node knows how many follow.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -28,13 +29,7 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Pushes:
-    """The subscriptions at one node, from the first one on.
-
-    Args:
-        client: Where the connection comes from.
-        node: The node's name.
-        silence: Seconds without a message after which the server has to answer a ping.
-    """
+    """The subscriptions at one node. After `silence` seconds the server has to answer a ping."""
 
     def __init__(self, client: Client, node: str, *, silence: float) -> None:
         self._client = client
@@ -88,11 +83,7 @@ class Pushes:
             await asyncio.sleep(PAUSE)
 
     async def _listen(self) -> None:
-        """Listen until the connection fails or falls silent.
-
-        Raises:
-            OSError, RedisError: It has.
-        """
+        """Listen until the connection fails or falls silent, which raises."""
         connection = await self._client.take(self._node)
         try:
             await connection.connect()
@@ -126,27 +117,30 @@ class Pushes:
                 await self._changed.wait()
 
     async def _read(self, connection: Any) -> None:  # noqa: ANN401 - redis-py's
-        """Hand out what comes.
-
-        Raises:
-            TimeoutError: The server has been silent, and did not answer a ping.
-        """
+        """Hand out what comes, until the server has left a ping unanswered."""
         asked = False
+        loop, silence = asyncio.get_running_loop(), self._silence
         while True:
-            message = await connection.read_response(
-                timeout=self._silence,
-                disable_decoding=True,
-                disconnect_on_error=False,
-                push_request=True,
-            )
-            if message is None:
+            try:
+                async with asyncio.timeout(silence) as limit:
+                    while not limit.expired():
+                        message = await connection.read_response(
+                            timeout=math.inf,  # `limit` serves many messages, at a lower cost
+                            disable_decoding=True,
+                            disconnect_on_error=False,
+                            push_request=True,
+                        )
+                        asked, least = False, loop.time() + silence
+                        if (limit.when() or 0.0) < least:
+                            limit.reschedule(least + silence / 4)
+                        if isinstance(message, list) and len(cast("list[bytes]", message)) == 3:
+                            self._hand_out(*cast("list[bytes]", message))  # else it is a pong
+            except TimeoutError:
                 if asked:
-                    raise TimeoutError("no answer to a ping")
-                ping = packed(connection, [("PING",)])
-                await connection.send_packed_command(ping, check_health=False)
-            asked = message is None
-            if isinstance(message, list) and len(cast("list[bytes]", message)) == 3:
-                self._hand_out(*cast("list[bytes]", message))  # else it is a pong
+                    raise TimeoutError("no answer to a ping") from None
+            asked = True
+            ping = packed(connection, [("PING",)])
+            await connection.send_packed_command(ping, check_health=False)
 
     def _hand_out(self, kind: bytes, channel: bytes, payload: bytes) -> None:
         listeners = self._listeners.get(channel.decode(), ())
