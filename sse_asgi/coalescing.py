@@ -14,10 +14,7 @@ from sse_asgi.stream.response import Hook, Response
 
 
 class CoalescingResponse(Response):
-    """A response that gathers text for a while, though its source waits between chunks.
-
-    It has no `__slots__`, for a generation is one as well as a `Producer`, which has.
-    """
+    """A response that gathers text for a while, though its source waits between chunks."""
 
     AT_ONCE = float("inf")  # every chunk is gathered
     _window: Handle | None  # the timer of the one that is open

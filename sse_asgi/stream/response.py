@@ -15,7 +15,7 @@ from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from sse_asgi.asgi import Receive, Send
+from sse_asgi.asgi import Message, Receive, Send
 from sse_asgi.host.loops import Handle
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener, Stepper
@@ -161,7 +161,10 @@ class Response(Stream):
         message = self.outbox.next_message()
         if message is None:
             self.arm()
-            return
+        else:
+            await self._send(message, source)
+
+    async def _send(self, message: Message, source: Stepper) -> None:
         self.lifecycle.sending_since = self.host.clock()
         try:
             await self._send_here(message)
