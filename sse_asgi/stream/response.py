@@ -4,9 +4,9 @@ The source gives a chunk → the recorder counts and keeps it → the framing en
 server's task steps the source, and awaits `send` itself when chunks come one by one.
 
 Chunks that are ready together leave together. The loop sees in hindsight that the source has not
-waited: a chunk comes at once after a send. From then on the loop gathers chunks, and puts a
-callback into the event loop's queue. The callback runs when the server's task waits, so as soon as
-the source waits, and has a background task send all that is ready. No chunk waits for a later one.
+waited: a chunk comes at once after a send. From then on the loop gathers chunks, and puts a call
+into the event loop's queue. It runs as soon as the source, and so the server's task, waits. Then a
+background task sends all that is ready. No chunk waits for a later one.
 """
 
 import logging
@@ -34,8 +34,7 @@ PROBE: Final = 32
 MAX_WAIT: Final = 0.001
 """Seconds for which chunks are gathered while the source does not wait."""
 
-THREADS_TURN: Final = 0.000_05
-"""Seconds for which a source that never waits leaves the interpreter to other threads."""
+THREADS_TURN: Final = 0.000_05  # seconds for which such a source leaves the interpreter to others
 
 Hook = Callable[[str], object]
 _logger = logging.getLogger("sse_asgi")
@@ -282,7 +281,7 @@ class Response(Stream):
         if self.watcher is None and self.sender.pending is None:
             self.arm()  # so that the client is watched if this takes a while
         start = self.outbox.take_start()
-        return self.finish_body(body, *(() if start is None else (start,)))
+        return self.finish_body(body, *((start,) if start else ()))
 
     def _is_the_servers_to_answer(self) -> bool:
         awaited = bool(self.options.prefetch) and not self.outbox.has_started
