@@ -450,7 +450,7 @@ async def test_last_message_is_not_sent_behind_a_keep_alive_that_has_failed():
 
 
 async def test_a_body_is_read_ahead_of_its_app_up_to_a_bound_and_nothing_is_lost():
-    """The client is watched for its leaving; an upload that nobody reads must not fill the memory."""
+    """The client is watched for its leaving, but an unread upload must not fill the memory."""
     given, ahead, read = [], [], []
 
     async def app(scope, receive, send):
