@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from sse_asgi import EventStreamMiddleware, Outcome, ServerSentEvent, Shutdown, TextFraming
+from sse_asgi.retrofit import inbox
 from sse_asgi.stream import lifecycle
 from sse_asgi.wire.text_framing import TextEncoder
 from tests.stream.peer import BODY, KEEP_ALIVE, START, Block, Peer, Record, logged_errors, soon
@@ -424,6 +425,58 @@ async def test_chunk_that_waited_behind_a_keep_alive_was_not_handed_to_the_serve
         await anyio.sleep(0.01)
         peer.leave()
     assert (record.only.chunks, record.only.sent_chunks) == (2, 1)
+
+
+async def test_last_message_is_not_sent_behind_a_keep_alive_that_has_failed():
+    async def app(scope, receive, send):
+        await start(send)
+        await soon(reached)
+        await last(send, b"data: a\n\n")
+
+    async def on_send(message):
+        bodies.append(message.get("body"))
+        if message.get("body") == KEEP_ALIVE:
+            reached.set()
+            await soon(fails)
+            raise OSError
+
+    reached, fails, bodies = anyio.Event(), anyio.Event(), []
+    middleware, record = wrapped(app, heartbeat=0.01)
+    async with Peer(middleware, on_send=on_send):
+        await soon(reached)
+        await anyio.wait_all_tasks_blocked()  # the last message waits for the keep-alive
+        fails.set()
+    assert record.only.outcome is Outcome.DISCONNECTED
+    assert bodies[-1] == KEEP_ALIVE
+
+
+async def test_a_body_is_read_ahead_of_its_app_up_to_a_bound_and_nothing_is_lost():
+    """The client is watched for its leaving, but an unread upload must not fill the memory."""
+    given, ahead, read = [], [], []
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a\n\n")
+        await anyio.wait_all_tasks_blocked()
+        ahead.append(len(given))
+        for _ in range(200):
+            read.append((await receive())["body"])
+        await last(send)
+
+    async def receive():
+        if len(given) == 200:
+            return await client()
+        given.append(b"%d" % len(given))
+        return {"type": "http.request", "body": given[-1], "more_body": len(given) < 200}
+
+    middleware, record = wrapped(app)
+    peer = Peer(middleware)
+    client, peer.receive = peer.receive, receive
+    async with peer:
+        pass
+    assert ahead == [inbox.MAX_MESSAGES]
+    assert read == given
+    assert record.only.outcome is Outcome.COMPLETED
 
 
 # Sends that were cut, or that failed, in the middle of an event
