@@ -135,7 +135,6 @@ class AsyncioHost:
         return _Release(task)
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> Handle:
-        """Call a function after so many seconds."""
         return self.loop.call_later(seconds, function, *args)
 
     def call_threadsafe(self, function: Callable[..., object], *args: object) -> object:

@@ -199,7 +199,6 @@ class Lifecycle:
                 self._set_deadline(seconds)
 
     def close(self) -> None:
-        """Enter the last phase, and drop every timer."""
         self.phase = CLOSED
         if self._deadline is not None:
             self._clear_deadline()

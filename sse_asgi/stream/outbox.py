@@ -61,12 +61,10 @@ class Outbox:
 
     @property
     def has_started(self) -> bool:
-        """Whether the start of the response has been taken."""
         return self._start_message is None
 
     @property
     def is_text_alone(self) -> bool:
-        """Whether text waits, and nothing else."""
         return bool(self.chunks) and self._begun and not self._frames
 
     @property
@@ -103,7 +101,6 @@ class Outbox:
         return self._add(self._checked(self._encoder.part, part))
 
     def put_end(self, outcome: Outcome) -> None:
-        """Add what ends a stream that is complete, or was stopped on request."""
         self._encode_chunks()
         self._add(self._checked(self._encoder.end, outcome))
 

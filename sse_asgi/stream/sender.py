@@ -76,7 +76,6 @@ class Sender:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether the server's task waits until all is sent."""
         return self._drained is not None
 
     def drained(self) -> None:
@@ -196,7 +195,6 @@ class Sender:
             self.start_background(partial(self.transmit, message))
 
     def close(self) -> None:
-        """Stop the clocks and the background task."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

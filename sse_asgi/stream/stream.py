@@ -93,7 +93,6 @@ class Stream(ABC):
             self.options.shutdown.enter(self.lifecycle, self.host)
 
     def start_watching(self) -> None:
-        """Watch the client, the server's stop, and the clocks."""
         if self.options.shutdown is not None:
             self.options.shutdown.listen(self.lifecycle, self.host)
         self.watcher = self.host.start(self._watch)

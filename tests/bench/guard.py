@@ -36,10 +36,11 @@ from .stub import CHUNKS, SCOPE, App, Connection, Source, burst, cpu_seconds, pa
 TODAY = {
     "burst, CPU to raw loop": {(3, 11): 0.94, (3, 12): 0.9, (3, 13): 0.96},
     "paced, CPU to raw loop": {(3, 11): 1.21},
-    "opening, CPU to raw loop": {(3, 11): 9.3, (3, 12): 8.6},
+    "opening, CPU to raw loop": {(3, 11): 7.4, (3, 12): 6.6, (3, 13): 6.8},
     "idle stream, memory to raw loop": {(3, 11): 2.72},
     "burst of 50 chunks, messages": {(3, 11): 2},
-    "paced, instructions added": {(3, 11): 5_050, (3, 12): 6_100, (3, 13): 6_030},
+    "paced, instructions added": {(3, 11): 5_010, (3, 12): 5_190, (3, 13): 4_520},
+    "opening, instructions added": {(3, 11): 109_400, (3, 12): 119_300, (3, 13): 110_900},
     # Promises, not figures of today; so they have no margin. Those in µs are far off.
     "ChatCompletions paced, to JSON": {(3, 11): 1.3},
     "ChatCompletions burst, µs added": {(3, 11): 6},
@@ -167,9 +168,9 @@ def burst_messages() -> float:
     return min(asyncio.run(messages()) for _ in range(RUNS))
 
 
-def paced_instructions() -> float:
-    """Return the instructions that a paced chunk takes more than in the raw loop."""
-    cases = [case for case in instructions.CASES if case.load == "paced"]
+def instructions_added(load: str) -> float:
+    """Return the instructions that a chunk, or an opening, takes more than in the raw loop."""
+    cases = [case for case in instructions.CASES if case.load == load]
     return instructions.measure(cases, jobs=os.cpu_count() or 1)[0].added
 
 
@@ -184,7 +185,10 @@ CHECKS = (
     Check("limits, µs a stream", operating.limits_added, NO_MARGIN),
 )
 TELEMETRY = Check("telemetry, µs a chunk", operating.telemetry_added, NO_MARGIN)
-COUNTED = Check("paced, instructions added", paced_instructions, MARGIN_OF_INSTRUCTIONS)
+COUNTED = tuple(
+    Check(f"{load}, instructions added", partial(instructions_added, load), MARGIN_OF_INSTRUCTIONS)
+    for load in ("paced", "opening")
+)
 
 
 def main() -> int:
@@ -192,9 +196,9 @@ def main() -> int:
     checks = (*CHECKS, TELEMETRY) if has_telemetry else CHECKS
     slower = [check.name for check in checks if is_slower(check)]
     if lack := instructions.missing():
-        print(f"{COUNTED.name:<32} skipped: {lack}")
-    elif is_slower(COUNTED):
-        slower.append(COUNTED.name)
+        print(f"{'instructions added':<32} skipped: {lack}")
+    else:
+        slower += [check.name for check in COUNTED if is_slower(check)]
     return int(bool(slower))
 
 
