@@ -58,37 +58,40 @@ def _is_field(line: bytes, name: bytes) -> bool:
 class Block(EncodedEvents):
     """Consecutive events of a generation as viewers get them: encoded once, and shared by them.
 
-    Attributes:
-        after: The position before the first event.
-        last: The position of the last event, or `after` if there is none.
-        ending: How the generation ended, if nothing follows.
+    They follow the position `after`; `last` is that of the last one, or `after` if there is none.
+    With an `ending` nothing follows.
     """
 
-    __slots__ = ("__weakref__", "after", "ending", "last")
+    __slots__ = ("__weakref__", "_begun", "after", "ending", "last")
 
     def __init__(self, data: bytes, after: int, last: int, ending: Ending | None) -> None:
-        super().__init__(data)
+        self.data = data
         self.after: int = after
         self.last: int = last
         self.ending: Ending | None = ending
+        self._begun: bytes | None = None
+
+    def after_line(self, line: bytes) -> bytes:
+        """Return the events after a line, which is one for all viewers; they share this, too."""
+        if self._begun is None:
+            self._begun = line + self.data
+        return self._begun
 
 
-def encode_events(tag: bytes, after: int, events: Sequence[bytes], first_line: bytes) -> bytes:
-    """Encode the events after a position, with a line before the first of them.
+def encode_events(tag: bytes, after: int, events: Sequence[bytes]) -> bytes:
+    """Encode the events after a position.
 
     The id comes before the data: the clients of some dialects take what follows it for more of it.
     """
     if len(events) == 1:
-        return b"%bid: %b:%d\n%b\n\n" % (first_line, tag, after + 1, events[0])
-    lines = [
+        return b"id: %b:%d\n%b\n\n" % (tag, after + 1, events[0])
+    return b"".join(
         b"id: %b:%d\n%b\n\n" % (tag, position, event)
         for position, event in enumerate(events, after + 1)
-    ]
-    return first_line + b"".join(lines) if first_line and lines else b"".join(lines)
+    )
 
 
 def tag_of(token: str) -> str:
-    """Return what the ids of a producer's events begin with."""
     return token[:4]
 
 
@@ -120,5 +123,4 @@ def last_words(tag: bytes, last: int, ending: Ending) -> bytes:
 
 
 def error_event(message: str) -> bytes:
-    """Encode an event of type `error`."""
     return ServerSentEvent(event="error", data=json.dumps({"message": message})).encode()

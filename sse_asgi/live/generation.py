@@ -70,27 +70,18 @@ class Generation:
 
 
 class Meta(NamedTuple):
-    """What the log keeps of a generation's start.
-
-    Attributes:
-        owner: Whose it is.
-        chosen: Whether the application chose the id, so that others may be able to guess it.
-        framing: The name of the framing's class.
-        started_at: When it began.
-    """
+    """What the log keeps of a generation's start."""
 
     owner: str | None
-    chosen: bool
-    framing: str
+    chosen: bool  # by the application is the id: others may be able to guess it
+    framing: str  # the name of its class
     started_at: datetime
 
     def text(self) -> str:
-        """Return it as text for `Log.create`."""
         return json.dumps({**self._asdict(), "started_at": self.started_at.isoformat()})
 
 
 def meta_of(head: Head) -> Meta:
-    """Return what a log has of a generation's start."""
     fields: dict[str, Any] = json.loads(head.meta)
     started_at = datetime.fromisoformat(fields["started_at"])
     return Meta(fields["owner"], fields.get("chosen", True), fields.get("framing", ""), started_at)
@@ -113,8 +104,7 @@ async def read_back(
 ) -> Transcript:
     """Read what a viewer of a generation gets, up to the end, and return what it produced.
 
-    Raises:
-        FramingError: It was started with another framing.
+    A `FramingError` says that it was started with another framing.
     """
     decoder, decode = EventStreamDecoder(max_event_size=EVENT_BYTES), framing.decoder()
     recorder, chunks, ending = Recorder(record=True), 0, Ending(LOST)

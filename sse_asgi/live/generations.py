@@ -1,18 +1,26 @@
 """The generations that this process knows of: those that run here, and those that the log has."""
 
+import asyncio
+import logging
 import re
-from collections.abc import AsyncGenerator
-from typing import Final
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Any, Final
 
+from sse_asgi.around import Attendant
 from sse_asgi.errors import UnknownGenerationError, shown
 from sse_asgi.live.events import Block, has_seen_all
 from sse_asgi.live.generation import meta_of, read_back
+from sse_asgi.live.heartbeat import Heartbeat
 from sse_asgi.live.log import Head, Log
 from sse_asgi.live.outage import Outage
-from sse_asgi.live.running import Running
-from sse_asgi.live.viewer import Tails
+from sse_asgi.live.producer import ENDING, Producer
+from sse_asgi.live.viewer import Linger, Tails
 from sse_asgi.live.writer import Bounds, Writer
-from sse_asgi.stream.options import wrong_type
+from sse_asgi.source.source import SourceOpener
+from sse_asgi.stream.lifecycle import LAST_CHANCE, Cause
+from sse_asgi.stream.options import Options, wrong_type
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
 from sse_asgi.wire.outcome import Outcome
@@ -20,31 +28,113 @@ from sse_asgi.wire.outcome import Outcome
 LABEL_KEEP: Final = 86_400.0
 """Seconds for which a label names a generation."""
 
+LAST_WORDS: Final = LAST_CHANCE + ENDING + 0.5
+"""Seconds in which the last generations are stored and reported once their sources have ended."""
+
 _ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._~:@-]{0,199}")
+
+_logger = logging.getLogger("sse_asgi")
 
 
 class Generations:
-    """Finds generations, and gives what viewers are sent.
+    """Begins, finds and ends generations, and gives what their viewers are sent.
 
     Each call that asks the log raises a `LogError` if that fails.
-
-    Attributes:
-        outage: Told of a log that does not answer.
-        running: Those that run here.
-        tails: Those elsewhere that somebody here watches.
     """
 
     def __init__(self, log: Log, bounds: Bounds, *, keep: float) -> None:
         self.outage: Outage = Outage()
-        self.running: Running = Running(log, self.outage, bounds, keep=keep)
-        self.tails: Tails = Tails(log, self.outage)
+        self.producers: dict[str, Producer] = {}  # of those that run here, by key
+        self.tails: Tails = Tails(log, self.outage)  # of those elsewhere that are watched here
+        self.closing: bool = False
         self._log = log
+        self._bounds = bounds
+        self._keep = keep
+        self._starting: set[asyncio.Task[None]] = set()
+        self._heartbeat = Heartbeat(log, self.outage, self.producers)
+
+    # Their beginning
+
+    def check_open(self) -> None:
+        """Raise a `RuntimeError` where generations cannot be started."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "Live needs asyncio, and no asyncio event loop runs here; under trio, or without "
+                "one, it cannot start a generation: run the application with asyncio"
+            ) from None
+        if self.closing:
+            raise RuntimeError("this Live is being closed and starts nothing more")
+
+    async def start(
+        self, key: str, meta: str, opener: SourceOpener, options: Options, *,
+        attendant: Attendant, linger: float | None, at_once: bool,
+    ) -> bool:  # fmt: skip
+        """Begin a generation, unless the id exists; tell which.
+
+        Once it is on its way to the log it begins, also if whoever asks for it is cancelled:
+        the log would have one that nobody runs, and its id would be wasted. If all are being ended
+        by then, it is ended, too.
+        """
+        writer = Writer(
+            self._log, self.outage, self._bounds,
+            key=key, token=secrets.token_urlsafe(12), meta=meta, keep=self._keep,
+        )  # fmt: skip
+        begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        make = partial(_producer_for(options), opener, options, writer, at_once=at_once)
+        task = asyncio.create_task(
+            self._run(begun, writer, make, linger, attendant), name="sse_asgi live generation"
+        )
+        self._starting.add(task)
+        task.add_done_callback(self._starting.discard)
+        task.add_done_callback(lambda _: attendant.over())
+        started = await begun
+        self.check_open()
+        return started
+
+    async def _run(
+        self,
+        begun: "asyncio.Future[bool]",
+        writer: Writer,
+        make: Callable[[], Producer],
+        linger: float | None,
+        attendant: Attendant,
+    ) -> None:
+        try:
+            producer = make()
+            started = await self._log.create(writer.key, writer.token, writer.meta, keep=self._keep)
+        except BaseException as error:
+            if not begun.done():
+                begun.set_exception(error)  # for whoever starts it
+            if isinstance(error, Exception):
+                return
+            raise
+        if not begun.done():
+            begun.set_result(started)
+        if not started:
+            return
+        attendant.begun()
+        producer.linger = None if linger is None else Linger(linger)
+        self.producers[writer.key] = producer
+        producer.ended.add_done_callback(partial(self._forget, writer.key, producer))
+        self._heartbeat.go_on()
+        if self.closing:
+            await producer.end_unbegun(Outcome.SHUT_DOWN)
+        else:
+            self._starting.difference_update((asyncio.current_task(),))
+            await producer.run()
+
+    def _forget(self, key: str, producer: Producer, _: object) -> None:
+        if self.producers.get(key) is producer:
+            del self.producers[key]
+
+    # What is known of them
 
     async def look(self, key: str) -> Head | None:
-        """Look a generation up; None if there is none."""
         if not _ID.fullmatch(key):
             return None
-        producer = self.running.producers.get(key)
+        producer = self.producers.get(key)
         if producer is not None and producer.writer.ending is None:
             # While it runs the producer is the truth, also if the log has lost it.
             writer = producer.writer
@@ -52,12 +142,7 @@ class Generations:
         return await self._log.look(key)
 
     async def find(self, key: str, *, owner: str | None) -> Head:
-        """Look a generation up for somebody.
-
-        Raises:
-            TypeError: The id is no string.
-            UnknownGenerationError: There is none, or it has another owner.
-        """
+        """Look a generation up for somebody; raise `UnknownGenerationError` if it is not theirs."""
         if not isinstance(key, str):
             raise TypeError(f"id must be a str, not {shown(key)} ({type(key).__qualname__})")
         head = await self.look(key)
@@ -68,11 +153,7 @@ class Generations:
         return head
 
     async def join(self, key: str, *, owner: str | None) -> None:
-        """Check that somebody who starts a generation that exists may follow that one.
-
-        Raises:
-            UnknownGenerationError: It has another owner, or has gone meanwhile.
-        """
+        """Check that somebody who starts a generation that exists may follow that one."""
         try:
             await self.find(key, owner=owner)
         except UnknownGenerationError:
@@ -81,61 +162,79 @@ class Generations:
                 "now; start with an id of its own, or with the owner that it has"
             ) from None
 
-    async def stop(self, key: str, head: Head) -> bool:
-        """Stop a generation that the caller may stop; tell whether it was running."""
-        producer = self.running.producers.get(key)
-        if producer is not None and producer.writer.token == head.token:
-            return producer.stop(Outcome.STOPPED)
-        return head.ending is None and await self._log.stop(key)
-
     async def label(self, label: str, key: str) -> None:
-        """Let a label name a generation, for a day at most."""
         await self._log.label(label, key, keep=LABEL_KEEP)
 
     async def labelled(self, label: str) -> str | None:
-        """Return the key that a label names, None for none."""
         return await self._log.labelled(label)
 
-    def runs_here(self, key: str, head: Head) -> bool:
-        """Tell whether a generation runs in this process."""
-        return self._writer_of(key, head) is not None
+    # What their viewers are sent
 
-    def view(
-        self, key: str, head: Head, after: int, first_line: bytes = b""
-    ) -> AsyncGenerator[Block, None]:
-        """Yield what a viewer gets after a position, up to the end.
+    def writer_of(self, key: str, head: Head) -> Writer | None:
+        """Return the writer of a generation that runs here."""
+        producer = self.producers.get(key)
+        if producer is None or producer.writer.token != head.token or producer.writer.lost:
+            return None
+        return producer.writer
 
-        `head` is what is known of the generation. The first event begins with `first_line`.
-        """
+    def view(self, key: str, head: Head, after: int) -> AsyncGenerator[Block, None]:
+        """Yield what a viewer gets after a position, up to the end, by what is known of it."""
         if has_seen_all(head, after):
             return _nothing()
         if head.ending is not None:
             after = min(after, head.last)  # a cursor beyond a log that lost events: hear the end
-        feed = self._writer_of(key, head) or self.tails.open(key, head.token, head.last)
-        return feed.view(after, first_line)
+        feed = self.writer_of(key, head) or self.tails.open(key, head.token, head.last)
+        return feed.view(after)
 
     async def read(self, key: str, framing: Framing) -> Transcript:
-        """Follow a generation to its end, and return what it produced.
-
-        Raises:
-            UnknownGenerationError: There is none.
-        """
+        """Follow a generation to its end, and return what it produced."""
         head = await self.look(key)
         if head is None:
             raise UnknownGenerationError(f"there is no generation {shown(key)}: it is over")
         return await read_back(self.view(key, head, 0), head, framing)
 
+    # Their end
+
+    async def stop(self, key: str, head: Head) -> bool:
+        """Stop a generation that the caller may stop; tell whether it was running."""
+        producer = self.producers.get(key)
+        if producer is not None and producer.writer.token == head.token:
+            return producer.stop(Outcome.STOPPED)
+        return head.ending is None and await self._log.stop(key)
+
     async def aclose(self, drain: float, *, cleanup: float) -> None:
-        """End those that run here, let the viewers of the others go, and close the log."""
-        await self.running.aclose(drain, cleanup=cleanup)
+        """End those that run here, let the viewers of the others go, and close the log.
+
+        It takes no longer than `drain`, `cleanup` and 4 s, whatever sources, hooks and log do.
+        """
+        self.closing = True
+        try:
+            await self._wait(drain)
+            for producer in list(self.producers.values()):
+                producer.stop(Outcome.SHUT_DOWN, by=Cause.SHUTDOWN)
+            await self._wait(cleanup + LAST_WORDS)
+            if left := len(self.producers):
+                _logger.error("%d live generations did not end, and are left alone", left)
+            await self._heartbeat.aclose()
+        finally:
+            self.closing = False
         await self.tails.aclose()
         await self._log.aclose()
 
-    def _writer_of(self, key: str, head: Head) -> Writer | None:
-        producer = self.running.producers.get(key)
-        if producer is None or producer.writer.token != head.token or producer.writer.lost:
-            return None
-        return producer.writer
+    async def _wait(self, seconds: float) -> None:
+        """Wait for the end of all that run here, for so many seconds at most."""
+        ended = (producer.ended for producer in self.producers.values())
+        waiting: list[asyncio.Future[Any]] = [*ended, *self._starting]
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds)
+
+
+def _producer_for(options: Options) -> type[Producer]:
+    if options.coalesce is None:
+        return Producer
+    from sse_asgi.live.coalescing import CoalescingProducer  # noqa: PLC0415 - only if used
+
+    return CoalescingProducer
 
 
 async def _nothing() -> AsyncGenerator[Block, None]:
@@ -144,12 +243,7 @@ async def _nothing() -> AsyncGenerator[Block, None]:
 
 
 def check_id(id: str) -> str:  # noqa: A002 - the option's name
-    """Return an id that a user chose, if it fits into a path and a key.
-
-    Raises:
-        TypeError: It is no string.
-        ValueError: It has other characters, or too many.
-    """
+    """Return an id that a user chose, if it fits into a path and a key."""
     if not isinstance(id, str):
         raise wrong_type("id", id, "a str or None")
     if not _ID.fullmatch(id):
@@ -161,11 +255,7 @@ def check_id(id: str) -> str:  # noqa: A002 - the option's name
 
 
 def check_log(log: object) -> None:
-    """Check that this may be a `Log`; its types cannot be known before it is called.
-
-    Raises:
-        TypeError: It is a class, or lacks something.
-    """
+    """Check that this may be a `Log`; its types cannot be known before it is called."""
     if isinstance(log, type):
         raise TypeError(f"log must be a Log: pass {log.__qualname__}(), not the class")
     missing = [name for name in vars(Log) if name[0] != "_" and not hasattr(log, name)]

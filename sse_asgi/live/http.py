@@ -3,55 +3,86 @@
 import inspect
 import logging
 import re
-from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote_plus
 
+from sse_asgi.around import Layer, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import has_seen_all, position_of
 from sse_asgi.live.generation import meta_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
-from sse_asgi.live.viewing import Viewing
+from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
-from sse_asgi.source.source import Chunks, SourceOpener
-from sse_asgi.stream.options import Options, check_int, wrong_type
+from sse_asgi.source.source import Chunks, SourceOpener, Stepper
+from sse_asgi.stream.lifecycle import Phase
+from sse_asgi.stream.options import HeadersInput, Options, check_int, make_headers, wrong_type
 from sse_asgi.stream.other_scopes import answer_other
+from sse_asgi.stream.outbox import MAX_SIZE
 from sse_asgi.stream.response import Response
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME
-from sse_asgi.wire.framing import Framing
+from sse_asgi.wire.framing import Framing, TextFraming
+
+if TYPE_CHECKING:  # imported only if they are used
+    from sse_asgi.limits import Limits
+    from sse_asgi.telemetry import Telemetry
 
 Authorize = Callable[[Scope, str, str | None], Awaitable[bool] | bool]
 
+LAST_EVENT: Final = 1.0
+"""Seconds by which viewers stay longer than their generation: so they see its end."""
+
+_NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 _QUERY_CURSOR: Final = re.compile(rb"(?:^|&)last_event_id=([^&]{0,64})(?=&|$)")
 _logger = logging.getLogger("sse_asgi")
 
 
 class Answers:
-    """Answers requests for generations. `authorize` and `retry` are those of `Live`.
+    """Answers requests for generations. All but `generations` and `viewers` are as in `Live`.
 
-    Raises:
-        TypeError: `authorize` cannot be called so, or `retry` is no int.
-        ValueError: `retry` is out of bounds.
+    `viewers` are the options of the responses to viewers.
     """
 
     def __init__(
         self,
         generations: Generations,
+        viewers: Options,
         *,
         authorize: Authorize | None,
         retry: int | None,
-        viewing: Viewing,
+        headers: HeadersInput | None,
+        drain: float,
+        telemetry: "Telemetry | None",
+        limits: "Limits | None",
+        compress: tuple[str, ...],
     ) -> None:
         _check_authorize(authorize)
         if retry is not None:
             check_int("retry", retry, lowest=0, highest=MAX_RECONNECTION_TIME)
+        check_layer("telemetry", telemetry, "Telemetry")
+        check_layer("limits", limits, "Limits")
         self.generations: Generations = generations
-        self._viewing = viewing
         self._authorize = authorize
         self._first_line = b"" if retry is None else b"retry: %d\n" % retry
         self._has_warned = False
+        # An iterator can be read but once.
+        self._headers = tuple(headers) if isinstance(headers, Iterator) else headers
+        self._elsewhere = viewers
+        stays = viewers.shutdown and _longer(viewers.shutdown, drain + LAST_EVENT)
+        self._here = replace(viewers, shutdown=stays)
+        self._headers_for(TextFraming())  # to check them
+        watching = None if telemetry is None else telemetry.of_viewers()
+        self._layers: tuple[Layer, ...] = tuple(
+            layer for layer in (watching, limits) if layer is not None
+        )
+        self._compression = None
+        if compress != ():
+            from sse_asgi.compression import CompressionByFraming  # noqa: PLC0415 - only if used
+
+            self._compression = CompressionByFraming(compress, self._headers)
 
     async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the id below the mount, for whoever may see that generation."""
@@ -61,7 +92,7 @@ class Answers:
             await _answer(send, 405, (b"allow", b"GET, HEAD, DELETE"))
         else:
             key = path_below_mount(scope).removeprefix("/").removesuffix("/")
-            await self._serve(key, scope, receive, send)
+            await self._serve(key, None, scope, receive, send)
 
     async def serve(
         self, key: str, framing: Framing, scope: Scope, receive: Receive, send: Send
@@ -70,15 +101,15 @@ class Answers:
         if scope["type"] != "http":
             await answer_other(scope, receive, send)
         else:
-            await self._serve(key, scope, receive, send, framing=framing)
+            await self._serve(key, framing, scope, receive, send)
 
     def options_for(self, key: str, head: Head) -> Options:
-        """Return the options of a response to a viewer of a generation."""
-        runs_here = self.generations.runs_here(key, head)
-        return self._viewing.here if runs_here else self._viewing.elsewhere
+        """Return the options of a response; viewers of what runs here stay with it at a stop."""
+        here = self.generations.writer_of(key, head) is not None
+        return self._here if here else self._elsewhere
 
     async def _serve(
-        self, key: str, scope: Scope, receive: Receive, send: Send, framing: Framing | None = None
+        self, key: str, framing: Framing | None, scope: Scope, receive: Receive, send: Send
     ) -> None:
         routed = framing is None
         stops = routed and scope["method"] == "DELETE"
@@ -101,24 +132,11 @@ class Answers:
     async def _may(self, scope: Scope, key: str, head: Head, *, stops: bool) -> bool:
         meta = meta_of(head)
         if self._authorize is not None:
-            return await self._decide(self._authorize, scope, key, meta.owner)
+            return await _decide(self._authorize, scope, key, meta.owner)
         if stops and meta.chosen and meta.owner is None:
             self._warn_once()
             return False
         return meta.owner is None
-
-    async def _decide(
-        self, authorize: Authorize, scope: Scope, key: str, owner: str | None
-    ) -> bool:
-        decision: object = authorize(scope, key, owner)
-        if inspect.isawaitable(decision):
-            decision = await decision
-        if isinstance(decision, bool):
-            return decision
-        kind = type(decision).__qualname__
-        error = TypeError(f"authorize must return a bool, not of type {kind}")
-        _logger.error("a request for a live generation is refused", exc_info=error)
-        return False
 
     def _warn_once(self) -> None:
         if not self._has_warned:
@@ -137,22 +155,57 @@ class Answers:
         if has_seen_all(head, after):
             await _answer(send, 204)
             return
-        options = self.options_for(key, head)
-        headers = options.headers
-        if framing is not None:
-            headers = self._viewing.headers_for(framing.headers)
-        headers = (*headers, (b"generation-id", key.encode()))
-        options = options.with_start(options.status, headers)
 
         def show(options: Options, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             if scope["method"] == "HEAD":  # it says what GET would say first
                 return _answer(send, options.status, *options.headers)
-            blocks = self.generations.view(key, head, after, self._first_line)
-            opener = SourceOpener(cast("Chunks", blocks))  # its chunks are encoded already
-            return Response.answer(opener, options, request, receive, send)
+            blocks = cast("Chunks", self.generations.view(key, head, after))
+            view = View(SourceOpener(blocks), options, request, receive, send)
+            view.first_line = self._first_line
+            return view.host.live(view.run)
 
-        answer = self._viewing.around(show, meta_of(head).framing)
-        await answer(options, scope, receive, send)
+        headers = *self._headers_for(framing), (b"generation-id", key.encode())
+        options = self.options_for(key, head)
+        options = options.with_start(options.status, headers)
+        layers = self._layers
+        if self._compression and (fits := self._compression.of(meta_of(head).framing)):
+            layers = *layers, fits
+        await enclosed(show, layers)(options, scope, receive, send)
+
+    def _headers_for(self, framing: Framing | None) -> tuple[tuple[bytes, bytes], ...]:
+        demanded = (framing or TextFraming()).headers  # those of a text framing are none
+        return (*make_headers(self._headers, demanded), _NOSNIFF)
+
+
+class View(Response):
+    """The response to one viewer. Its chunks are blocks.
+
+    Each is sent as it is, and by itself: so all who are at its position hold the same bytes.
+    """
+
+    __slots__ = ("first_line",)
+
+    first_line: bytes  # comes before the first event
+
+    async def _take(self, chunk: Any, on_chunk: object, source: Stepper) -> None:  # noqa: ANN401, ARG002 - the same for all chunks
+        body: bytes = chunk.data
+        if body and self.first_line:
+            body, self.first_line = chunk.after_line(self.first_line), b""
+        if self.sender.pending is not None:
+            await self.pause(source)
+        if self.lifecycle.phase is not Phase.RUNNING:
+            self.outbox.put_event(body)
+        elif body:
+            await self.sender.send({"type": "http.response.body", "body": body, "more_body": True})
+            await self._end_if_interrupted(source)
+            if len(body) >= MAX_SIZE:
+                self.arm()  # there may be many more, without a wait
+
+
+def _longer(shutdown: Shutdown, grace: float) -> Shutdown:
+    return Shutdown(
+        grace=max(shutdown.grace, grace), farewell=shutdown.farewell, signals=shutdown.signals
+    )
 
 
 def _check_authorize(authorize: object) -> None:
@@ -170,6 +223,18 @@ def _check_authorize(authorize: object) -> None:
             "authorize cannot be called with three arguments, the scope, the id and its owner: "
             f"{error}; give it a parameter for each"
         ) from None
+
+
+async def _decide(authorize: Authorize, scope: Scope, key: str, owner: str | None) -> bool:
+    decision: object = authorize(scope, key, owner)
+    if inspect.isawaitable(decision):
+        decision = await decision
+    if isinstance(decision, bool):
+        return decision
+    kind = type(decision).__qualname__
+    error = TypeError(f"authorize must return a bool, not of type {kind}")
+    _logger.error("a request for a live generation is refused", exc_info=error)
+    return False
 
 
 def _cursor(request: Request) -> str:

@@ -39,11 +39,7 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Interrupted:
-    """Calls `on_interrupted` for each generation that this process's log found dead first.
-
-    Raises:
-        TypeError: The hook cannot be called with a transcript.
-    """
+    """Calls `on_interrupted` for each generation that this process's log found dead first."""
 
     def __init__(
         self,

@@ -18,7 +18,6 @@ from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
 from sse_asgi.live.source import Attendants, LiveSource, open_source
-from sse_asgi.live.viewing import Viewing
 from sse_asgi.live.writer import Bounds
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
@@ -113,11 +112,6 @@ class Live:
         check_log(log)
         check_seconds("keep", keep, "a number above 0")
         check_seconds("drain", drain, _SECONDS, or_zero=True)
-        viewing = Viewing(
-            heartbeat=heartbeat, send_timeout=send_timeout, cleanup_timeout=cleanup_timeout,
-            headers=headers, shutdown=shutdown, drain=drain, telemetry=telemetry, limits=limits,
-            compress=compress,
-        )  # fmt: skip
         self._telemetry = telemetry
         self._source_options = Options(
             framing=TextFraming(),
@@ -127,12 +121,20 @@ class Live:
             shutdown=shutdown and Shutdown(grace=drain, signals=shutdown.signals),
             describe_error=describe_error,
         )
+        viewers = Options(
+            framing=TextFraming(done=None),
+            heartbeat=heartbeat,
+            send_timeout=send_timeout,
+            cleanup_timeout=cleanup_timeout,
+            record=False,
+            shutdown=shutdown,
+        )
         bounds = Bounds(max_bytes=max_bytes, max_total_bytes=max_total_bytes)
-        self._log = log
         self._generations = Generations(log, bounds, keep=keep)
         self.answers: Answers = Answers(
-            self._generations, authorize=authorize, retry=retry, viewing=viewing
-        )
+            self._generations, viewers, authorize=authorize, retry=retry, headers=headers,
+            drain=drain, telemetry=telemetry, limits=limits, compress=compress,
+        )  # fmt: skip
         self._interrupted = Interrupted(on_interrupted, self._generations, self._found, telemetry)
         if on_interrupted is not None or telemetry is not None:
             log.on_buried = self._interrupted.note
@@ -177,7 +179,7 @@ class Live:
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that cannot work.
         """
-        self._generations.running.check_open()
+        self._generations.check_open()
         if owner is not None and not isinstance(owner, str):
             raise wrong_type("owner", owner, "a str or None; pass str(…) of a number")
         if linger is not None:
@@ -195,7 +197,7 @@ class Live:
         opener, attendants = open_source(source), Attendants(source, self._telemetry)
         options = attendants.attending(options)
         self._interrupted.know(framing)
-        started = await self._generations.running.start(
+        started = await self._generations.start(
             key, meta.text(), opener, options,
             attendant=attendants, linger=linger, at_once=at_once,
         )  # fmt: skip
@@ -284,7 +286,7 @@ class Live:
             await self.answers.route(scope, receive, send)
 
     def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
-        producer = self._generations.running.producers.get(key)
+        producer = self._generations.producers.get(key)
         return Generation(
             key,
             started=started,

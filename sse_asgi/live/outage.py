@@ -20,22 +20,16 @@ class Patience:
 
     def __init__(self, lease: float) -> None:
         self._lease = lease
-        self._since: float | None = None
+        self._since = math.inf
 
     def is_over(self, since: float = math.inf) -> bool:
-        """Note a failure, and tell whether things have failed for longer than a lease.
-
-        Args:
-            since: When they last went well, by the monotonic clock; by default just before this.
-        """
+        """Note a failure of what went well until `since`, by default until now."""
         now = time.monotonic()
-        if self._since is None:
-            self._since = min(since, now)
+        self._since = min(self._since, since, now)
         return now - self._since > self._lease
 
     def reset(self) -> None:
-        """Note that it has gone well."""
-        self._since = None
+        self._since = math.inf
 
 
 class Outage:

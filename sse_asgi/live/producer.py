@@ -8,16 +8,15 @@ code as every other stream.
 import asyncio
 import hashlib
 import logging
-from collections import deque
-from collections.abc import Awaitable
+from array import array
 from functools import partial
 from typing import Any, Final
-from weakref import ref
 
-from sse_asgi.asgi import Message, Send
+from sse_asgi.asgi import Message
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import INTERRUPTED_MESSAGE, Cutter, error_event
 from sse_asgi.live.generation import ending_of
+from sse_asgi.live.viewer import Linger
 from sse_asgi.live.writer import Writer
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener
@@ -52,34 +51,29 @@ class NoRequest(Request):
 
 
 class Producer(Response):
-    """One running generation. Make it in the task that runs it.
+    """One running generation. Make it in the task that runs it."""
 
-    Attributes:
-        writer: What brings its events into the log.
-        ended: Gives the transcript when all is done.
-    """
-
-    __slots__ = ("__weakref__", "_bad_end", "_cutter", "_held", "_record", "_seen", "_unseen",
-                 "ended", "writer")  # fmt: skip
+    __slots__ = ("__weakref__", "_bad_end", "_cutter", "_held", "_record", "_sent",
+                 "ended", "linger", "writer")  # fmt: skip
 
     def __init__(
         self, opener: SourceOpener, options: Options, writer: Writer, *, at_once: bool
     ) -> None:
-        super().__init__(opener, options, NoRequest(), _nothing_comes, _storing_with(ref(self)))
+        super().__init__(opener, options, NoRequest(), _nobody, _nobody)
+        self.sender.send_here = self.store_here  # until the end, which breaks this cycle
         self.lifecycle.stop_grace = ENDING
         self.outbox.take_start()  # nobody needs it
         if at_once:
             self.outbox.put_event(b"")  # the framing's beginning comes before it
         self.ended: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
+        self.linger: Linger | None = None
         self.writer: Writer = writer
-        writer.told = self
+        writer.on_news = self.hear
         self._cutter = Cutter()
         self._held = False  # until the log has caught up
         self._record: Transcript | None = None
         self._bad_end: Exception | None = None  # what the framing's end has raised
-        self._seen = 0  # chunks that viewers may have seen
-        # Messages that none has: the position before each, and the chunks up to its end.
-        self._unseen: deque[tuple[int, int]] = deque()
+        self._sent = array("L")  # for each event, the chunks up to the end of its message
 
     # What is asked of it from outside
 
@@ -106,32 +100,27 @@ class Producer(Response):
         self.lifecycle.end_running()
         await self.end()
 
-    # What the writer tells. It may do so from within the source's own task: so, later.
-
-    def stop_asked(self) -> None:
-        """Note that somebody asked for the end."""
-        self.host.call_soon(partial(self.stop, Outcome.STOPPED))
-
-    def has_room(self) -> None:
-        """Note that the log has caught up."""
+    def hear(self) -> None:
+        """Act on what the log has said; soon, for this may be the source's own task."""
+        if self.writer.error is not None:
+            self.host.call_soon(partial(self._lose, self.writer.error))
+        elif self.writer.stop_asked:
+            self.host.call_soon(partial(self.stop, Outcome.STOPPED))
         if self._held and not self.writer.is_full:
             self._held = False
             self.host.call_soon(self._task_waits)
 
-    def lost(self, error: LogError) -> None:
-        """Fail: nothing can be written any more. The last message learns of that by itself."""
-        self.host.call_soon(partial(self._lose, error))
-
     def _lose(self, error: LogError) -> None:
+        """Fail: nothing can be written any more. The last message learns of that by itself."""
         if self.lifecycle.phase in (Phase.RUNNING, Phase.STOPPING):
             self.sender.lose(Outcome.FAILED, error, by=Cause.SERVER)
 
     # Storing, where other responses send
 
-    async def store_here(self, body: bytes) -> None:
+    async def store_here(self, message: Message) -> None:
         """Store from the source's own task, which stands at a `yield`."""
         try:
-            self._store(body)
+            self._store(message["body"])
         except Exception as error:  # noqa: BLE001 - the generation's failure
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
             self.lifecycle.end_running()
@@ -159,26 +148,19 @@ class Producer(Response):
         """Add encoded events to those of the generation; raises what a bound does."""
         if not body:
             return
-        events, chunks = self.writer.events, self.outbox.sent_chunks
-        prev = len(events)
+        events, chunks, prev = self.writer.events, self.outbox.sent_chunks, len(self._sent)
         try:
             self.writer.write(self._cutter.cut(body))
         except Exception:
-            stored = self._stored_chunks + len(events) - prev
-            self._unseen.append((prev, max(0, min(chunks - 1, stored))))
+            chunks = max(0, min(chunks - 1, self._sent_up_to(prev) + len(events) - prev))
             raise
-        self._unseen.append((prev, chunks))
-        if len(self._unseen) >= 64:
-            self._count_seen()
+        finally:
+            self._sent.extend([chunks] * (len(events) - prev))
 
-    def _count_seen(self) -> int:
-        while self._unseen and self._unseen[0][0] < self.writer.shown:
-            self._seen = self._unseen.popleft()[1]
-        return self._seen
-
-    @property
-    def _stored_chunks(self) -> int:
-        return self._unseen[-1][1] if self._unseen else self._seen
+    def _sent_up_to(self, position: int) -> int:
+        """Return how many chunks the events up to a position carry."""
+        stored = min(position, len(self._sent))
+        return self._sent[stored - 1] if stored else 0
 
     def _blamed(self) -> Cause:
         return Cause.FRAMING if self.outbox.failed else Cause.SOURCE
@@ -196,7 +178,7 @@ class Producer(Response):
         except Exception as error:  # noqa: BLE001 - `on_complete` is told
             self.lifecycle.settle(Outcome.FAILED, error, by=self._blamed())
         events = self._last_events()
-        self._record = self._transcript(self._stored_chunks)
+        self._record = self._transcript(len(self._sent))
         self.writer.finish(events, ending_of(self._record))
         while self.writer.ending is None:
             try:
@@ -214,13 +196,14 @@ class Producer(Response):
         try:
             await super().end()
         finally:
+            self.sender.send_here = _nobody
             self.writer.close()
             self.ended.set_result(self.transcript())
 
     def transcript(self) -> Transcript:
         """Return what `on_complete` is told."""
         if self._record is None or self._record.outcome is not self._outcome:
-            self._record = self._transcript(self._count_seen())
+            self._record = self._transcript(self.writer.shown)
         return self._record
 
     @property
@@ -229,12 +212,13 @@ class Producer(Response):
             return Outcome.FAILED
         return self.lifecycle.outcome or Outcome.COMPLETED
 
-    def _transcript(self, sent_chunks: int) -> Transcript:
+    def _transcript(self, sent: int) -> Transcript:
+        """Return the transcript, by which the events up to a position were sent."""
         return self.recorder.transcript(
             self._outcome,
             self._bad_end or self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
-            sent_chunks=sent_chunks,
+            sent_chunks=self._sent_up_to(sent),
         )
 
     def _last_events(self) -> list[bytes]:
@@ -273,15 +257,5 @@ class Producer(Response):
         return hashlib.sha256(self.writer.key.encode()).hexdigest()[:6]
 
 
-def _storing_with(producer: "ref[Producer]") -> Send:
-    """Return the `send` of a producer, which that holds: it must not hold the producer, too."""
-
-    async def send(message: Message) -> None:
-        if (storing := producer()) is not None:
-            await storing.store_here(message["body"])
-
-    return send
-
-
-def _nothing_comes() -> Awaitable[Message]:
-    return asyncio.get_running_loop().create_future()
+async def _nobody(*_: object) -> Any:  # noqa: ANN401 - as `receive` and as `send`
+    raise RuntimeError("a live generation has no client")

@@ -18,25 +18,17 @@ _Source = Source | Callable[[], Chunks | Awaitable[Chunks]]
 
 @dataclass(frozen=True, slots=True)
 class Attended:
-    """A source, and what attends its generation for an app such as `ChatApp`.
-
-    Attributes:
-        source: The source.
-        place: The place that the generation holds until its end.
-        watch: What measures it, instead of the `telemetry` of `Live`.
-    """
+    """A source, and what attends its generation for an app such as `ChatApp`."""
 
     source: _Source
-    place: Attendant | None = None
-    watch: Attendant | None = None
+    place: Attendant | None = None  # which the generation holds until its end
+    watch: Attendant | None = None  # measures it, instead of the `telemetry` of `Live`
 
 
 LiveSource = _Source | Attended
 
 
 class Attendants(Attendant):
-    """The attendants of one generation."""
-
     def __init__(self, source: LiveSource, telemetry: "Telemetry | None") -> None:
         place, watch = None, None
         if isinstance(source, Attended):
@@ -46,28 +38,21 @@ class Attendants(Attendant):
         self._all = [each for each in (watch, place) if each is not None]
 
     def attending(self, options: Options) -> Options:
-        """Return the options with the hooks of all."""
         for each in self._all:
             options = each.attending(options)
         return options
 
     def begun(self) -> None:
-        """Tell all."""
         for each in self._all:
             each.begun()
 
     def over(self) -> None:
-        """Tell all."""
         for each in self._all:
             each.over()
 
 
 def open_source(source: LiveSource) -> SourceOpener:
-    """Return the opener of a source; a callable may take no argument.
-
-    Raises:
-        TypeError: It is no source.
-    """
+    """Return the opener of a source; a callable may take no argument."""
     if isinstance(source, Attended):
         source = source.source
     if callable(source) and not is_iterable(source) and _takes_nothing(source):

@@ -5,6 +5,7 @@ viewers at that position share. So a slow one costs nothing, and holds up nobody
 """
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from weakref import WeakSet, WeakValueDictionary
 
 from sse_asgi.errors import LogError
 from sse_asgi.live.events import Block, encode_events, last_words, tag_of
-from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Log, bounded
+from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Lease, Log, bounded
 from sse_asgi.live.outage import PAUSE, Outage, Patience, defect
 
 KEPT_EVENTS: Final = 512
@@ -22,6 +23,9 @@ KEPT_EVENTS: Final = 512
 KEPT_BYTES: Final = 4 * BATCH_BYTES
 """The same in bytes; the newest event is always kept."""
 
+FIRST_VIEWER: Final = 30.0
+"""Seconds that a generation which lingers waits at least for its first viewer."""
+
 _STAY: Final = 0.25  # seconds for which a tail stays open that has heard nothing yet
 
 
@@ -29,33 +33,23 @@ class Feed:
     """The events of one generation that viewers here may see.
 
     A `Writer` is one of a generation that runs here, a `Tail` one of another.
-
-    Attributes:
-        token: Its producer.
-        events: Those that are held; the newest may not be for viewers yet.
-        first: The position before the oldest of them.
-        last: The position of the newest event that viewers may see.
-        ending: How the generation ended; None while it runs.
-        closed: Whether viewers are let go without an ending.
-        viewers: How many there are.
-        left: When the last one has left, on the monotonic clock; 0 if none has.
     """
 
     def __init__(self, token: str, *, first: int = 0) -> None:
         self.token: str = token
-        self.events: list[bytes] = []
-        self.first: int = first
-        self.last: int = first
+        self.events: list[bytes] = []  # the newest may not be for viewers yet
+        self.first: int = first  # the position before the oldest of them
+        self.last: int = first  # that of the newest one that viewers may see
         self.ending: Ending | None = None
-        self.closed: bool = False
+        self.closed: bool = False  # viewers are let go without an ending
         self.viewers: int = 0
-        self.left: float = 0.0
+        self.left: float = 0.0  # when the last of them has left, on the monotonic clock
         self._tag = tag_of(token).encode()
         self._loop = asyncio.get_running_loop()
         self._waiting: list[asyncio.Future[None]] = []
         self._newest: Block | None = None
-        # By position and first line, while a viewer has it.
-        self._blocks: WeakValueDictionary[tuple[int, bytes], Block] = WeakValueDictionary()
+        # By the position before them, while a viewer has them.
+        self._blocks: WeakValueDictionary[int, Block] = WeakValueDictionary()
 
     @property
     def lost(self) -> bool:
@@ -81,81 +75,70 @@ class Feed:
         return waiter
 
     def wake(self) -> None:
-        """Let all who wait look again."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def view(self, after: int, first_line: bytes = b"") -> AsyncGenerator[Block, None]:
+    async def view(self, after: int) -> AsyncGenerator[Block, None]:
         """Yield what a viewer gets after a position, up to the end.
 
-        The first event that it gets begins with `first_line`. One generator, and no coroutine of
-        its own while it waits: this runs for each viewer and chunk.
+        One generator, and no coroutine of its own while it waits: this runs for each viewer and
+        chunk.
         """
         self.enter()
         try:
             while not self.closed:
                 if after < self.first:
-                    block = await self.fetch(after, first_line)
+                    block = await self.fetch(after)
                 elif after < self.last or self.ending is not None:
-                    block = self._block(after, first_line)
+                    block = self._block(after)
                 else:
                     await self.changed()
                     continue
                 after = block.last
-                first_line = b"" if block.data else first_line
                 yield block
                 if block.ending is not None:
                     if words := last_words(self._tag, after, block.ending):
-                        yield Block(first_line + words, after, after, None)
+                        yield Block(words, after, after, None)
                     return
         finally:
             self.leave()
 
     def enter(self) -> None:
-        """Note that a viewer has come."""
         self.viewers += 1
 
     def leave(self) -> None:
-        """Note that a viewer has left."""
         self.viewers -= 1
         if not self.viewers:
             self.left = time.monotonic()
         if len(self._waiting) > 2 * self.viewers + 8:  # those who leave while they wait
             self._waiting = [waiter for waiter in self._waiting if not waiter.done()]
 
-    async def fetch(self, after: int, first_line: bytes) -> Block:
+    async def fetch(self, after: int) -> Block:
         """Return what follows a position before `first`."""
         raise NotImplementedError
 
-    def share(
-        self, after: int, events: Sequence[bytes], ending: Ending | None, first_line: bytes
-    ) -> Block:
+    def share(self, after: int, events: Sequence[bytes], ending: Ending | None) -> Block:
         """Return these events, encoded once for all who ask while one of them has them."""
-        known = self._blocks.get((after, first_line))
+        known = self._blocks.get(after)
         if known is not None and (known.last, known.ending) == (after + len(events), ending):
             return known
-        block = self._encode(after, events, ending, first_line)
-        self._blocks[after, first_line] = block
+        block = self._blocks[after] = self._encode(after, events, ending)
         return block
 
-    def _block(self, after: int, first_line: bytes) -> Block:
+    def _block(self, after: int) -> Block:
         newest = self._newest
-        if newest is not None and newest.after == after and not first_line:
+        if newest is not None and newest.after == after:
             return newest  # all that was there then; what came since follows
         events = bounded(self.events, after - self.first, self.last - self.first)
         if after + len(events) < self.last:
-            return self.share(after, events, None, first_line)
-        if first_line:
-            return self.share(after, events, self.ending, first_line)
-        self._newest = self._encode(after, events, self.ending, b"")
-        return self._newest
+            return self.share(after, events, None)
+        self._newest = newest = self._encode(after, events, self.ending)
+        return newest
 
-    def _encode(
-        self, after: int, events: Sequence[bytes], ending: Ending | None, first_line: bytes
-    ) -> Block:
-        data = encode_events(self._tag, after, events, first_line)
+    def _encode(self, after: int, events: Sequence[bytes], ending: Ending | None) -> Block:
+        data = encode_events(self._tag, after, events)
         return Block(data, after, after + len(events), ending)
 
 
@@ -200,20 +183,18 @@ class Tail(Feed):
         elif self.task is not None:
             self._loop.call_later(_STAY, self.task.cancel)
 
-    async def fetch(self, after: int, first_line: bytes) -> Block:
+    async def fetch(self, after: int) -> Block:
         """Read what has left the tail; the viewer waits if the log is out of reach."""
         patience = Patience(self._log.lease)
-        while True:
-            known = self._blocks.get((after, first_line))
-            if known is not None:
-                return known
+        while (block := self._blocks.get(after)) is None:
             batch = await self._read(after)
             if batch.events or not (batch.ending is None or batch.ending.outcome == LOST):
-                return self.share(after, batch.events, batch.ending, first_line)
+                return self.share(after, batch.events, batch.ending)
             # The log is out of reach or has lost events; its producer may bring them back.
             if self.lost or self.closed or patience.is_over():
                 return Block(b"", after, after, Ending(LOST))
             await asyncio.sleep(PAUSE)
+        return block
 
     async def _read(self, after: int) -> Batch:
         try:
@@ -286,3 +267,24 @@ class Tails:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=1.0)
+
+
+class Linger:
+    """Knows for how long nobody, in any process, has watched a generation. Asked at each beat."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._alone_since = time.monotonic()
+        self._visited = False
+
+    def is_over(self, lease: Lease, feed: Feed) -> bool:
+        """Tell whether that is long enough, by what the log and the viewers here say now."""
+        now = time.monotonic()
+        if lease.followers or feed.viewers:
+            self._visited, self._alone_since = True, math.inf
+            return False
+        if not self._visited and (lease.visited or feed.left):  # between two beats
+            self._visited, self._alone_since = True, feed.left or now
+        self._alone_since = max(min(self._alone_since, now), feed.left)
+        least = 0.0 if self._visited else FIRST_VIEWER
+        return now - self._alone_since >= max(self._seconds, least)

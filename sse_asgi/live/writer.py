@@ -6,8 +6,8 @@ the generation back and appends again what is missing, under the same positions.
 
 import asyncio
 import math
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from sse_asgi.errors import (
     FencedError,
@@ -26,12 +26,7 @@ BACKLOG: Final = 4096
 
 
 class Bounds:
-    """How many bytes the generations of a process may store: each, and all that run.
-
-    Raises:
-        TypeError: One of them is no int.
-        ValueError: One of them is less than 1.
-    """
+    """How many bytes the generations of a process may store: each, and all that run."""
 
     def __init__(self, *, max_bytes: int, max_total_bytes: int) -> None:
         check_int("max_bytes", max_bytes, lowest=1)
@@ -41,11 +36,7 @@ class Bounds:
         self._total = 0
 
     def admit(self, cost: int, size: int) -> None:
-        """Count an event in, with which its generation has that size.
-
-        Raises:
-            GenerationTooLargeError: It is not counted, for there is no room.
-        """
+        """Count an event in, with which its generation has that size, if there is room."""
         if size > self._max_bytes:
             raise GenerationTooLargeError(
                 f"the generation outgrew {self._max_bytes} bytes; raise max_bytes of Live if that "
@@ -59,33 +50,11 @@ class Bounds:
         self._total += cost
 
     def release(self, size: int) -> None:
-        """Count a generation out: it has ended."""
         self._total -= size
 
 
-class Told(Protocol):
-    """Who has to know what the log says."""
-
-    def stop_asked(self) -> None:
-        """Note that somebody asked for the end."""
-
-    def has_room(self) -> None:
-        """Note that the log has caught up."""
-
-    def lost(self, error: LogError) -> None:
-        """Note, once, that the generation cannot be written any more."""
-
-
 class Writer(Feed):
-    """The events of a generation that runs here. Viewers see what the log has acknowledged.
-
-    Attributes:
-        key: The generation.
-        meta: What the log knows of it.
-        told: Who is told; None before the start and after the end.
-        shown: The position up to which viewers may have seen events.
-        error: Why nothing can be written any more.
-    """
+    """The events of a generation that runs here. Viewers see what the log has acknowledged."""
 
     def __init__(
         self, log: Log, outage: Outage, bounds: Bounds, *,
@@ -94,9 +63,10 @@ class Writer(Feed):
         super().__init__(token)
         self.key: str = key
         self.meta: str = meta
-        self.told: Told | None = None
-        self.shown: int = 0
-        self.error: LogError | None = None
+        self.shown: int = 0  # viewers may have seen the events up to here
+        self.stop_asked: bool = False
+        self.error: LogError | None = None  # why nothing can be written any more
+        self.on_news: Callable[[], None] | None = None  # the log has said something
         self._log = log
         self._outage = outage
         self._bounds = bounds
@@ -106,19 +76,18 @@ class Writer(Feed):
         self._attached = True  # as far as is known, the log takes appends
         self._patience = Patience(log.lease)
         self._final: Ending | None = None
-        self._before_final = 0  # the events before those that go with the ending
+        self._before_final: float = math.inf  # the events before those that go with the ending
         self._task: asyncio.Task[None] | None = None
 
     @property
     def is_full(self) -> bool:
         """Whether so much waits for the log that the source has to wait, too."""
-        return self.ending is None and len(self.events) - self.last > BACKLOG
+        return len(self.events) - self.last > BACKLOG and self.ending is None
 
     def write(self, events: Sequence[bytes]) -> None:
-        """Add events. `append_here` or `go_on` have them appended.
+        """Add events, which `append_here` or `go_on` have appended.
 
-        Raises:
-            GenerationTooLargeError: They are more than may be stored; those that fit are added.
+        A `GenerationTooLargeError` says that there is no room for all; those that fit are added.
         """
         for event in events:
             cost = len(event) + EVENT_COST
@@ -151,23 +120,26 @@ class Writer(Feed):
         elif lease.tail < min(last, self.last) and self._is_free:
             self.last = lease.tail
         self.go_on()
-        if lease.held and lease.stop and self.told is not None:
-            self.told.stop_asked()
+        self._tell(stop=lease.held and lease.stop)
 
     def lose(self, error: LogError) -> None:
         """Give up writing."""
         if self.ending is None:
             self.error = error
             self.end(Ending(LOST))
-            if self.told is not None:
-                self.told.lost(error)
+            self._tell()
 
     def close(self) -> None:
         """Tell nobody any more, and let others have the memory."""
         self._bounds.release(self._size)
-        self._size, self.told = 0, None
+        self._size, self.on_news = 0, None
         if self._task is not None:
             self._task.cancel()
+
+    def _tell(self, *, stop: bool = False) -> None:
+        self.stop_asked = self.stop_asked or stop
+        if self.on_news is not None:
+            self.on_news()
 
     # Doing what is due
 
@@ -196,7 +168,7 @@ class Writer(Feed):
             return None
         if not self._attached:
             return "attach"
-        if self.last < (len(self.events) if self._final is None else self._before_final):
+        if self.last < min(len(self.events), self._before_final):
             return "append"
         return None if self._final is None else "finish"
 
@@ -212,7 +184,11 @@ class Writer(Feed):
             return False
         if call != "attach":
             self._patience.reset()
-        self._acknowledge(ack)
+        if self.ending is None:
+            tail = min(ack.tail, len(self.events))
+            self.shown = max(self.shown, tail)
+            self.advance(tail)  # or back: viewers see no more than the log still has
+        self._tell(stop=ack.stop)
         return True
 
     def _failed(self, error: LogError) -> None:
@@ -222,31 +198,28 @@ class Writer(Feed):
         if self._patience.is_over() or not isinstance(error, (LeaseLostError, LogUnavailableError)):
             self.lose(error)
 
-    def _acknowledge(self, ack: Ack) -> None:
-        tail, stop = ack
-        if self.ending is None:
-            tail = min(tail, len(self.events))
-            self.shown = max(self.shown, tail)
-            self.advance(tail)  # or back: viewers see no more than the log still has
-        if self.told is not None:
-            if stop:
-                self.told.stop_asked()
-            self.told.has_room()
+    def _call(self, name: str) -> Awaitable[Ack]:
+        if name == "attach":
+            return self._attach()
+        if name == "finish" and self._final is not None:
+            return self._finish(self._final)
+        stop = int(min(len(self.events), self._before_final))
+        events = bounded(self.events, self.last, stop)
+        return self._log.append(self.key, self.token, self.last, events)
 
-    async def _call(self, call: str) -> Ack:
-        key, token, prev = self.key, self.token, self.last
-        if call == "attach":
-            tail = await self._log.attach(key, token, self.meta, keep=self._keep)
-            self._attached = True
-            return Ack(tail)
-        if self._final is None or call == "append":
-            stop = len(self.events) if self._final is None else self._before_final
-            return await self._log.append(key, token, prev, bounded(self.events, prev, stop))
-        ack = await self._log.finish(key, token, prev, self.events[prev:], self._final)
-        if self.ending is None and ack.tail == len(self.events):  # else given up meanwhile
-            self.shown = ack.tail
-            self.last: int = ack.tail
-            self.end(self._final)
-        elif self.ending is None and ack.tail >= prev:  # else the log has lost events: they first
+    async def _attach(self) -> Ack:
+        tail = await self._log.attach(self.key, self.token, self.meta, keep=self._keep)
+        self._attached = True
+        return Ack(tail)
+
+    async def _finish(self, ending: Ending) -> Ack:
+        prev = self.last
+        ack = await self._log.finish(self.key, self.token, prev, self.events[prev:], ending)
+        if self.ending is not None:  # given up meanwhile
+            return ack
+        if ack.tail == len(self.events):
+            self.shown = self.last = ack.tail
+            self.end(ending)
+        elif ack.tail >= prev:  # else the log has lost events: they first
             raise FencedError("the readers of the generation have ended it")
         return ack

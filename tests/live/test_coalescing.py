@@ -189,7 +189,7 @@ async def test_a_log_that_comes_back_gets_all_of_it():
             yield Usage(1, 1)
 
     generation = await live.start(source, coalesce=LONG)
-    writer = live._generations.running.producers[generation.id].writer
+    writer = live._generations.producers[generation.id].writer
     await until(lambda: writer.is_full)  # so much that the source has to wait
     log.answers.set()
     transcript = await generation.transcript()
@@ -200,7 +200,7 @@ async def test_a_log_that_comes_back_gets_all_of_it():
 
 async def test_a_generation_that_has_ended_within_a_window_is_freed(live):
     generation = await live.start(waiting("a", "b", "c"), coalesce=LONG)
-    producer = weakref.ref(live._generations.running.producers[generation.id])
+    producer = weakref.ref(live._generations.producers[generation.id])
     await generation.transcript()
     gc.disable()
     try:

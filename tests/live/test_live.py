@@ -1022,7 +1022,7 @@ async def test_a_log_with_a_defect_in_its_beat_ends_a_generation_that_lingers(ca
         async def beat(self, tokens):
             raise ZeroDivisionError("a defect")
 
-    monkeypatch.setattr("sse_asgi.live.running.FIRST_VIEWER", 0.01)
+    monkeypatch.setattr("sse_asgi.live.viewer.FIRST_VIEWER", 0.01)
     live, closed = Live(Broken()), []
     generation = await live.start(endless(closed), id="g", linger=0)
     await end_of(live, generation)
@@ -1120,7 +1120,7 @@ async def test_without_linger_it_runs_to_its_end_whoever_watches(live):
 
 
 async def test_the_first_viewer_has_time_to_come(live, monkeypatch):
-    monkeypatch.setattr("sse_asgi.live.running.FIRST_VIEWER", 0.2)
+    monkeypatch.setattr("sse_asgi.live.viewer.FIRST_VIEWER", 0.2)
     generation = await live.start(endless(), linger=0)
     await asyncio.sleep(0.05)
     assert not generation._ended.done()
@@ -1175,7 +1175,7 @@ async def test_closing_waits_for_a_start_under_way_and_ends_what_it_began():
     start = asyncio.create_task(live.start(source, id="g", on_complete=reports.append))
     await entered.wait()
     closing = asyncio.create_task(live.aclose(drain=0))
-    while not live._generations.running.closing:
+    while not live._generations.closing:
         await asyncio.sleep(0)
     assert not closing.done()
     release.set()

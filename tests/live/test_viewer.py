@@ -80,7 +80,7 @@ async def test_viewers_at_one_position_are_sent_the_same_bytes(where, running):
 
 
 def _last(live, key):
-    return live._generations.running.producers[key].writer.last
+    return live._generations.producers[key].writer.last
 
 
 async def test_a_live_chunk_is_encoded_once_for_all_who_wait_for_it():
