@@ -84,24 +84,24 @@ class Answers:
 
             self._compression = CompressionByFraming(compress, self._headers)
 
-    async def route(self, scope: Scope, receive: Receive, send: Send) -> None:
+    # What only passes an awaitable on is no coroutine: each costs every viewer for every chunk.
+
+    def route(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request for the id below the mount, for whoever may see that generation."""
         if scope["type"] != "http":
-            await answer_other(scope, receive, send)
-        elif scope["method"] not in ("GET", "HEAD", "DELETE"):
-            await _answer(send, 405, (b"allow", b"GET, HEAD, DELETE"))
-        else:
-            key = path_below_mount(scope).removeprefix("/").removesuffix("/")
-            await self._serve(key, None, scope, receive, send)
+            return answer_other(scope, receive, send)
+        if scope["method"] not in ("GET", "HEAD", "DELETE"):
+            return _answer(send, 405, (b"allow", b"GET, HEAD, DELETE"))
+        key = path_below_mount(scope).removeprefix("/").removesuffix("/")
+        return self._serve(key, None, scope, receive, send)
 
-    async def serve(
+    def serve(
         self, key: str, framing: Framing, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         """Follow one generation, for whoever was let through to here."""
         if scope["type"] != "http":
-            await answer_other(scope, receive, send)
-        else:
-            await self._serve(key, framing, scope, receive, send)
+            return answer_other(scope, receive, send)
+        return self._serve(key, framing, scope, receive, send)
 
     def options_for(self, key: str, head: Head) -> Options:
         """Return the options of a response; viewers of what runs here stay with it at a stop."""
@@ -146,15 +146,14 @@ class Answers:
                 "able to guess it: pass authorize to Live, or call live.stop"
             )
 
-    async def _follow(
+    def _follow(
         self, key: str, head: Head, scope: Scope, receive: Receive, send: Send, *,
         framing: Framing | None,
-    ) -> None:  # fmt: skip
+    ) -> Awaitable[None]:  # fmt: skip
         request = Request(scope)
         after = position_of(_cursor(request), head.token)
         if has_seen_all(head, after):
-            await _answer(send, 204)
-            return
+            return _answer(send, 204)
 
         def show(options: Options, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             if scope["method"] == "HEAD":  # it says what GET would say first
@@ -170,7 +169,7 @@ class Answers:
         layers = self._layers
         if self._compression and (fits := self._compression.of(meta_of(head).framing)):
             layers = *layers, fits
-        await enclosed(show, layers)(options, scope, receive, send)
+        return enclosed(show, layers)(options, scope, receive, send)
 
     def _headers_for(self, framing: Framing | None) -> tuple[tuple[bytes, bytes], ...]:
         demanded = (framing or TextFraming()).headers  # those of a text framing are none
@@ -197,7 +196,8 @@ class View(Response):
             self.outbox.put_event(body)
         elif body:
             await self.sender.send({"type": "http.response.body", "body": body, "more_body": True})
-            await self._end_if_interrupted(source)
+            if self.sender.interrupted is not None:
+                await self._end_if_interrupted(source)
             if len(body) >= MAX_SIZE:
                 self.arm()  # there may be many more, without a wait
 

@@ -53,7 +53,7 @@ class NoRequest(Request):
 class Producer(Response):
     """One running generation. Make it in the task that runs it."""
 
-    __slots__ = ("__weakref__", "_bad_end", "_cutter", "_held", "_record", "_sent",
+    __slots__ = ("__weakref__", "_bad_end", "_cutter", "_record", "_sent",
                  "ended", "linger", "writer")  # fmt: skip
 
     def __init__(
@@ -70,7 +70,6 @@ class Producer(Response):
         self.writer: Writer = writer
         writer.on_news = self.hear
         self._cutter = Cutter()
-        self._held = False  # until the log has caught up
         self._record: Transcript | None = None
         self._bad_end: Exception | None = None  # what the framing's end has raised
         self._sent = array("L")  # for each event, the chunks up to the end of its message
@@ -106,8 +105,8 @@ class Producer(Response):
             self.host.call_soon(partial(self._lose, self.writer.error))
         elif self.writer.stop_asked:
             self.host.call_soon(partial(self.stop, Outcome.STOPPED))
-        if self._held and not self.writer.is_full:
-            self._held = False
+        if self.writer.holds and not self.writer.is_full:
+            self.writer.holds = False
             self.host.call_soon(self._task_waits)
 
     def _lose(self, error: LogError) -> None:
@@ -132,7 +131,7 @@ class Producer(Response):
         """Store what is ready: the source waits. If the log is far behind, that waits, too."""
         running = self.lifecycle.phase is Phase.RUNNING
         if running and self.writer.is_full:
-            self._held = True
+            self.writer.holds = True
             return
         self.sender.pending = None
         if running or self.lifecycle.phase is Phase.STOPPING:
@@ -155,7 +154,8 @@ class Producer(Response):
             chunks = max(0, min(chunks - 1, self._sent_up_to(prev) + len(events) - prev))
             raise
         finally:
-            self._sent.extend([chunks] * (len(events) - prev))
+            for _ in range(prev, len(events)):
+                self._sent.append(chunks)
 
     def _sent_up_to(self, position: int) -> int:
         """Return how many chunks the events up to a position carry."""

@@ -64,6 +64,7 @@ class Writer(Feed):
         self.key: str = key
         self.meta: str = meta
         self.shown: int = 0  # viewers may have seen the events up to here
+        self.holds: bool = False  # the source waits until there is room
         self.stop_asked: bool = False
         self.error: LogError | None = None  # why nothing can be written any more
         self.on_news: Callable[[], None] | None = None  # the log has said something
@@ -76,7 +77,7 @@ class Writer(Feed):
         self._attached = True  # as far as is known, the log takes appends
         self._patience = Patience(log.lease)
         self._final: Ending | None = None
-        self._before_final: float = math.inf  # the events before those that go with the ending
+        self._before_final = 0  # the events before those that go with the ending
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -147,6 +148,11 @@ class Writer(Feed):
     def _is_free(self) -> bool:
         return self._task is None and self._attached and self.ending is None
 
+    @property
+    def _stop(self) -> int:
+        """The position up to which events are appended; `finish` takes the others."""
+        return len(self.events) if self._final is None else self._before_final
+
     def go_on(self) -> None:
         """Have done what is due, in a task of its own."""
         if self._task is None and self._due() is not None:
@@ -168,7 +174,7 @@ class Writer(Feed):
             return None
         if not self._attached:
             return "attach"
-        if self.last < min(len(self.events), self._before_final):
+        if self.last < self._stop:
             return "append"
         return None if self._final is None else "finish"
 
@@ -188,7 +194,8 @@ class Writer(Feed):
             tail = min(ack.tail, len(self.events))
             self.shown = max(self.shown, tail)
             self.advance(tail)  # or back: viewers see no more than the log still has
-        self._tell(stop=ack.stop)
+        if ack.stop or self.holds:
+            self._tell(stop=ack.stop)
         return True
 
     def _failed(self, error: LogError) -> None:
@@ -203,8 +210,7 @@ class Writer(Feed):
             return self._attach()
         if name == "finish" and self._final is not None:
             return self._finish(self._final)
-        stop = int(min(len(self.events), self._before_final))
-        events = bounded(self.events, self.last, stop)
+        events = bounded(self.events, self.last, self._stop)
         return self._log.append(self.key, self.token, self.last, events)
 
     async def _attach(self) -> Ack:

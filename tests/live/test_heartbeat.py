@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,4 +147,56 @@ async def test_what_a_log_lost_of_a_silent_generation_is_appended_again():
     await until(lambda: len(log._generations["g"].events) == 1)
     log._generations["g"].events.clear()
     await until(lambda: len(log._generations["g"].events) == 1)
+    await live.aclose(drain=0)
+
+
+class ByTheClock(MemoryLog):
+    """A log whose beats take so many seconds each by the clock of the test; some get no answer."""
+
+    lease = 0.3
+
+    def __init__(self, monkeypatch, beats):
+        super().__init__()
+        self.now = 1000.0
+        self.beats = iter(beats)
+        clock = SimpleNamespace(monotonic=lambda: self.now)
+        monkeypatch.setattr("sse_asgi.live.outage.time", clock)
+        monkeypatch.setattr("sse_asgi.live.heartbeat.time", clock)
+
+    async def beat(self, tokens):
+        seconds, answers = next(self.beats, (0.0, True))
+        self.now += seconds
+        if not answers:
+            raise LogUnavailableError("gone")
+        return await super().beat(tokens)
+
+
+async def test_beats_that_fail_now_and_then_for_longer_than_a_lease_lose_nothing(monkeypatch):
+    log = ByTheClock(monkeypatch, [(0.1, number % 2 == 0) for number in range(20)])
+    live = Live(log)
+    generation = await live.start(silence, id="g")
+    await until(lambda: log.now > 1001.9)
+    assert not generation._ended.done()
+    await live.aclose(drain=0)
+    assert (await generation.transcript()).outcome is Outcome.SHUT_DOWN
+
+
+async def test_a_beat_that_takes_a_lease_to_fail_has_lost_what_runs(monkeypatch):
+    """By then others take its generations for dead: their leases go back to the beat before."""
+    log = ByTheClock(monkeypatch, [(0.1, True), (0.31, False)])
+    live = Live(log)
+    generation = await live.start(silence, id="g")
+    async with asyncio.timeout(10):
+        transcript = await generation.transcript()
+    assert transcript.outcome is Outcome.FAILED
+    assert isinstance(transcript.error, LogUnavailableError)
+    await live.aclose(drain=0)
+
+
+async def test_a_beat_that_fails_sooner_than_that_has_lost_nothing(monkeypatch):
+    log = ByTheClock(monkeypatch, [(0.1, True), (0.29, False), (0.1, True)])
+    live = Live(log)
+    generation = await live.start(silence, id="g")
+    await until(lambda: log.now > 1000.48)
+    assert not generation._ended.done()
     await live.aclose(drain=0)

@@ -890,6 +890,22 @@ async def test_a_framing_whose_end_fails_fails_the_generation(live, caplog, stop
     assert "a framing's end raised" in caplog.text
 
 
+async def test_describe_error_is_asked_of_a_framing_whose_end_raises():
+    class Broken(TextFraming):
+        def encoder(self):
+            return BrokenEncoder(self.done)
+
+    class BrokenEncoder(TextEncoder):
+        def end(self, outcome):
+            raise ZeroDivisionError("the end")
+
+    live = Live(describe_error=lambda error: f"because of {error}")
+    await (await live.start(["a"], id="g", framing=Broken())).transcript()
+    seen = await watch(live, "/g")
+    assert [json.loads(error)["message"] for error in seen.errors] == ["because of the end"]
+    await live.aclose()
+
+
 async def test_a_framing_whose_failure_fails_leaves_no_viewer_in_silence(live, caplog):
     class Broken(TextFraming):
         def encoder(self):
