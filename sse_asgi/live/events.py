@@ -78,17 +78,19 @@ class Block(EncodedEvents):
         return self._begun
 
 
-def encode_events(tag: bytes, after: int, events: Sequence[bytes]) -> bytes:
+def encode_block(tag: bytes, after: int, events: Sequence[bytes], ending: Ending | None) -> Block:
     """Encode the events after a position.
 
     The id comes before the data: the clients of some dialects take what follows it for more of it.
     """
-    if len(events) == 1:
-        return b"id: %b:%d\n%b\n\n" % (tag, after + 1, events[0])
-    return b"".join(
+    if len(events) == 1:  # as nearly always
+        data = b"id: %b:%d\n%b\n\n" % (tag, after + 1, events[0])
+        return Block(data, after, after + 1, ending)
+    data = b"".join(
         b"id: %b:%d\n%b\n\n" % (tag, position, event)
         for position, event in enumerate(events, after + 1)
     )
+    return Block(data, after, after + len(events), ending)
 
 
 def tag_of(token: str) -> str:

@@ -123,9 +123,13 @@ class Producer(Response):
         except Exception as error:  # noqa: BLE001 - the generation's failure
             self.lifecycle.settle(Outcome.FAILED, error, by=Cause.SOURCE)
             self.lifecycle.end_running()
-        await self.writer.append_here()
-        if self.writer.is_full:
-            self.arm()  # what comes next waits with those after it
+        writer = self.writer
+        if writer.appends_here:
+            await writer.append_here()
+        if writer.last < len(writer.events):
+            writer.go_on()
+            if writer.is_full:
+                self.arm()  # what comes next waits with those after it
 
     def _task_waits(self) -> None:
         """Store what is ready: the source waits. If the log is far behind, that waits, too."""

@@ -13,7 +13,7 @@ from typing import Final
 from weakref import WeakSet, WeakValueDictionary
 
 from sse_asgi.errors import LogError
-from sse_asgi.live.events import Block, encode_events, last_words, tag_of
+from sse_asgi.live.events import Block, encode_block, last_words, tag_of
 from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Lease, Log, bounded
 from sse_asgi.live.outage import PAUSE, Outage, Patience, defect
 
@@ -124,7 +124,7 @@ class Feed:
         known = self._blocks.get(after)
         if known is not None and (known.last, known.ending) == (after + len(events), ending):
             return known
-        block = self._blocks[after] = self._encode(after, events, ending)
+        block = self._blocks[after] = encode_block(self._tag, after, events, ending)
         return block
 
     def _block(self, after: int) -> Block:
@@ -134,12 +134,8 @@ class Feed:
         events = bounded(self.events, after - self.first, self.last - self.first)
         if after + len(events) < self.last:
             return self.share(after, events, None)
-        self._newest = newest = self._encode(after, events, self.ending)
+        self._newest = newest = encode_block(self._tag, after, events, self.ending)
         return newest
-
-    def _encode(self, after: int, events: Sequence[bytes], ending: Ending | None) -> Block:
-        data = encode_events(self._tag, after, events)
-        return Block(data, after, after + len(events), ending)
 
 
 class Tail(Feed):

@@ -96,12 +96,13 @@ class Writer(Feed):
             self._size += cost
             self.events.append(event)
 
-    async def append_here(self) -> None:
-        """Append what waits, from the source's own task if the log is one that does not wait."""
-        if self._is_local and self._is_free and self.last < len(self.events):
-            await self._try("append")
-        if self.last < len(self.events):
-            self.go_on()
+    @property
+    def appends_here(self) -> bool:
+        """Whether the source's own task may append: the log is one that does not wait."""
+        return self._is_local and self._is_free and self.last < len(self.events)
+
+    def append_here(self) -> Awaitable[bool]:
+        return self._try("append")
 
     def finish(self, events: Sequence[bytes], ending: Ending) -> None:
         """Add the last events and the ending, which no bound refuses. `ending` is set when done."""
