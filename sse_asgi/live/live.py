@@ -130,6 +130,7 @@ class Live:
             shutdown=shutdown,
         )
         bounds = Bounds(max_bytes=max_bytes, max_total_bytes=max_total_bytes)
+        self._log = log
         self._generations = Generations(log, bounds, keep=keep)
         self.answers: Answers = Answers(
             self._generations, viewers, authorize=authorize, retry=retry, headers=headers,

@@ -83,21 +83,18 @@ class MemoryLog:
         self._bytes = 0  # of those
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
-        """Begin a generation, unless the key exists."""
         known = self._find(key)
         if known is None:
             known = self._generations[key] = _Generation(token, meta, keep)
         return known.token == token
 
     async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
-        """Store events at the positions after `prev`."""
         generation = self._generations.get(key)
         if generation is None or generation.token != token or generation.ending is not None:
             raise _lost(key)
         return Ack(generation.extend(prev, events), generation.stop)
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
-        """Return the tail of a running generation; begin it if there is none."""
         if not await self.create(key, token, meta, keep=keep):
             raise FencedError(f"generation {key!r} has another producer")
         generation = self._generations[key]
@@ -106,13 +103,11 @@ class MemoryLog:
         return len(generation.events)
 
     async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
-        """Return the standing of these generations."""
         return {key: self._lease(key, token) for key, token in tokens.items()}
 
     async def finish(
         self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
     ) -> Ack:
-        """Store the last events and the ending."""
         generation = self._generations.get(key)
         if generation is None or generation.token != token:
             raise _lost(key)
@@ -123,7 +118,6 @@ class MemoryLog:
         return Ack(tail, generation.stop)
 
     async def stop(self, key: str) -> bool:
-        """Ask the producer for the end."""
         generation = self._find(key)
         if generation is None or generation.ending is not None:
             return False
@@ -131,23 +125,18 @@ class MemoryLog:
         return True
 
     async def look(self, key: str) -> Head | None:
-        """Return what is known of a generation, or None if there is none of that key."""
         found = self._find(key)
         if found is None:
             return None
         return Head(found.token, found.meta, len(found.events), found.ending)
 
     async def read(self, key: str, token: str, after: int) -> Batch:
-        """Read stored events after a position, without waiting."""
-        generation = self._find(key)
-        if generation is None or generation.token != token:
-            return Batch(after, (), Ending(LOST))
-        return generation.batch(after)
+        generation = self._find(key, token)
+        return Batch(after, (), Ending(LOST)) if generation is None else generation.batch(after)
 
     async def follow(self, key: str, token: str, after: int) -> AsyncGenerator[Batch, None]:
-        """Read the events after a position, and wait for more, up to the ending."""
-        generation = self._find(key)
-        if generation is None or generation.token != token:
+        generation = self._find(key, token)
+        if generation is None:
             yield Batch(after, (), Ending(LOST))
             return
         generation.followers += 1
@@ -167,25 +156,23 @@ class MemoryLog:
             generation.followers -= 1
 
     async def label(self, label: str, key: str, *, keep: float) -> None:  # noqa: ARG002 - the log's
-        """Let a label name a generation for as long as that stays."""
         generation = self._find(key)
         if generation is not None:
             generation.labels.append(label)
             self._labels[label] = key
 
     async def labelled(self, label: str) -> str | None:
-        """Return the key that a label names, None for none."""
         return self._labels.get(label)
 
     async def aclose(self) -> None:
         """Do nothing: the generations stay until their time is over."""
 
-    def _find(self, key: str) -> _Generation | None:
+    def _find(self, key: str, token: str = "") -> _Generation | None:
         generation = self._generations.get(key)
         if generation is not None and generation.expires <= time.monotonic():
             self._drop(key)  # the event loop of its timer was closed
             return None
-        return generation
+        return None if generation and token not in ("", generation.token) else generation
 
     def _lease(self, key: str, token: str) -> Lease:
         found = self._generations.get(key)

@@ -2,11 +2,12 @@
 
 import asyncio
 import gc
+import math
 import tracemalloc
 
 import pytest
 
-from sse_asgi.live import Batch, Ending, Live, MemoryLog
+from sse_asgi.live import LOST, Batch, Ending, Live, MemoryLog
 from sse_asgi.live.log import BATCH_BYTES
 from sse_asgi.live.outage import Outage
 from sse_asgi.live.viewer import Tail
@@ -105,6 +106,34 @@ async def test_a_live_chunk_is_encoded_once_for_all_who_wait_for_it():
     await live.aclose(drain=0)
 
 
+async def test_a_replay_to_a_client_that_takes_everything_at_once_lets_others_run():
+    live = Live()
+
+    async def source():
+        for _ in range(1000):
+            yield "x" * 8000
+        await never()
+
+    await live.start(source, id="g")
+    await until(lambda: _last(live, "g") == 1000)
+    turns = 0
+
+    async def other():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    reader = Reader()
+    tasks = [asyncio.create_task(other()), reader.look_on(live, "g")]
+    await until(lambda: reader.size > 0)
+    before = turns
+    await until(lambda: reader.size > 1000 * 8000)
+    assert turns - before > 50  # of 140 blocks each, or nearly
+    await end(tasks)
+    await live.aclose(drain=0)
+
+
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 async def test_viewers_that_do_not_read_cost_no_more_than_what_one_of_them_is_sent(where):
     """A block for each viewer would be 13 MB here, and all that they have not read 800 MB."""
@@ -196,6 +225,30 @@ async def test_a_tail_keeps_four_batches_when_it_has_eight():
     tail.enter()
     await tail.task
     assert tail.ending == Ending("completed")
+
+
+@pytest.mark.parametrize("why", ["lost", "closed", "lease"])
+async def test_who_is_behind_a_tail_is_let_go_when_nothing_can_bring_it_back(why, monkeypatch):
+    monkeypatch.setattr("sse_asgi.live.viewer.PAUSE", 0.01)
+    reads = []
+
+    class Gone(MemoryLog):
+        lease = 0.0 if why == "lease" else math.inf
+
+        async def read(self, key, token, after):
+            reads.append(after)
+            if len(reads) == 3 and why == "lost":
+                tail.end(Ending(LOST))
+            if len(reads) == 3 and why == "closed":
+                tail.close()
+            return Batch(after, (), Ending(LOST))
+
+    tail = Tail(Gone(), Outage(), "g", "t", 5)
+    async with asyncio.timeout(10):
+        block = await tail.fetch(2)
+    assert (block.data, block.last, block.ending) == (b"", 2, Ending(LOST))
+    assert reads == [2] * (3 if why != "lease" else len(reads))
+    assert len(reads) > 1, "its producer may bring it back"
 
 
 async def test_a_tail_that_nobody_watches_is_freed_without_the_cycle_collector():
