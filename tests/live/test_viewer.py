@@ -266,15 +266,14 @@ async def test_who_comes_after_the_last_viewer_has_left_gets_a_tail_of_their_own
     step = asyncio.Event()
 
     async def source():
-        yield "a"
         await step.wait()
-        yield "b"
+        yield "ab"
 
     await here.start(source, id="g")
-    async with connect(elsewhere, "/g") as viewer:
-        await anext(viewer)
-        (closing,) = elsewhere._generations.tails  # as one does that is still being cancelled
-    await until(lambda: closing.closed)
+    async with connect(elsewhere, "/g"):
+        await until(lambda: list(elsewhere._generations.tails))
+        (closing,) = elsewhere._generations.tails  # it stays open for a moment, to be noticed
+    assert closing.closed
     watching = asyncio.create_task(watch(elsewhere, "/g"))
     await until(lambda: any(tail.viewers for tail in elsewhere._generations.tails))
     step.set()
