@@ -7,7 +7,7 @@ import tracemalloc
 
 import pytest
 
-from sse_asgi.live import LOST, Batch, Ending, Live, MemoryLog
+from sse_asgi.live import INTERRUPTED, LOST, Batch, Ending, Live, MemoryLog
 from sse_asgi.live.log import BATCH_BYTES
 from sse_asgi.live.outage import Outage
 from sse_asgi.live.viewer import Tail
@@ -249,6 +249,38 @@ async def test_who_is_behind_a_tail_is_let_go_when_nothing_can_bring_it_back(why
     assert (block.data, block.last, block.ending) == (b"", 2, Ending(LOST))
     assert reads == [2] * (3 if why != "lease" else len(reads))
     assert len(reads) > 1, "its producer may bring it back"
+
+
+async def test_who_is_behind_a_tail_hears_at_once_that_the_log_has_ended_before_it():
+    class Ended(MemoryLog):
+        async def read(self, key, token, after):
+            return Batch(after, (), Ending(INTERRUPTED))
+
+    block = await asyncio.wait_for(Tail(Ended(), Outage(), "g", "t", 5).fetch(2), 10)
+    assert (block.last, block.ending) == (2, Ending(INTERRUPTED))
+
+
+async def test_who_comes_after_the_last_viewer_has_left_gets_a_tail_of_their_own():
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+    step = asyncio.Event()
+
+    async def source():
+        await step.wait()
+        yield "ab"
+
+    await here.start(source, id="g")
+    async with connect(elsewhere, "/g"):
+        await until(lambda: list(elsewhere._generations.tails))
+        (closing,) = elsewhere._generations.tails  # it stays open for a moment, to be noticed
+    assert closing.closed
+    watching = asyncio.create_task(watch(elsewhere, "/g"))
+    await until(lambda: any(tail.viewers for tail in elsewhere._generations.tails))
+    step.set()
+    seen = await watching
+    assert (seen.text, seen.errors, seen.connections) == ("ab", [], 2)
+    await here.aclose()
+    await elsewhere.aclose()
 
 
 async def test_a_tail_that_nobody_watches_is_freed_without_the_cycle_collector():
