@@ -1,7 +1,6 @@
 """Follow one generation: pushes while they join, the log whenever they do not."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, Sequence
 
@@ -33,58 +32,78 @@ class Follower:
         self._size = 0  # of their pushes
         self._stale = False  # whether the log may have what was not pushed
         self._waiter: asyncio.Future[None] | None = None
-        self._trouble = "", 0.0  # what is missing, and since when
+        self._missing, self._since = "", 0.0  # what is, and since when
         self._bury = False
+        self._loop = asyncio.get_running_loop()
+        self._heard = 0.0
         self._pause = session.silence
+        self._timer: asyncio.TimerHandle | None = None
 
     def hear(self, message: bytes | None) -> None:
         """Take a push in; or note, where there is none, that some may have been lost."""
-        if message is not None:
-            self._take_in(message)
-        else:
+        self._heard = self._loop.time()
+        token, prev, events = ("", 0, []) if message is None else read_push(message)
+        if message is None or token != self._token or not events:  # another's, or the ending
             self._stale = True
+        else:
+            self._keep(prev, events, len(message))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _take_in(self, message: bytes) -> None:
-        token, prev, events = read_push(message)
-        if token != self._token or not events:  # another producer's, or the ending
-            self._stale = True
-            return
-        self._size = self._size + len(message) if self._pushed else len(message)
+    def _keep(self, prev: int, events: list[bytes], size: int) -> None:
+        self._size = self._size + size if self._pushed else size
         reached = self._first + len(self._pushed)
         if prev > reached or self._size > _QUEUE_BYTES:
-            self._pushed, self._size = [], len(message)
+            self._pushed, self._size = [], size
             self._first = reached = prev
         self._pushed += events[reached - prev :]
         self._stale = self._stale or self._first > self._after
+
+    def _look_after(self, pause: float) -> None:
+        """Look again after so many seconds of silence: one timer for many waits costs less."""
+        self._pause, self._heard = pause, self._loop.time()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(pause, self._check_silence)
+
+    def _check_silence(self) -> None:
+        now = self._loop.time()
+        if now >= self._heard + self._pause:
+            self._heard = now
+            if self._waiter is not None and not self._waiter.done():
+                self.hear(None)
+        self._timer = self._loop.call_at(self._heard + self._pause, self._check_silence)
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """Yield batches up to the ending."""
         try:
             # Who is counted before it reads leaves no moment in which nobody seems to follow.
-            with contextlib.suppress(LogError):  # the first look says so
-                await self._session.listen(self._channel, self.hear)
-                await self._wait(min(1.0, self._session.silence))
-            self._stale = True
+            self._look_after(min(1.0, self._session.silence))  # it may not be confirmed
+            await self._listen()
             while True:
-                batch = await self._next()
+                batch: Batch | None = None
+                if self._stale:
+                    batch = await self._look()
+                elif events := self._take():
+                    batch = Batch(self._after, events)
+                else:
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
                 if batch is not None:
                     self._after = batch.last
                     yield batch
                     if batch.ending is not None:
                         return
         finally:
+            if self._timer is not None:
+                self._timer.cancel()
             self._session.leave(self._channel, self.hear)
 
-    async def _next(self) -> Batch | None:
-        """Return what follows, or None if that is not known yet."""
-        if self._stale:
-            return await self._look()
-        events = self._take()
-        if events:
-            return Batch(self._after, events)
-        return None if await self._wait(self._pause) else await self._look()
+    async def _listen(self) -> None:
+        try:
+            await self._session.listen(self._channel, self.hear)
+        except LogError:
+            self._stale = True  # the look that follows says so
 
     def _take(self) -> Sequence[bytes]:
         """Take pushed events that follow."""
@@ -96,50 +115,38 @@ class Follower:
         del self._pushed[: skip + len(events)]
         return events
 
-    async def _wait(self, seconds: float) -> bool:
-        """Wait for a push or a loss; return False after that many seconds of silence."""
-        if self._stale:
-            return True
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._waiter
-        except TimeoutError:
-            return False
-        finally:
-            self._waiter = None
-        return True
-
     async def _look(self) -> Batch | None:
         """Read the log once, and note there that somebody follows; None if nothing is new yet."""
         session = self._session
         try:
-            await self._session.listen(self._channel, self.hear)
+            await session.listen(self._channel, self.hear)
             self._stale = False
             reading = await session.read(self._key, self._after, bury=self._bury, present=True)
         except LogUnavailableError:
-            self._stale = True
+            self._stale, self._bury = True, False
             if self._lasts("server") > session.lease:
                 raise
             await asyncio.sleep(PAUSE)
             return None
         if reading is None:
-            self._pause = PAUSE
+            self._look_after(PAUSE)
             gone = self._lasts("log") > session.lease + session.silence
             return Batch(self._after, (), Ending(LOST)) if gone else None
         head, batch = reading.head, reading.batch
         if head.token != self._token:
             return Batch(self._after, (), Ending(LOST))
         if reading.owned or head.ending is not None:
-            self._trouble, self._bury, self._pause = ("", 0.0), False, session.silence
+            self._missing, self._bury = "", False
+            self._look_after(session.silence)
         else:
-            self._bury, self._pause = self._lasts("owner") > session.grace, PAUSE
+            self._bury = self._lasts("owner") > session.grace
+            self._look_after(PAUSE)
         self._stale = self._stale or batch.last < head.last
         return batch if batch.events or batch.ending is not None else None
 
     def _lasts(self, missing: str) -> float:
         """Note what is missing now, and return for how many seconds it has been that."""
         now = time.monotonic()
-        if self._trouble[0] != missing:
-            self._trouble = missing, now
-        return now - self._trouble[1]
+        if self._missing != missing:
+            self._missing, self._since = missing, now
+        return now - self._since

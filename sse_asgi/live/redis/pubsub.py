@@ -12,6 +12,7 @@ node knows how many follow.
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -132,21 +133,28 @@ class Pushes:
             TimeoutError: The server has been silent, and did not answer a ping.
         """
         asked = False
+        loop, silence = asyncio.get_running_loop(), self._silence
         while True:
-            message = await connection.read_response(
-                timeout=self._silence,
-                disable_decoding=True,
-                disconnect_on_error=False,
-                push_request=True,
-            )
-            if message is None:
+            try:
+                async with asyncio.timeout(silence) as limit:
+                    while not limit.expired():
+                        message = await connection.read_response(
+                            timeout=math.inf,  # `limit` serves many messages, at a lower cost
+                            disable_decoding=True,
+                            disconnect_on_error=False,
+                            push_request=True,
+                        )
+                        asked, least = False, loop.time() + silence
+                        if (limit.when() or 0.0) < least:
+                            limit.reschedule(least + silence / 4)
+                        if isinstance(message, list) and len(cast("list[bytes]", message)) == 3:
+                            self._hand_out(*cast("list[bytes]", message))  # else it is a pong
+            except TimeoutError:
                 if asked:
-                    raise TimeoutError("no answer to a ping")
-                ping = packed(connection, [("PING",)])
-                await connection.send_packed_command(ping, check_health=False)
-            asked = message is None
-            if isinstance(message, list) and len(cast("list[bytes]", message)) == 3:
-                self._hand_out(*cast("list[bytes]", message))  # else it is a pong
+                    raise TimeoutError("no answer to a ping") from None
+            asked = True
+            ping = packed(connection, [("PING",)])
+            await connection.send_packed_command(ping, check_health=False)
 
     def _hand_out(self, kind: bytes, channel: bytes, payload: bytes) -> None:
         listeners = self._listeners.get(channel.decode(), ())
