@@ -1,6 +1,7 @@
 """What `RedisLog` does about a Redis that is slow, full, empty, or refuses; and its costs."""
 
 import asyncio
+import gc
 import math
 import pathlib
 
@@ -328,3 +329,18 @@ async def test_of_all_who_find_a_producer_dead_one_is_told(redis_server):
         assert (await log.look("g")).ending == Ending(INTERRUPTED)
         await log.aclose()
     assert told == [("g", "t")]
+
+
+async def test_a_shared_read_that_fails_when_its_readers_have_left_is_nobodys_error():
+    said = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    log = RedisLog(f"redis://127.0.0.1:{free_port()}", prefix="p", timeout=0.3)
+    reading = asyncio.create_task(log.read("g", "t", 0))
+    await asyncio.sleep(0)
+    (shared,) = log._opened._fetching.values()
+    reading.cancel()
+    await asyncio.wait((reading, shared))
+    del reading, shared
+    gc.collect()
+    assert said == []
+    await log.aclose()

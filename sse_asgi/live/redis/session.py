@@ -166,6 +166,8 @@ class Session:
             task = self._fetching[place] = asyncio.create_task(
                 self._fetch(place), name="sse_asgi redis read"
             )
+            # If all who asked have left, its failure is nobody's.
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(task)  # whoever leaves leaves it to the others
 
     async def _fetch(self, place: _Place) -> Batch:
