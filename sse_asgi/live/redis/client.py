@@ -52,13 +52,7 @@ _REMEDY = "pass the server's URL, redis://127.0.0.1:6379/0 for instance"
 
 
 def check_client(target: object) -> None:
-    """Check what a `RedisLog` is given.
-
-    Raises:
-        TypeError: It is neither a string nor one of redis-py's asyncio clients.
-        ValueError: It is no URL of Redis, or has an option that `RedisLog` sets itself.
-        ImportError: It is a `RedisCluster` of a redis-py that is too old for it.
-    """
+    """Check what a `RedisLog` is given; raise a clear error for what it cannot work with."""
     if isinstance(target, RedisCluster) and _redis_py.VERSION < _WITH_CLUSTERS:
         raise ImportError(
             f"RedisLog needs redis-py 6.4 or later for a RedisCluster, and this is "
@@ -117,16 +111,7 @@ def is_refusal(cause: BaseException) -> bool:
 
 
 class Client:
-    """A redis-py client at one event loop.
-
-    Args:
-        target: A URL, or a client.
-        timeout: Seconds for which the server may leave something unanswered.
-
-    Attributes:
-        clustered: Whether it is a `RedisCluster`.
-        timeout: As given.
-    """
+    """A redis-py client at one event loop, made for a URL or given."""
 
     def __init__(self, target: "str | Redis | RedisCluster", *, timeout: float) -> None:
         self.clustered: bool = isinstance(target, RedisCluster)
@@ -136,11 +121,7 @@ class Client:
         self._pools: dict[Any, Any] = {}  # by connection; a cluster may have dropped its node
 
     async def node_of(self, key: str) -> str:
-        """Return the name of the node that has a key: the same for all without a cluster.
-
-        Raises:
-            LogError: The cluster cannot be asked.
-        """
+        """Return the name of the node that has a key: the same for all without a cluster."""
         if not self.clustered:
             return ""
         try:
@@ -152,11 +133,7 @@ class Client:
         return name
 
     async def take(self, node: str) -> Any:  # noqa: ANN401 - redis-py's
-        """Take a connection to a node from its pool, for as long as it works.
-
-        Raises:
-            OSError, RedisError: There is none, or it cannot be made.
-        """
+        """Take a connection to a node from its pool, for as long as it works."""
         if not self.clustered:
             return await self._client.connection_pool.get_connection()
         pool = self._client.get_node(node_name=node)

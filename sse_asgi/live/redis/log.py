@@ -83,8 +83,7 @@ class RedisLog:
 
     async def append(self, key: str, token: str, prev: int, events: Sequence[bytes]) -> Ack:
         """Store events at the positions after `prev`, and push them."""
-        header = f"{token} {prev} {prev + len(events)}"
-        return await self._append(key, header, scripts.pack(events))
+        return await self._append(key, token, prev, events)
 
     async def attach(self, key: str, token: str, meta: str, *, keep: float) -> int:
         """Take a generation back after its lease, or the log, was lost."""
@@ -109,8 +108,7 @@ class RedisLog:
         self, key: str, token: str, prev: int, events: Sequence[bytes], ending: Ending
     ) -> Ack:
         """Store the last events and the ending, and give up the lease."""
-        header = f"{token} {prev} {prev + len(events)}"
-        return await self._append(key, header, scripts.pack(events), ending.outcome, ending.detail)
+        return await self._append(key, token, prev, events, *ending)
 
     async def stop(self, key: str) -> bool:
         """Ask the producer to end the generation, in whichever process it is."""
@@ -170,9 +168,13 @@ class RedisLog:
         )
         return tail
 
-    async def _append(self, key: str, *values: str | bytes) -> Ack:
-        session = self._session()
-        reply: int = await session.run(scripts.APPEND, session.keys(key), *values)
+    async def _append(
+        self, key: str, token: str, prev: int, events: Sequence[bytes], *ending: str
+    ) -> Ack:
+        session, header = self._session(), f"{token} {prev} {prev + len(events)}"
+        reply: int = await session.run(
+            scripts.APPEND, session.keys(key), header, scripts.pack(events), *ending
+        )
         if reply < 0:
             raise LeaseLostError(f"the log knows no producer with this token for {key!r}")
         return Ack(reply >> 1, bool(reply & 1))

@@ -29,13 +29,7 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Pushes:
-    """The subscriptions at one node, from the first one on.
-
-    Args:
-        client: Where the connection comes from.
-        node: The node's name.
-        silence: Seconds without a message after which the server has to answer a ping.
-    """
+    """The subscriptions at one node. After `silence` seconds the server has to answer a ping."""
 
     def __init__(self, client: Client, node: str, *, silence: float) -> None:
         self._client = client
@@ -89,11 +83,7 @@ class Pushes:
             await asyncio.sleep(PAUSE)
 
     async def _listen(self) -> None:
-        """Listen until the connection fails or falls silent.
-
-        Raises:
-            OSError, RedisError: It has.
-        """
+        """Listen until the connection fails or falls silent, which raises."""
         connection = await self._client.take(self._node)
         try:
             await connection.connect()
@@ -127,11 +117,7 @@ class Pushes:
                 await self._changed.wait()
 
     async def _read(self, connection: Any) -> None:  # noqa: ANN401 - redis-py's
-        """Hand out what comes.
-
-        Raises:
-            TimeoutError: The server has been silent, and did not answer a ping.
-        """
+        """Hand out what comes, until the server has left a ping unanswered."""
         asked = False
         loop, silence = asyncio.get_running_loop(), self._silence
         while True:

@@ -44,12 +44,7 @@ end
 
 
 class Script:
-    """A Lua script, and its digest.
-
-    Args:
-        text: What follows the common beginning.
-        sharded: Whether its pushes stay at the node that has the keys, as in a cluster.
-    """
+    """A Lua script, its common beginning included, and its digest."""
 
     def __init__(self, text: str, *, sharded: bool = False) -> None:
         self._own = text
@@ -62,7 +57,7 @@ class Script:
 
     @functools.cached_property
     def sharded(self) -> "Script":
-        """The same for a cluster."""
+        """The same for a cluster: its pushes stay at the node that has the keys."""
         return Script(self._own, sharded=True)
 
 
@@ -227,16 +222,10 @@ def read_push(message: bytes) -> tuple[str, int, list[bytes]]:
 
 
 class Reading(NamedTuple):
-    """What a log has after a position.
-
-    Attributes:
-        head: What is known without the events.
-        owned: Whether somebody holds the lease.
-        batch: The events, and the ending if nothing follows them.
-    """
+    """What a log has after a position."""
 
     head: Head
-    owned: bool
+    owned: bool  # whether somebody holds the lease
     batch: Batch
 
 

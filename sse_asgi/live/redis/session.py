@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Head
+from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Head, OnBuried
 from sse_asgi.live.redis import scripts
 from sse_asgi.live.redis.client import PAUSE, Client
 from sse_asgi.live.redis.lanes import Lane
@@ -35,26 +34,14 @@ class Node(NamedTuple):
 
 
 class Session:
-    """Runs scripts, listens to pushes, and reads generations; connects when it is first needed.
+    """Runs scripts, listens to pushes, and reads generations; connects when it is first needed."""
 
-    Args:
-        client: The client at this event loop.
-        prefix: What keys begin with.
-        lease: Seconds without a beat after which a producer counts as dead.
-        on_buried: Told of a generation that a read has ended.
-
-    Attributes:
-        lease: As given.
-        silence: Seconds without a push after which a follower looks into the log itself.
-        grace: Seconds for which a lease has to be missing before a reader calls it a death: a
-            producer that lives beats before that, and takes its lease back.
-    """
-
-    def __init__(
-        self, client: Client, *, prefix: str, lease: float, on_buried: Callable[[str, str], None]
-    ) -> None:
+    def __init__(self, client: Client, *, prefix: str, lease: float, on_buried: OnBuried) -> None:
         self.lease: float = lease
+        # Seconds without a push after which a follower looks into the log itself.
         self.silence: float = min(5.0, lease / 6)
+        # Seconds for which a lease has to be missing before a reader calls it a death: a producer
+        # that lives beats before that, and takes its lease back.
         self.grace: float = self.silence * 1.2 + 0.1
         self._client = client
         self._prefix = prefix
@@ -73,21 +60,13 @@ class Session:
         return self.name(key, "log"), self.name(key, "own")
 
     async def run(self, script: Script, keys: tuple[str, ...], *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
-        """Run a script with the next exchange, and return its reply.
-
-        Raises:
-            LogError: It does not arrive, or is an error.
-        """
+        """Run a script with the next exchange, and return its reply; or raise a `LogError`."""
         node = self._nodes.get("") or await self._node(keys[0])
         lane = node.reads if script in _READING else node.writes
         return await lane.add(script.sharded if self._client.clustered else script, keys, values)
 
     async def listen(self, channel: str, listener: Listener) -> None:
-        """Tell a listener of a channel, unless it is told already; first, that it must look.
-
-        Raises:
-            LogError: The cluster cannot be asked which node has it.
-        """
+        """Tell a listener of a channel, unless it is told already; first, that it must look."""
         (await self._node(channel)).pushes.listen(channel, listener)
 
     def leave(self, channel: str, listener: Listener) -> None:
@@ -128,11 +107,7 @@ class Session:
     ) -> Reading | None:
         """Read what a log has after a position, as much as a batch may have; None without a log.
 
-        Args:
-            key: The generation.
-            after: The position.
-            bury: Whether to end it if nobody holds its lease.
-            present: Whether this process follows it.
+        `bury` ends it if nobody holds its lease; `present` notes that this process follows it.
         """
         reply = await self._read(key, after, BATCH_BYTES, int(bury), int(present))
         return read_reply(reply, after) if len(reply) > 1 else None
