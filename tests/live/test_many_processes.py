@@ -170,6 +170,43 @@ async def test_linger_counts_a_viewer_elsewhere_that_leaves_at_once(redis_server
             assert (await generation.transcript()).outcome is Outcome.DISCONNECTED
 
 
+async def test_linger_counts_a_viewer_elsewhere_that_leaves_before_it_hears_anything(
+    redis_server, monkeypatch
+):
+    monkeypatch.setattr("sse_asgi.live.viewer._STAY", 2.0)  # time for a busy machine to follow
+
+    async def silent():
+        await asyncio.Event().wait()
+        yield "never"
+
+    async with hubs(redis_server.url, lease=600.0) as (here, there):
+        generation = await here.start(silent, id="g", linger=0)
+        async with connect(there, "/g") as far:
+            assert far.status == 200
+        async with asyncio.timeout(15):  # and not the 30 s in which a first viewer may come
+            assert (await generation.transcript()).outcome is Outcome.DISCONNECTED
+
+
+async def test_a_viewer_behind_the_tail_is_told_when_nobody_brings_back_what_it_lacks(
+    redis_server,
+):
+    chunks = ["x" * 500 + str(number) for number in range(4000)]
+    async with hubs(redis_server.url, lease=1.0) as (here, there):
+        generation = await here.start(chunks, id="g")
+        async with connect(there, "/g") as slow:
+            pieces = [await anext(slow)]
+            assert (await watch(there, "/g")).done
+            await generation.transcript()
+            client = redis_server.client()
+            await client.flushall()
+            await client.aclose()
+            async with asyncio.timeout(15):
+                pieces += [event async for event in slow]
+        *before, last = pieces
+        assert (last.type, last.last_event_id) == ("error", before[-1].last_event_id)
+        assert "".join(chunks).startswith("".join(event.data for event in before))
+
+
 async def test_a_slow_viewer_reads_the_log_and_holds_up_nobody(redis_server):
     chunks = ["x" * 500 + str(number) for number in range(4000)]
     async with hubs(redis_server.url, lease=10.0) as (here, there):

@@ -165,7 +165,8 @@ async def test_an_evicted_log_of_somebody_who_lives_is_waited_for(redis_server):
 async def test_an_unknown_id_is_answered_at_once_when_redis_has_had_its_data_for_a_while():
     with RedisServer() as server:
         log = RedisLog(server.url, prefix="p", lease=0.6)
-        assert await log.look("none") is None
+        for _ in range(2):  # a slow first look may give up before the server has the age
+            assert await log.look("none") is None
         client = server.client()
         before = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
         assert await log.look("none") is None
