@@ -29,7 +29,7 @@ _logger = logging.getLogger("sse_asgi")
 
 
 class Pushes:
-    """The subscriptions at one node. After `silence` seconds the server has to answer a ping."""
+    """The subscriptions at one node, which is sent a ping every `silence` seconds."""
 
     def __init__(self, client: Client, node: str, *, silence: float) -> None:
         self._client = client
@@ -117,22 +117,19 @@ class Pushes:
                 await self._changed.wait()
 
     async def _read(self, connection: Any) -> None:  # noqa: ANN401 - redis-py's
-        """Hand out what comes, until the server has left a ping unanswered."""
+        """Hand out what comes, until nothing answers a ping."""
         asked = False
-        loop, silence = asyncio.get_running_loop(), self._silence
         while True:
             try:
-                async with asyncio.timeout(silence) as limit:
-                    while not limit.expired():
+                async with asyncio.timeout(self._silence):  # one for each message would cost more
+                    while True:
                         message = await connection.read_response(
-                            timeout=math.inf,  # `limit` serves many messages, at a lower cost
+                            timeout=math.inf,
                             disable_decoding=True,
                             disconnect_on_error=False,
                             push_request=True,
                         )
-                        asked, least = False, loop.time() + silence
-                        if (limit.when() or 0.0) < least:
-                            limit.reschedule(least + silence / 4)
+                        asked = False
                         if isinstance(message, list) and len(cast("list[bytes]", message)) == 3:
                             self._hand_out(*cast("list[bytes]", message))  # else it is a pong
             except TimeoutError:
