@@ -41,7 +41,8 @@ class RedisLog:
             give each deployment its own: letters, digits, dot, underscore, hyphen.
         lease: Seconds without a sign of life after which a producer counts as dead. It has to
             outlast a failover of the server.
-        timeout: Seconds for which the server may leave a command or a connection unanswered.
+        timeout: Seconds for which the server may leave a connection unanswered, and commands for up
+            to a quarter longer.
 
     Raises:
         TypeError: If `url_or_client` is neither.
