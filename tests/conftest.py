@@ -119,9 +119,9 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in matrix]
     if config.args_source is config.ArgsSource.ARGS:
         return
-    number = Counter(item.location[0] for item in items)
-    places = {file: place for place, file in enumerate(WAITING)}
-    items.sort(key=lambda item: (places.get(item.location[0], 99), -number[item.location[0]]))
+    number = Counter(item.path for item in items)
+    places = {config.rootpath / file: place for place, file in enumerate(WAITING)}
+    items.sort(key=lambda item: (places.get(item.path, len(places)), -number[item.path]))
 
 
 def _leaves_out(item):

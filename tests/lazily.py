@@ -13,6 +13,8 @@ class Lazily:
         self._name = name
 
     def __getattr__(self, attribute: str):
+        if attribute.startswith("_"):  # pytest asks whether it is a fixture
+            raise AttributeError(attribute)
         return getattr(importlib.import_module(self._name), attribute)
 
 

@@ -21,7 +21,7 @@ FAILURES = [
 ]
 
 
-def client_of(stream: bytes, *, step: int = 7) -> anthropic.Anthropic:
+def client_of(stream: bytes, *, step: int = 7):
     """A client whose server sends a stream, a few bytes at a time."""
 
     def body():
@@ -37,12 +37,12 @@ def client_of(stream: bytes, *, step: int = 7) -> anthropic.Anthropic:
     )
 
 
-def events(stream: bytes) -> list[anthropic.types.RawMessageStreamEvent]:
+def events(stream: bytes):
     with client_of(stream) as client:
         return list(client.messages.create(**REQUEST, stream=True))
 
 
-def final_message(*said) -> anthropic.types.Message:
+def final_message(*said):
     with client_of(whole(FRAMING, *said)) as client, client.messages.stream(**REQUEST) as stream:
         return stream.get_final_message()
 

@@ -18,7 +18,7 @@ CALL = ToolCall("look", {"where": "h\u2028ere"}, "c1")
 FAILURES = [Outcome.FAILED, Outcome.TIMED_OUT, Outcome.SHUT_DOWN]
 
 
-def client_of(stream: bytes, *, step: int = 7) -> openai.OpenAI:
+def client_of(stream: bytes, *, step: int = 7):
     """A client whose server sends a stream, a few bytes at a time."""
 
     def body():
@@ -54,7 +54,7 @@ def failed(framing: Framing, outcome: Outcome, *said: str) -> bytes:
     return encoder.begin() + text + encoder.fail("boom", outcome)
 
 
-def chat(stream: bytes) -> list[openai.types.chat.ChatCompletionChunk]:
+def chat(stream: bytes):
     with client_of(stream) as client:
         return list(client.chat.completions.create(model="mine", messages=[], stream=True))
 
@@ -134,7 +134,7 @@ def test_chat_that_was_stopped_ends_well():
     assert chunks[-1].choices[0].finish_reason == "stop"
 
 
-def responses(stream: bytes) -> list[openai.types.responses.ResponseStreamEvent]:
+def responses(stream: bytes):
     with client_of(stream) as client:
         return list(client.responses.create(model="mine", input="x", stream=True))
 
