@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
+from pathlib import Path
 
 import anyio
 import pytest
@@ -25,6 +28,7 @@ from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import connect
 from sse_asgi.wire.events import well_formed
 from sse_asgi.wire.framing import items_of
+from tests import documents
 from tests.chat.asking import BODIES, CHAT, Client
 from tests.compressed import CODINGS, bodies_of, decompressor, zstd
 from tests.examples import examples
@@ -353,3 +357,40 @@ async def test_zstd_that_is_not_there_is_told_with_a_remedy(monkeypatch):
     monkeypatch.setattr(module, "import_module", missing)
     with pytest.raises(ImportError, match=r"sse-asgi\[zstd\]"):
         compressed(compress=("zstd",))
+
+
+KEEPS = """
+import os, random, sys
+from pathlib import Path
+from sse_asgi.compression import _MAKERS
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+def used(number):
+    press = make()
+    for at in range(100):
+        press(b'data: {"id":"x","choices":[{"delta":{"content":"%d"}}]}\\n\\n' % (at * 7919), True)
+    press(random.Random(number).randbytes(50_000), True)
+    return press
+
+make = _MAKERS[sys.argv[1]]()
+warm = [used(number) for number in range(20)]
+before = resident()
+kept = [used(number) for number in range(200)]
+print((resident() - before) / 200 / 1024)
+"""
+
+
+@pytest.mark.parametrize(("kind", "most"), [("gzip", 36), ("zstd", 84)])
+def test_a_stream_keeps_as_much_memory_as_is_said(kind, most):
+    if kind == "zstd":
+        zstd()
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("needs Linux")
+    done = subprocess.run(
+        [sys.executable, "-c", KEEPS, kind], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert float(done.stdout) < most * 1.3
+    page = documents.DOCS / "how-to" / "compression.md"
+    assert "some 36 KiB for gzip, and some 80 KiB for zstd" in page.read_text()

@@ -1,5 +1,6 @@
 """What users import: complete, sorted, documented, and light."""
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -102,7 +103,9 @@ def test_the_import_loads_nothing_optional(module):
     assert loaded.isdisjoint(OPTIONAL)
 
 
-@pytest.mark.parametrize("module", ["sse_asgi", "sse_asgi.chat", "sse_asgi.starlette"])
+@pytest.mark.parametrize(
+    "module", ["sse_asgi", "sse_asgi.chat", "sse_asgi.live", "sse_asgi.starlette"]
+)
 def test_what_is_not_used_is_not_imported(module):
     assert loaded_by(f"import {module}").isdisjoint(UNLESS_USED)
 
@@ -120,6 +123,43 @@ async def main():
 asyncio.run(main())
 """
     assert loaded_by(served).isdisjoint(UNLESS_USED)
+
+
+def test_a_live_chat_that_uses_none_of_it_imports_none_of_it():
+    served = """
+import asyncio
+from sse_asgi.chat import ChatApp
+from sse_asgi.live import Live
+from sse_asgi.testing import connect
+
+async def generate(chat):
+    yield "a"
+
+BODY = {"id": "c", "messages": [{"role": "user", "parts": [{"type": "text", "text": "?"}]}]}
+
+async def main():
+    live = Live()
+    app = ChatApp(generate, live=live)
+    async with connect(app, "/ai-sdk", method="POST", json=BODY) as connection:
+        assert connection.status == 200
+        assert [event async for event in connection]
+    await live.aclose()
+
+asyncio.run(main())
+"""
+    assert loaded_by(served).isdisjoint(UNLESS_USED | {"sse_asgi.live.coalescing"})
+
+
+@pytest.mark.parametrize(
+    ("lacks", "said"),
+    [("opentelemetry", r"pip install 'sse-asgi\[otel\]'"), ("sse_asgi.around", "sse_asgi.around")],
+)
+def test_telemetry_says_what_it_needs_and_hides_no_other_error(lacks, said, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(("sse_asgi.telemetry", lacks))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, lacks, None)
+    with pytest.raises(ImportError, match=said):
+        importlib.import_module("sse_asgi.telemetry")
 
 
 def test_the_package_is_marked_as_typed():
