@@ -28,9 +28,9 @@ class Layer(ABC):
     kind: ClassVar[str]
 
     @abstractmethod
-    async def answer(
+    def answer(
         self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         """Answer one request, by `answer` or in its place."""
 
 

@@ -4,6 +4,8 @@ No span is made and no context is attached: the attributes go to the span that i
 request comes, the server span of an instrumentation for instance. Nothing of a payload is told.
 """
 
+from collections.abc import Awaitable
+
 from opentelemetry import metrics
 
 from sse_asgi.around import Answer, Layer
@@ -61,13 +63,13 @@ class Telemetry(Layer):
         }
         return {name: value for name, value in found.items() if value is not None}
 
-    async def answer(
+    def answer(
         self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         """Answer one request, and tell of it if it is a stream."""
         labels = self.described(self.model, self.operation)
         watch = Watch(self.metrics, labels, labels, send=send, options=options)
-        await watch.answer(answer, scope, receive)
+        return watch.answer(answer, scope, receive)
 
     def of_chat(self, model: str, *, is_known: bool, streams: bool) -> "TelemetryOfChat":
         """Return what tells of one answer of a chat app.
@@ -116,9 +118,9 @@ class TelemetryOfChat(Layer):
         """Return what tells of the answer if it is a generation; as that of `Telemetry`."""
         return GenerationWatch(self._metrics, self._labels, self._span)
 
-    async def answer(
+    def answer(
         self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         """Answer the request, and tell of it."""
         watch = Watch(
             self._metrics,
@@ -128,7 +130,7 @@ class TelemetryOfChat(Layer):
             options=options,
             streams=self._streams,
         )
-        await watch.answer(answer, scope, receive)
+        return watch.answer(answer, scope, receive)
 
 
 class TelemetryOfViewers(Layer):
@@ -140,12 +142,12 @@ class TelemetryOfViewers(Layer):
     def __init__(self, instruments: Instruments) -> None:
         self._metrics = instruments
 
-    async def answer(
+    def answer(
         self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    ) -> Awaitable[None]:
         """Answer one request, and tell of it if it is a stream."""
         watch = ViewerWatch(self._metrics, {}, {}, send=send, options=options)
-        await watch.answer(answer, scope, receive)
+        return watch.answer(answer, scope, receive)
 
 
 def _check(name: str, value: object, kind: type) -> None:
