@@ -17,6 +17,7 @@ class CoalescingResponse(Response):
     """A response that gathers text for a while, though its source waits between chunks."""
 
     AT_ONCE = float("inf")  # every chunk is gathered
+    due: float
     _window: Handle | None  # the timer of the one that is open
 
     def begin_to_gather(self) -> None:

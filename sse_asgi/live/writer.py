@@ -56,6 +56,8 @@ class Bounds:
 class Writer(Feed):
     """The events of a generation that runs here. Viewers see what the log has acknowledged."""
 
+    last: int
+
     def __init__(
         self, log: Log, outage: Outage, bounds: Bounds, *,
         key: str, token: str, meta: str, keep: float,
@@ -225,7 +227,8 @@ class Writer(Feed):
         if self.ending is not None:  # given up meanwhile
             return ack
         if ack.tail == len(self.events):
-            self.shown = self.last = ack.tail
+            self.shown = ack.tail
+            self.last = ack.tail
             self.end(ending)
         elif ack.tail >= prev:  # else the log has lost events: they first
             raise FencedError("the readers of the generation have ended it")

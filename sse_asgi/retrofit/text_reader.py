@@ -23,7 +23,8 @@ class Position:
     """
 
     def __init__(self, *, readable: bool) -> None:
-        self._readable = self._between = self.may_add = readable
+        self._readable = self._between = readable
+        self.may_add: bool = readable
         self._tail = b""
 
     def begin(self, body: bytes) -> None:

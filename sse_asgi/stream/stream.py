@@ -38,10 +38,10 @@ class Stream(ABC):
         self.ends_elsewhere: bool = False  # in a task of its own, for the server's is stuck
         self.options = options
         self.request = request
-        self.recorder = Recorder() if options.record else Recorder(record=False)
-        # Not by keywords: to call a class so costs a dict.
-        self.lifecycle = Lifecycle(host, options.cleanup_timeout, self.cancel, self._end_alone)
-        self.sender = Sender(host, send, self.lifecycle, options)
+        self.recorder: Recorder = Recorder() if options.record else Recorder(record=False)
+        timeout = options.cleanup_timeout  # not by a keyword: to call a class so costs a dict
+        self.lifecycle: Lifecycle = Lifecycle(host, timeout, self.cancel, self._end_alone)
+        self.sender: Sender = Sender(host, send, self.lifecycle, options)
 
     @abstractmethod
     async def work(self) -> None: ...  # step the source, or call the wrapped app, until it ends
