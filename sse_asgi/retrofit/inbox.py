@@ -69,9 +69,8 @@ class Inbox:
     def hang_up(self) -> None:
         """Tell the app that the client is gone, whether it is or not."""
         self._hung_up = True
-        if self._reading is not None:
+        if self._reading is not None:  # else the app has messages to receive, or does not wait
             self._reading.cancel()
-        self._notify()
 
     def _is_over(self) -> bool:
         return self._hung_up or (self.client_left and not self._holds_back)
