@@ -1147,7 +1147,7 @@ async def test_the_first_viewer_has_time_to_come(live, monkeypatch):
 
 
 async def test_closing_waits_for_what_ends_in_time_and_ends_the_rest(live):
-    quick = await live.start(paced(words(20), 0.005), id="quick")
+    quick = await live.start(paced(words(4), 0.005), id="quick")
     slow = await live.start(endless(), id="slow")
     watching = asyncio.create_task(watch(live, "/slow"))
     await asyncio.sleep(0.01)
