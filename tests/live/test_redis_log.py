@@ -4,6 +4,8 @@ import asyncio
 import gc
 import math
 import pathlib
+import signal
+import weakref
 
 import pytest
 import redis
@@ -248,6 +250,31 @@ async def test_a_full_redis_is_unavailable_and_says_that_it_is_full(redis_server
 # What is out of reach, and what is refused
 
 
+async def test_a_connection_that_has_been_idle_is_used_again_and_has_a_deadline_then():
+    with RedisServer() as server:
+        client = server.client()
+        log = RedisLog(server.url, prefix="p", timeout=2.0)
+
+        async def connections():
+            listed = await client.client_list()
+            return {each["id"] for each in listed if each["name"] == "sse_asgi"}
+
+        await log.create("g", "t", "m", keep=60.0)
+        assert (await log.look("g")).meta == "m"
+        before = await connections()
+        await asyncio.sleep(2.6)  # for longer than a deadline
+        await log.append("g", "t", 0, [b"x"])
+        assert (await log.look("g")).last == 1
+        assert await connections() == before
+        server.send(signal.SIGSTOP)
+        with pytest.raises(LogUnavailableError, match="no answer within 2 s"):
+            await log.look("g")
+        server.send(signal.SIGCONT)
+        assert (await log.look("g")).last == 1
+        await log.aclose()
+        await client.aclose()
+
+
 async def test_what_is_out_of_reach_says_why():
     log = RedisLog(f"redis://127.0.0.1:{free_port()}", prefix="p", timeout=0.3)
     with pytest.raises(LogUnavailableError, match="Error 111") as caught:
@@ -344,4 +371,18 @@ async def test_a_shared_read_that_fails_when_its_readers_have_left_is_nobodys_er
     del reading, shared
     gc.collect()
     assert said == []
+    await log.aclose()
+
+
+async def test_what_has_followed_is_freed_at_once(redis_server):
+    log = RedisLog(redis_server.url, prefix=next(prefixes), lease=600.0)
+    await log.create("g", "t", "", keep=60.0)
+    await log.append("g", "t", 0, [b"x"])
+    batches = log.follow("g", "t", 0)
+    await anext(batches)
+    follower = weakref.ref(batches.ag_frame.f_locals["self"])
+    await batches.aclose()
+    del batches
+    await asyncio.sleep(0)
+    assert follower() is None
     await log.aclose()
