@@ -122,7 +122,7 @@ class Producer(Response):
             self.lifecycle.end_running()
         writer = self.writer
         if writer.appends_here:
-            await writer.append_here()
+            await writer.call("append")
         if writer.last < len(writer.events):
             writer.go_on()
             if writer.is_full:

@@ -78,6 +78,7 @@ class Writer(Feed):
         self._is_local = log.lease == math.inf  # its `append` does not wait
         self._attached = True  # as far as is known, the log takes appends
         self._patience = Patience(log.lease)
+        self._failing = False
         self._final: Ending | None = None
         self._before_final = 0  # the events before those that go with the ending
         self._task: asyncio.Task[None] | None = None
@@ -88,7 +89,7 @@ class Writer(Feed):
         return len(self.events) - self.last > BACKLOG and self.ending is None
 
     def write(self, events: Sequence[bytes]) -> None:
-        """Add events, which `append_here` or `go_on` have appended.
+        """Add events, which `call` or `go_on` have appended.
 
         A `GenerationTooLargeError` says that there is no room for all; those that fit are added.
         """
@@ -101,10 +102,7 @@ class Writer(Feed):
     @property
     def appends_here(self) -> bool:
         """Whether the source's own task may append: the log is one that does not wait."""
-        return self._is_local and self._is_free and self.last < len(self.events)
-
-    def append_here(self) -> Awaitable[bool]:
-        return self._try("append")
+        return self._is_local and self.last < len(self.events) and self._is_free
 
     def finish(self, events: Sequence[bytes], ending: Ending) -> None:
         """Add the last events and the ending, which no bound refuses. `ending` is set when done."""
@@ -168,7 +166,7 @@ class Writer(Feed):
 
     async def _work(self) -> None:
         while (call := self._due()) is not None:
-            if not await self._try(call):
+            if not await self.call(call):
                 await asyncio.sleep(PAUSE)
 
     def _due(self) -> str | None:
@@ -181,17 +179,18 @@ class Writer(Feed):
             return "append"
         return None if self._final is None else "finish"
 
-    async def _try(self, call: str) -> bool:
+    async def call(self, name: str) -> bool:
         """Call the log, and act on what it answers or raises; tell whether it has answered."""
         try:
-            ack = await self._call(call)
+            ack = await self._call(name)
         except LogError as error:
             self._failed(error)
             return False
         except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-            self.lose(defect(error, call))
+            self.lose(defect(error, name))
             return False
-        if call != "attach":
+        if self._failing and name != "attach":
+            self._failing = False
             self._patience.reset()
         if self.ending is None:
             tail = min(ack.tail, len(self.events))
@@ -202,6 +201,7 @@ class Writer(Feed):
         return True
 
     def _failed(self, error: LogError) -> None:
+        self._failing = True
         self._outage.note(error)
         if isinstance(error, LeaseLostError):
             self._attached = False

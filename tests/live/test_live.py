@@ -519,6 +519,17 @@ PARTS = (
 )
 
 
+async def test_what_another_process_reads_back_of_a_good_end_has_no_error():
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+    generation = await here.start(["a", "b"], id="g")
+    own, read = await generation.transcript(), await (await elsewhere.get("g")).transcript()
+    assert (own.outcome, own.error) == (read.outcome, read.error) == (Outcome.COMPLETED, None)
+    assert (read.text, read.chunks, read.sent_chunks) == ("ab", 2, 2)
+    await here.aclose()
+    await elsewhere.aclose()
+
+
 @pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), *DIALECTS], ids=repr)
 async def test_parts_are_in_the_transcript_here_and_in_another_process(framing):
     log = MemoryLog()

@@ -30,7 +30,7 @@ async def wakes_followers(open_log: OpenLog) -> None:
             if number % 30 == 0:
                 log = (one, two)[number // 30 % 2]
                 tasks.append(asyncio.create_task(collect(log.follow("g", "t", 0))))
-                await one.beat({"g": "t"})
+            await one.beat({"g": "t"})
             await one.append("g", "t", number, [event])
             await asyncio.sleep(0.001)
         await one.finish("g", "t", len(wanted), [], DONE)
