@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-PATIENCE = 8.0
+PATIENCE = 30.0  # seconds, for a busy machine
 EVENT_STREAM = "text/event-stream"
 
 
