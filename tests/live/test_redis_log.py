@@ -386,3 +386,25 @@ async def test_what_has_followed_is_freed_at_once(redis_server):
     await asyncio.sleep(0)
     assert follower() is None
     await log.aclose()
+
+
+async def test_who_follows_a_silent_generation_does_not_poll(redis_server):
+    client = redis_server.client()
+    log = RedisLog(redis_server.url, prefix=next(prefixes), lease=60.0)
+    await log.create("g", "t", "", keep=60.0)
+    await log.append("g", "t", 0, [b"x"])
+    batches = log.follow("g", "t", 0)
+    await anext(batches)
+    waiting = asyncio.create_task(anext(batches))
+
+    async def calls():
+        return (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+
+    await asyncio.sleep(0.5)  # the subscription may be confirmed after the first look
+    before = await calls()
+    await asyncio.sleep(2.5)
+    assert await calls() == before
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    await log.aclose()
+    await client.aclose()
