@@ -1,7 +1,7 @@
 """Compression: content codings that let every event pass at once (RFC 9110, 8.4 and 12.5.3).
 
 After each message the compressor is flushed, so no event waits for a later one. What a stream keeps
-for that is bounded: some 36 KiB for gzip, some 80 KiB for zstd.
+for that is bounded: some 36 KiB for gzip, some 110 KiB for zstd.
 """
 
 import logging
