@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
 from sse_asgi.host.host import Host, current_host
@@ -24,6 +24,9 @@ from sse_asgi.shutdown.hypercorn import Worker, find_worker
 from sse_asgi.shutdown.readiness import Readiness
 from sse_asgi.shutdown.signals import chain, in_main_thread
 from sse_asgi.wire.events import ServerSentEvent
+
+LOOK_AGAIN: Final = 10.0
+"""Seconds after which a worker of hypercorn that was not there is looked for again."""
 
 
 class OpenStream(Protocol):
@@ -69,7 +72,8 @@ class Shutdown:
         self._listening: dict[OpenStream, list[Callable[[], object]]] = {}  # what ends that
         self._until = 0.0  # the end of a grace that has begun, on the monotonic clock
         self._stopping: WeakSet[object] | None = WeakSet()  # in these event loops; `None`: in any
-        self._workers: WeakKeyDictionary[object, Worker] = WeakKeyDictionary()  # of event loops
+        # For event loops: hypercorn's worker, if it was found, and when it was looked for.
+        self._workers: WeakKeyDictionary[object, tuple[Worker | None, float]] = WeakKeyDictionary()
         # The event loops that a probe has reached, each with what ends the listening for it; those
         # of which probes are told that they stop; and whether any is, until the grace is over.
         self._probed: WeakKeyDictionary[object, weakref.finalize[..., Any]] = WeakKeyDictionary()
@@ -139,12 +143,13 @@ class Shutdown:
             stream.shut_down_in(min(self.grace, worker.grace))
 
     def _worker_of(self, loop: object) -> Worker | None:
-        """Return hypercorn's worker in the running event loop, which is looked for once."""
-        worker = self._workers.get(loop)
-        if worker is None or worker.terminated.is_set():  # another may have come after it
+        """Return hypercorn's worker in the running event loop; it was there before any stream."""
+        worker, looked_at = self._workers.get(loop, (None, -math.inf))
+        now = time.monotonic()
+        # Another may have come after it. To look for one is dear: it looks at all tasks.
+        if worker.terminated.is_set() if worker else now - looked_at > LOOK_AGAIN:
             worker = find_worker()
-            if worker is not None:
-                self._workers[loop] = worker
+            self._workers[loop] = worker, now
         return worker
 
     # Probes

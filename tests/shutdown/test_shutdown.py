@@ -1,5 +1,6 @@
 """How open streams are told that the server stops, and that nothing of it stays behind."""
 
+import contextlib
 import gc
 import importlib
 import math
@@ -534,21 +535,41 @@ async def test_worker_of_hypercorn_that_stops_takes_no_other_with_it(anyio_backe
     assert len(record) == 2
 
 
-@pytest.mark.anyio
-async def test_hypercorns_worker_is_looked_for_once_and_not_for_each_stream(
-    anyio_backend_name, monkeypatch
-):
-    """A framework that runs the app in a task of its own makes that search a long one."""
+@pytest.fixture
+def looks(monkeypatch):
+    """Return who has looked at all tasks, with hypercorn imported."""
     require("hypercorn")
     importlib.import_module("hypercorn")
-    looks = []
+    looks, original = [], anyio.get_running_tasks
 
     def look():
         looks.append(sys._getframe(1).f_globals["__name__"])
         return original()
 
-    original = anyio.get_running_tasks
     monkeypatch.setattr(anyio, "get_running_tasks", look)
+    return looks
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_is_not_there_is_not_looked_for_by_each_stream(looks):
+    """Quart imports hypercorn, whatever serves it."""
+    shutdown = Shutdown()
+    async with contextlib.AsyncExitStack() as streams:
+        for _ in range(20):
+            source = Source()
+            peer, _ = served(source, shutdown)
+            await streams.enter_async_context(peer)
+            await waiting(source)
+            source.goes_on.set()
+    assert set(looks) == {"sse_asgi.shutdown.hypercorn"}
+    assert len(looks) < 5
+
+
+@pytest.mark.anyio
+async def test_hypercorns_worker_is_looked_for_once_and_not_for_each_stream(
+    anyio_backend_name, looks
+):
+    """A framework that runs the app in a task of its own makes that search a long one."""
     shutdown = Shutdown(grace=0, farewell=FAREWELL)
 
     async def source(request):
