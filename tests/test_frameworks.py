@@ -163,9 +163,7 @@ def test_client_that_leaves_ends_the_source_and_its_text_is_kept(server, how):
         save = stream.save()
         finally_at = server.report.wait(stream.run, "finally")["at"]
     assert (save["outcome"], save["text"]) == ("disconnected", "one ")
-    assert (
-        finally_at - left < 10.0
-    )  # at once, on a machine that may be busy; a keep-alive takes longer
+    assert finally_at - left < 2.0
     assert stream.noise() == []
 
 
@@ -209,7 +207,7 @@ def test_server_that_is_told_to_stop_ends_the_stream_cleanly_and_exits(name, poo
     assert body == b"data: one \n\n"
     assert (save["outcome"], save["text"]) == ("shut_down", "one ")
     assert len(server.report.notes(stream.run, "finally")) == 1
-    assert GRACE <= seconds < GRACE + 5.0
+    assert GRACE <= seconds < GRACE + 1.0
     assert stream.noise() == []
 
 

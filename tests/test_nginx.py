@@ -132,7 +132,7 @@ def test_client_that_leaves_reaches_the_source(proxied, prefix, source, how):
         left = client.leave(how)
         complete = server.report.wait(run, "complete")
         assert complete["outcome"] == "disconnected"
-        assert server.report.wait(run, "cleaned")["at"] - left < 10.0
+        assert server.report.wait(run, "cleaned")["at"] - left < 2.0
 
 
 def test_keep_alives_pass(proxied):

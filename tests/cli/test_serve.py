@@ -147,9 +147,8 @@ def test_chunks_arrive_as_they_are_made(directory):
             time.monotonic() - float(line.removeprefix("data: "))
             for line, _ in zip(lines, range(12), strict=False)
         ]
-        # A few are enough on a busy machine: all would be late if each waited for the next one,
-        # and most if they came at the end.
-        assert sorted(delays)[len(delays) // 4] < 0.09
+        # less than the pause before the next one, but for a few on a busy machine
+        assert sorted(delays)[len(delays) // 2] < 0.09
 
 
 def test_the_generator_is_closed_when_the_client_leaves(directory):

@@ -151,7 +151,7 @@ async def test_stop_works_from_the_other_worker(workers, client, tmp_path):
     began = time.monotonic()
     assert (await client.delete(f"{there.url}/{key}")).status_code == 204
     seen = await asyncio.gather(*watching)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 5
     await until(lambda: reports(tmp_path))  # viewers may know of the end before `on_complete` does
     (report,) = reports(tmp_path)
     assert report["outcome"] == "stopped"
@@ -172,7 +172,7 @@ async def test_a_killed_producer_ends_as_an_error_within_its_lease(
     here.process.kill()
     killed = time.monotonic()
     seen = await asyncio.gather(*watching)
-    assert time.monotonic() - killed < LEASE + 15
+    assert time.monotonic() - killed < LEASE + 5
     assert [len(each.errors) for each in seen] == [1, 1, 1]
     (text,) = {each.text for each in seen}
     assert "".join(words(100_000)).startswith(text)
@@ -296,7 +296,7 @@ async def test_told_to_stop_it_interrupts_what_does_not(workers, client, tmp_pat
     here.process.send_signal(signal.SIGTERM)
     told = time.monotonic()
     seen = await watching
-    assert time.monotonic() - told < 20
+    assert time.monotonic() - told < 5
     assert len(seen.errors) == 1
     await asyncio.to_thread(here.process.wait, 20)
     (report,) = reports(tmp_path)

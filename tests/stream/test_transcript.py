@@ -144,7 +144,7 @@ async def test_a_first_chunk_that_waits_for_its_client_has_come_all_the_same():
             await anyio.sleep(0.1)
 
     _, transcript = await run(["a"], peer={"on_send": on_send})
-    assert transcript.duration - transcript.time_to_first_chunk > 0.05  # timers are coarse
+    assert transcript.duration - transcript.time_to_first_chunk > 0.09  # timers are coarse
 
 
 async def test_times_of_another_apps_stream_are_taken_likewise():
