@@ -6,27 +6,23 @@ import math
 import anyio
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from sse_asgi import (
     EventStream,
     Finish,
-    JSONFraming,
     Outcome,
     Reasoning,
     ServerSentEvent,
-    TextFraming,
     Usage,
 )
 from sse_asgi.chat import ChatApp
-from sse_asgi.dialects import ChatCompletions
 from sse_asgi.live import Live
 from sse_asgi.starlette import EventStreamResponse
 from sse_asgi.testing import collect_text, connect
 from tests.chat.asking import AG_UI, AI_SDK, BODIES, CHAT, RESPONSES, ask
+from tests.coalesced import LONG, STREAMS, after_waits, turns
 from tests.examples import examples
 
-LONG = 60.0  # seconds: no window of these tests ends by its time
 pytestmark = pytest.mark.anyio
 
 
@@ -39,12 +35,6 @@ def waiting(*chunks, before=anyio.lowlevel.checkpoint):
             yield chunk
 
     return source
-
-
-async def turns():
-    """Wait for long enough that everything is sent that does not wait itself."""
-    for _ in range(10):
-        await anyio.lowlevel.checkpoint()
 
 
 async def events_of(source, **options):
@@ -209,34 +199,16 @@ async def test_a_response_and_a_chat_app_take_it():
     assert [text for text in said if text] == ["a", "bc"]
 
 
-CHUNKS = st.lists(
-    st.one_of(
-        st.text(max_size=6),
-        st.sampled_from(["[DONE]", "\n", "a\r", "\nb", None, Reasoning("r"), "x" * 9_000]),
-        st.sampled_from([ServerSentEvent(event="e", data="1"), Usage(1, 1)]),
-    ),
-    max_size=20,
-)
-
-
 @examples(80)
-@given(
-    chunks=CHUNKS,
-    waits=st.lists(st.integers(0, 5), min_size=20, max_size=20),
-    window=st.sampled_from([0.000_1, 0.001, LONG]),
-    framing=st.sampled_from([TextFraming(), JSONFraming(), ChatCompletions("m")]),
-)
+@given(**STREAMS)
 def test_the_clients_text_is_equal(chunks, waits, window, framing):
-    async def source(request):
-        for chunk, turns_ in zip(chunks, waits, strict=False):
-            for _ in range(turns_):
-                await asyncio.sleep(0)
-            yield chunk
-
     async def text(coalesce):
         transcripts = []
         app = EventStream(
-            source, framing=framing, coalesce=coalesce, on_complete=transcripts.append
+            lambda request: after_waits(chunks, waits),
+            framing=framing,
+            coalesce=coalesce,
+            on_complete=transcripts.append,
         )
         async with connect(app) as connection:
             received = await collect_text(connection, framing)

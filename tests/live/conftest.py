@@ -1,15 +1,32 @@
 """Live runs on asyncio: its producers outlive requests, so they are plain tasks."""
 
 import gc
+from types import SimpleNamespace
 
 import pytest
 
+from sse_asgi.live import Live
 from tests.live.redis_server import RedisServer
 
 
 @pytest.fixture(scope="module")
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture
+async def live():
+    live = Live()
+    yield live
+    await live.aclose(drain=0)
+
+
+@pytest.fixture
+def clock():
+    """Return what stands for the module `time`: a clock that only the test moves."""
+    clock = SimpleNamespace(now=100.0)
+    clock.monotonic = lambda: clock.now
+    return clock
 
 
 @pytest.fixture(scope="module")

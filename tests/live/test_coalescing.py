@@ -6,30 +6,15 @@ import weakref
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
-from sse_asgi import JSONFraming, Outcome, Reasoning, ServerSentEvent, TextFraming, Usage
-from sse_asgi.dialects import ChatCompletions
+from sse_asgi import JSONFraming, Outcome, Reasoning, ServerSentEvent, Usage
 from sse_asgi.live import Live, LogUnavailableError, MemoryLog
 from sse_asgi.testing import collect_text, connect
+from tests.coalesced import LONG, STREAMS, after_waits, turns
 from tests.examples import examples
 from tests.live.viewers import paced, until, watch, words
 
-LONG = 60.0  # seconds: no window of these tests ends by its time
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def live():
-    live = Live()
-    yield live
-    await live.aclose(drain=0)
-
-
-async def turns():
-    """Wait for long enough that everything is stored that does not wait itself."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 def waiting(*chunks):
@@ -218,32 +203,12 @@ async def test_a_window_that_cannot_be_is_refused_at_once(live, value, error):
         await live.start(waiting("a"), coalesce=value)
 
 
-CHUNKS = st.lists(
-    st.one_of(
-        st.text(max_size=6),
-        st.sampled_from(["[DONE]", "\n", "a\r", "\nb", None, Reasoning("r"), "x" * 9_000]),
-        st.sampled_from([ServerSentEvent(event="e", data="1"), Usage(1, 1)]),
-    ),
-    max_size=20,
-)
-
-
 @examples(60)
-@given(
-    chunks=CHUNKS,
-    waits=st.lists(st.integers(0, 5), min_size=20, max_size=20),
-    window=st.sampled_from([0.000_1, 0.001, LONG]),
-    framing=st.sampled_from([TextFraming(), JSONFraming(), ChatCompletions("m")]),
-)
+@given(**STREAMS)
 def test_the_viewers_text_is_equal(chunks, waits, window, framing):
-    async def source():
-        for chunk, turns_ in zip(chunks, waits, strict=False):
-            for _ in range(turns_):
-                await asyncio.sleep(0)
-            yield chunk
-
     async def text(coalesce):
         live = Live()
+        source = after_waits(chunks, waits)
         generation = await live.start(source, framing=framing, coalesce=coalesce)
         async with connect(live, f"/{generation.id}") as connection:
             received = await collect_text(connection, framing)

@@ -12,12 +12,9 @@ BEEN = Lease(held=True, visited=True)
 ELSEWHERE = Lease(held=True, followers=1, visited=True)
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    clock = SimpleNamespace(now=100.0)
-    clock.monotonic = lambda: clock.now
+@pytest.fixture(autouse=True)
+def _moved_by_the_test(clock, monkeypatch):
     monkeypatch.setattr("sse_asgi.live.viewer.time", clock)
-    return clock
 
 
 def here(viewers=0, left=0.0):

@@ -1,18 +1,13 @@
 """How long a log may fail, by a clock that only the test moves."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from sse_asgi.live.outage import Patience
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    clock = SimpleNamespace(now=100.0)
-    clock.monotonic = lambda: clock.now
+@pytest.fixture(autouse=True)
+def _moved_by_the_test(clock, monkeypatch):
     monkeypatch.setattr("sse_asgi.live.outage.time", clock)
-    return clock
 
 
 def test_a_failure_is_borne_for_a_lease_and_no_longer(clock):
