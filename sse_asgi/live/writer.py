@@ -89,9 +89,9 @@ class Writer(Feed):
         return len(self.events) - self.last > BACKLOG and self.ending is None
 
     def write(self, events: Sequence[bytes]) -> None:
-        """Add events, which `call` or `go_on` have appended.
+        """Add events; `go_on` or `call` brings them into the log.
 
-        A `GenerationTooLargeError` says that there is no room for all; those that fit are added.
+        Raises a `GenerationTooLargeError` if there is no room for all; those that fit are added.
         """
         for event in events:
             cost = len(event) + EVENT_COST

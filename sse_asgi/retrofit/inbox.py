@@ -1,4 +1,4 @@
-"""The inbox: the server's messages to an app, which two read: the app, and what watches."""
+"""The inbox: the server's messages to an app, read by the app and by the client's watcher."""
 
 from collections import deque
 from collections.abc import Generator

@@ -28,7 +28,7 @@ class Position:
         self._tail = b""
 
     def begin(self, body: bytes) -> None:
-        """Go on by bytes of which nobody knows yet whether they arrive: all, some or none."""
+        """Move past bytes that are being sent. The client may lack some until `arrived`."""
         before = self._between
         if body:
             self._tail = (self._tail + body[-3:])[-3:]

@@ -143,7 +143,7 @@ class Shutdown:
             stream.shut_down_in(min(self.grace, worker.grace))
 
     def _worker_of(self, loop: object) -> Worker | None:
-        """Return hypercorn's worker in the running event loop; it was there before any stream."""
+        """Return hypercorn's worker in the running event loop; it starts before any stream."""
         worker, looked_at = self._workers.get(loop, (None, -math.inf))
         now = time.monotonic()
         # Another may have come after it. To look for one is dear: it looks at all tasks.
