@@ -13,13 +13,12 @@ import math
 import sys
 import time
 import weakref
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
 from sse_asgi.host.host import Host, current_host
-from sse_asgi.host.loops import running_loop
+from sse_asgi.host.loops import Handle, running_loop
 from sse_asgi.shutdown.hypercorn import Worker, find_worker
 from sse_asgi.shutdown.readiness import Readiness
 from sse_asgi.shutdown.signals import chain, in_main_thread
@@ -69,14 +68,17 @@ class Shutdown:
         self.farewell = farewell
         self.signals = signals
         self._open: dict[OpenStream, Host] = {}
-        self._listening: dict[OpenStream, list[Callable[[], object]]] = {}  # what ends that
+        # The streams that listen for the server's stop, each with what waits for hypercorn's.
+        self._listening: dict[OpenStream, Handle | None] = {}
         self._until = 0.0  # the end of a grace that has begun, on the monotonic clock
         self._stopping: WeakSet[object] | None = WeakSet()  # in these event loops; `None`: in any
         # For event loops: hypercorn's worker, if it was found, and when it was looked for.
         self._workers: WeakKeyDictionary[object, tuple[Worker | None, float]] = WeakKeyDictionary()
-        # The event loops that a probe has reached, each with what ends the listening for it; those
-        # of which probes are told that they stop; and whether any is, until the grace is over.
-        self._probed: WeakKeyDictionary[object, weakref.finalize[..., Any]] = WeakKeyDictionary()
+        # The event loops that a probe has reached, each with what ends the listening for it, if
+        # there is any; those of which probes are told that they stop; and whether any is, until
+        # the grace is over.
+        self._probed: WeakKeyDictionary[object, weakref.finalize[..., Any] | None]
+        self._probed = WeakKeyDictionary()
         self._stopped: WeakSet[object] = WeakSet()
         self._any_stops = False
 
@@ -124,15 +126,18 @@ class Shutdown:
         the handlers for it alone would be a fifth of its cost.
         """
         if self.signals:
-            ends = self._listening[stream] = [chain.listen(self.begin)]
-            if "hypercorn" in sys.modules:
-                ends.append(host.start(partial(self._wait_for_worker, stream, host.loop)).cancel)
+            chain.add(self.begin)
+            waits = partial(self._wait_for_worker, stream, host.loop)
+            self._listening[stream] = host.start(waits) if "hypercorn" in sys.modules else None
 
     def leave(self, stream: OpenStream) -> None:
         """Count it out again, if it was in; called in its own thread."""
-        if self._open.pop(stream, None) is not None:
-            for end in self._listening.pop(stream, []):
-                end()
+        self._open.pop(stream, None)
+        if stream in self._listening:
+            chain.remove(self.begin)
+            waiting = self._listening.pop(stream)
+            if waiting is not None:
+                waiting.cancel()
 
     # Hypercorn
 
@@ -165,9 +170,10 @@ class Shutdown:
             if worker is not None and worker.terminated.is_set():
                 return True
         if loop not in self._probed:
-            listening = chain.listen(self.begin) if self.signals else lambda: None
-            self._probed[loop] = weakref.finalize(loop, listening)
-            self._probed[loop].atexit = False
+            self._probed[loop] = None
+            if self.signals and chain.add(self.begin):
+                ends = self._probed[loop] = weakref.finalize(loop, chain.remove, self.begin)
+                ends.atexit = False
         return False
 
     def _tell_probes(self, loops: set[object]) -> None:
@@ -178,8 +184,9 @@ class Shutdown:
         self._stopped.update(loops)
         self._any_stops = not loops
         if in_main_thread():  # only there can handlers be put back
-            for listening in tuple(self._probed.values()):
-                listening()  # ends it
+            for ends in tuple(self._probed.values()):
+                if ends is not None:
+                    ends()
             self._probed.clear()
 
 

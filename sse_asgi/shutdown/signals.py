@@ -9,7 +9,6 @@ nobody listens.
 import signal
 import threading
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from types import FrameType
 from typing import Any, Final
@@ -32,13 +31,10 @@ class SignalChain:
         self._listeners: dict[Listener, int] = {}
         self._links: list[_Link] = []
 
-    def listen(self, listener: Listener) -> Callable[[], None]:
-        """Count a listener in, if this is the main thread; return what counts it out again there.
-
-        The last one out has the handlers put back.
-        """
+    def add(self, listener: Listener) -> bool:
+        """Count a listener in, if this is the main thread; return whether it is."""
         if not in_main_thread():
-            return lambda: None
+            return False
         first = not self._listeners
         self._listeners[listener] = self._listeners.get(listener, 0) + 1
         if first:  # counted in before a signal can come
@@ -47,10 +43,14 @@ class SignalChain:
                 for signum in _SIGNALS
                 if callable(previous := _handler_of(signum))
             ]
-        return partial(self._ignore, listener)
+        return True
 
-    def _ignore(self, listener: Listener) -> None:
-        if not in_main_thread():  # where the garbage collector frees an event loop
+    def remove(self, listener: Listener) -> None:
+        """Count it out again; the last one out has the handlers put back.
+
+        Outside of the main thread do nothing: the garbage collector may free an event loop there.
+        """
+        if not in_main_thread():
             return
         self._listeners[listener] -= 1
         if not self._listeners[listener]:
