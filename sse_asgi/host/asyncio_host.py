@@ -70,9 +70,9 @@ class AsyncioHost:
         """Run a stream's whole life in the server's task."""
         return life()
 
-    def work(self, life: Life) -> Awaitable[None]:
-        """Run a part of that life, whose awaits `cancel_work` cancels."""
-        return life()
+    def working(self) -> AbstractContextManager[object]:
+        """Return a context for a part of that life, whose awaits `cancel_work` cancels."""
+        return _NO_SCOPE
 
     def cancel_work(self) -> None:
         """Cancel what the server's task awaits, once."""

@@ -47,9 +47,9 @@ class TrioHost:
         finally:
             del error  # its traceback holds this frame
 
-    async def work(self, life: Life) -> None:
-        with trio.CancelScope() as self._scope:
-            await life()
+    def working(self) -> AbstractContextManager[object]:
+        self._scope = trio.CancelScope()
+        return self._scope
 
     def cancel_work(self) -> None:
         self._scope.cancel()

@@ -52,17 +52,20 @@ class WrappedResponse(Stream):
         self.lifecycle.error = None  # its traceback may hold this stream
         return None if self._unanswered is None else CancelledError(*self._unanswered)
 
-    async def work(self) -> None:
-        try:
-            await self._app(self.request.scope, self._inbox.receive, self._send)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            if not (self.is_open or self.ends_elsewhere):
-                raise
-            self._app_ended(error)
-        else:
-            self._app_ended(None)
+    async def run(self) -> None:
+        host = self.host
+        with host.working():
+            try:
+                await self._app(self.request.scope, self._inbox.receive, self._send)
+            except BaseException as error:
+                if isinstance(error, GeneratorExit):
+                    self.abort(error)
+                if isinstance(error, GeneratorExit) or not (self.is_open or self.ends_elsewhere):
+                    raise
+                self._app_ended(error)
+            else:
+                self._app_ended(None)
+        await self.conclude(host)
 
     @property
     def is_open(self) -> bool:
@@ -120,8 +123,13 @@ class WrappedResponse(Stream):
         if has_to_cancel:
             self.host.cancel_work()
 
-    def watch(self) -> Awaitable[None]:
-        return self._inbox.watch()
+    async def watch(self) -> None:
+        try:
+            await self._inbox.watch()
+            self.sender.lose(Outcome.DISCONNECTED, by="client")
+        except BaseException as error:
+            if not self.sender.receive_failed(error):
+                raise
 
     def send_last_message(self) -> Awaitable[None]:
         return self.finish_body(self.final_body() if self._position.may_add else b"")

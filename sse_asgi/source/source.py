@@ -86,25 +86,22 @@ class Stepper:
     hook. Only the source can tell whether a cancellation is its own, so it is raised there.
     """
 
-    __slots__ = ("_source", "next_chunk", "told")
+    __slots__ = ("chunks", "told")
 
-    def __init__(self, source: AsyncIterator[Chunk]) -> None:
-        self._source = source
-        self.next_chunk: Callable[[], Awaitable[Any]] = source.__anext__  # if it is told nothing
-        self.told: BaseException | None = None  # what the next `step` raises at the `yield`
+    def __init__(self, chunks: AsyncIterator[Any]) -> None:
+        self.chunks = chunks
+        self.told: BaseException | None = None  # what the next step raises at the `yield`
 
     @property
     def has_ended(self) -> bool:
         """Whether the source is a generator that has ended, so that there is nothing to close."""
-        source = self._source
-        return isinstance(source, AsyncGeneratorType) and source.ag_frame is None
+        chunks = self.chunks
+        return isinstance(chunks, AsyncGeneratorType) and chunks.ag_frame is None
 
-    def step(self) -> Awaitable[Any]:
-        """Return an awaitable of the next chunk; it raises `StopAsyncIteration` at the end."""
-        if self.told is None:
-            return self.next_chunk()
+    def learn(self) -> Awaitable[Any]:
+        """Raise at the `yield` what the source is to learn; return an awaitable of its next chunk."""
         error, self.told = self.told, None
-        return throw(self._source, error)
+        return throw(self.chunks, cast("BaseException", error))
 
     async def tell(
         self, hook: Callable[[str], object], chunk: str, source_must_know: Callable[[], bool]
@@ -138,7 +135,7 @@ class Stepper:
         self.told = error
         del error  # its traceback holds whoever waited
         with suppress(StopAsyncIteration):
-            await self.step()
+            await self.learn()
         return RuntimeError(
             "a timeout or task group around a yield of the source has cancelled a send: the client "
             "may lack that message; put timeouts around what the source awaits, not around a yield"
@@ -147,10 +144,10 @@ class Stepper:
     async def close(self, cleanup: Callable[[], AbstractContextManager[object]]) -> None:
         """Close the source, as `async for` does not: now, in this task, not at collection."""
         self.told = None  # its traceback holds whoever waited
-        in_thread = isinstance(self._source, ThreadedIterator)
+        in_thread = isinstance(self.chunks, ThreadedIterator)
         with cleanup() if in_thread else nullcontext():  # there the awaits are ours to shield
             try:
-                await close(self._source)
+                await close(self.chunks)
             except BaseExceptionGroup as group:
                 # A task group around the `yield` makes a group of what closes the generator, too.
                 rest = group.split(GeneratorExit)[1]

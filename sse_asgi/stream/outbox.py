@@ -32,7 +32,7 @@ class Outbox:
     """
 
     encode: Callable[[list[str]], bytes]  # chunks that leave together
-    encode_one: Callable[[str], bytes] | None = None  # one that is sent at once, past the outbox
+    encode_one: Callable[[str], bytes]  # one that is sent at once, past the outbox
     unsent_chunks: int = 0  # text that has come and will not be sent, or not by the outbox
     failed: bool = False  # the encoder has raised
 
@@ -49,12 +49,9 @@ class Outbox:
         self._start_message = start_message
         self._body_begun = start_message is None
         # Only a user's encoder may raise, or return what is no bytes. To check that costs.
-        if type(encoder) is TextEncoder:
-            self.encode, self.encode_one = encoder.text, encoder.chunk
-        elif type(encoder).__module__.startswith("sse_asgi."):
-            self.encode = encoder.text
-        else:
-            self.encode = self._encode_checked
+        is_ours = type(encoder).__module__.startswith("sse_asgi.")
+        self.encode = encoder.text if is_ours else self._encode_checked
+        self.encode_one = encoder.chunk if type(encoder) is TextEncoder else self._encode_one
 
     def __bool__(self) -> bool:
         return bool(self.chunks or self._frames)
@@ -143,6 +140,9 @@ class Outbox:
             self._add(self.encode(chunks))
             self._chunks_in_frames += len(chunks)
             chunks.clear()
+
+    def _encode_one(self, chunk: str) -> bytes:
+        return self.encode([chunk])
 
     def _checked(self, encode: Callable[..., bytes], *arguments: object) -> bytes:
         try:

@@ -12,7 +12,7 @@ background task sends all that is ready. No chunk waits for a later one.
 import logging
 import time
 from asyncio import CancelledError
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from sse_asgi.asgi import Message, Receive, Send
@@ -66,63 +66,63 @@ class Response(Stream):
 
     # The source
 
-    async def work(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the loop, written out
-        lifecycle, sender, outbox, running = self.lifecycle, self.sender, self.outbox, RUNNING
-        record, put = self.recorder.keep, outbox.chunks.append
-        encode: Callable[[Any], bytes] = outbox.encode_one or (lambda chunk: outbox.encode([chunk]))
-        send, at_once, clock = self._send_here, self.AT_ONCE, self.host.clock
+    async def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the loop, written out
+        host, lifecycle, sender, outbox = self.host, self.lifecycle, self.sender, self.outbox
+        record, put, running = self.recorder.keep, outbox.chunks.append, RUNNING
+        encode, send, at_once, clock = outbox.encode_one, self._send_here, self.AT_ONCE, host.clock
         on_chunk = self.options.chunk_hook(self.request)
-        self.enter_shutdown()
-        self.begin_to_gather()
-        try:
-            source = self._source = Stepper(await self._opener.open(self.request))
-            step = source.next_chunk if on_chunk is None else source.step
-            plain: type[str] | None = None
-            while lifecycle.phase is running:
-                try:
-                    chunk = await step()
-                except StopAsyncIteration:
-                    break
-                if type(chunk) is not plain:
-                    plain = str if isinstance(chunk, str) else plain  # all but the first
-                    await self._take(chunk, on_chunk, source)
-                    step = step if source.told is None else source.step
-                    continue
-                # Here nearly every chunk passes. So this is written out, and calls little.
-                record(chunk)
-                if on_chunk is not None:
-                    await self._call_on_chunk(on_chunk, chunk, source)
-                now = clock()
-                if sender.pending is not None or lifecycle.phase is not running:
-                    pass
-                elif now - sender.last < at_once:  # the source has not waited
-                    self.arm()
-                else:
-                    body = encode(chunk)
-                    outbox.sent_chunks = sent = outbox.sent_chunks + 1
-                    if not body:
-                        self.arm()
-                        continue
-                    if not sent % PROBE:
-                        self.arm()
-                    lifecycle.sending_since = now
+        with host.working():
+            try:
+                self.enter_shutdown()
+                self.begin_to_gather()
+                source = self._source = Stepper(await self._opener.open(self.request))
+                plain: type[str] | None = None
+                while lifecycle.phase is running:
                     try:
-                        await send({"type": "http.response.body", "body": body, "more_body": True})
-                    except BaseException as error:  # noqa: BLE001 - judged there
-                        await self._send_failed(error, source)
-                    lifecycle.sending_since = None
-                    sender.last = clock()
-                    continue
-                put(chunk)
-                self.gathered = size = self.gathered + len(chunk) + FRAME_SIZE
-                if size >= MAX_SIZE or now >= self.due:
-                    await self.pause(source)
-                    step = source.step  # which also tells the source what it is to learn
-        except BaseException as error:  # noqa: BLE001 - judged there
-            self._source_raised(error)
-        await self._close_source()
-        if self._cancellation is not None:  # the source knows of it, and is closed now
-            self._settle_cancellation(*self._cancellation)
+                        chunk = await (source.learn() if source.told else anext(source.chunks))
+                    except StopAsyncIteration:
+                        break
+                    if type(chunk) is not plain:
+                        plain = str if isinstance(chunk, str) else plain  # all but the first
+                        await self._take(chunk, on_chunk, source)
+                        continue
+                    # Here nearly every chunk passes. So this is written out, and calls little.
+                    record(chunk)
+                    if on_chunk is not None:
+                        await self._call_on_chunk(on_chunk, chunk, source)
+                    now = clock()
+                    if sender.pending is not None or lifecycle.phase is not running:
+                        pass
+                    elif now - sender.last < at_once:  # the source has not waited
+                        self.arm()
+                    else:
+                        body = encode(chunk)
+                        outbox.sent_chunks = sent = outbox.sent_chunks + 1
+                        if not body:
+                            self.arm()
+                            continue
+                        if not sent % PROBE:
+                            self.arm()
+                        lifecycle.sending_since = now
+                        try:
+                            await send(
+                                {"type": "http.response.body", "body": body, "more_body": True}
+                            )
+                        except BaseException as error:  # noqa: BLE001 - judged there
+                            await self._send_failed(error, source)
+                        lifecycle.sending_since = None
+                        sender.last = clock()
+                        continue
+                    put(chunk)
+                    self.gathered = size = self.gathered + len(chunk) + FRAME_SIZE
+                    if size >= MAX_SIZE or now >= self.due:
+                        await self.pause(source)
+            except BaseException as error:  # noqa: BLE001 - judged there
+                self._source_raised(error)
+            await self._close_source()
+            if self._cancellation is not None:  # the source knows of it, and is closed now
+                self._settle_cancellation(*self._cancellation)
+        await self.conclude(host)
 
     async def _take(self, chunk: object, on_chunk: Hook | None, source: Stepper) -> None:
         if isinstance(chunk, str):
@@ -182,6 +182,7 @@ class Response(Stream):
     def _source_raised(self, error: BaseException) -> None:
         was_running = self.lifecycle.end_running()
         if isinstance(error, GeneratorExit):
+            self.abort(error)
             raise error
         if isinstance(error, self.host.cancelled):
             # Without a server's cancellation the source awaited what was cancelled.
@@ -271,8 +272,8 @@ class Response(Stream):
     def cancel(self) -> None:
         self.host.cancel_work()
 
-    def watch(self) -> Awaitable[None]:
-        return watch(self._receive, self.request)
+    def watch(self) -> Coroutine[Any, Any, None]:
+        return watch(self._receive, self.request, self.sender)
 
     def send_last_message(self) -> Awaitable[None] | None:
         if self._is_the_servers_to_answer() and not self.outbox:

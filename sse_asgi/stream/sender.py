@@ -160,6 +160,16 @@ class Sender:
         self.has_failed(outcome, failure, by=by)
         return False
 
+    def receive_failed(self, error: BaseException) -> bool:
+        """Lose the client, because `receive` has failed; returns whether nothing is to be raised."""
+        if isinstance(error, OSError):
+            self.lose(DISCONNECTED, by="client")
+        elif isinstance(error, Exception):
+            self.lose(FAILED, error, by="server")
+        elif isinstance(error, self._host.cancelled):  # by the server, unless the stream has ended
+            self.lose(SHUT_DOWN, by="server")
+        return isinstance(error, Exception)
+
     # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
     # after its last look. So a message needs no timer of its own.
 

@@ -44,11 +44,11 @@ class Stream(ABC):
         self.sender: Sender = Sender(host, send, self.lifecycle, options)
 
     @abstractmethod
-    async def work(self) -> None: ...  # step the source, or call the wrapped app, until it ends
+    async def run(self) -> None: ...  # step the source, or call the wrapped app; then `conclude`
     @abstractmethod
     def cancel(self) -> None: ...  # cancel what the work waits for
     @abstractmethod
-    def watch(self) -> Awaitable[None]: ...  # wait until the client has left
+    async def watch(self) -> None: ...  # lose the client as soon as it has left
     @abstractmethod
     def send_last_message(self) -> Awaitable[None] | None: ...  # end the body
     @abstractmethod
@@ -58,22 +58,20 @@ class Stream(ABC):
         """Answer the request; raises what is the server's business."""
         return self.host.live(self.run)
 
-    async def run(self) -> None:
-        host = self.host  # if the work does not end, the stream does so with another
-        try:
-            await host.work(self.work)
-            if self.is_open and not self.ends_elsewhere:
-                await self.end()
-        except BaseException as error:
-            if isinstance(error, GeneratorExit) and self.is_open:
-                self._close_without_loop()
-            if self.is_open and not self.ends_elsewhere:
-                self.close()
-            raise
-        finally:
-            self._has_returned = True
+    async def conclude(self, host: Host) -> None:
+        """End the stream after its work in the server's task, of which this is the host.
+
+        If the work did not end in time, the stream ends elsewhere, with a host of its own.
+        """
+        self._has_returned = True
         if self.ends_elsewhere:
             await self._ended.wait()
+        elif self.is_open:
+            try:
+                await self.end()
+            except BaseException as error:
+                self.abort(error)
+                raise
         host.take_back()
         failure = self.error_for_server()
         try:
@@ -82,6 +80,13 @@ class Stream(ABC):
                 raise failure
         finally:
             del failure  # its traceback holds this frame
+
+    def abort(self, error: BaseException) -> None:
+        """Close a stream at once. A `GeneratorExit` says that its event loop is gone."""
+        if isinstance(error, GeneratorExit) and self.is_open:
+            self._close_without_loop()
+        if self.is_open and not self.ends_elsewhere:
+            self.close()
 
     @property
     def is_open(self) -> bool:
@@ -95,27 +100,15 @@ class Stream(ABC):
     def start_watching(self) -> None:
         if self.options.shutdown is not None:
             self.options.shutdown.listen(self.lifecycle, self.host)
-        self.watcher = self.host.start(self._watch)
+        self.watcher = self.host.start(self.watch)
         self.sender.look_at_clocks()
-
-    async def _watch(self) -> None:
-        try:
-            await self.watch()
-        except OSError:
-            pass  # the client has left
-        except Exception as error:  # noqa: BLE001 - a server's `receive` may raise anything
-            self.sender.lose(FAILED, error, by="server")
-            return
-        except self.host.cancelled:  # by the server, unless the stream has ended
-            self.sender.lose(SHUT_DOWN, by="server")
-            raise
-        self.sender.lose(DISCONNECTED, by="client")
 
     # The end
 
     async def end(self) -> None:
         self.host.take_back()
-        await self.host.work(self._finish)
+        with self.host.working():
+            await self._finish()
         self.host.take_back()
         self.close()
         if self.lifecycle.outcome is FAILED:

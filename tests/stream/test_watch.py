@@ -5,6 +5,7 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, Request
 from sse_asgi.stream.watch import MAX_REPEATS, watch
+from sse_asgi.wire.outcome import DISCONNECTED
 from tests.stream.peer import (
     DISCONNECT,
     PATIENCE,
@@ -21,6 +22,20 @@ pytestmark = pytest.mark.anyio
 END = {"type": "http.request", "body": b"", "more_body": False}
 
 
+class Losses:
+    """Stands for the sender: it notes why a client is lost, or what `receive` raised."""
+
+    def __init__(self):
+        self.reasons = []
+
+    def lose(self, outcome, *, by):
+        self.reasons.append((outcome, by))
+
+    def receive_failed(self, error):
+        self.reasons.append(error)
+        return isinstance(error, Exception)
+
+
 async def test_returns_at_the_disconnect_and_feeds_what_came_before():
     messages = [
         {"type": "http.request", "body": b"a", "more_body": True},
@@ -31,19 +46,22 @@ async def test_returns_at_the_disconnect_and_feeds_what_came_before():
     async def receive():
         return messages.pop(0)
 
-    request = Request(http_scope())
+    request, losses = Request(http_scope()), Losses()
     with anyio.fail_after(PATIENCE):
-        await watch(receive, request)
+        await watch(receive, request, losses)
     assert messages == []
+    assert losses.reasons == [(DISCONNECTED, "client")]
     assert await request.body() == b"ab"
 
 
-async def test_an_error_of_receive_is_raised():
-    async def receive():
-        raise LookupError
+async def test_an_error_of_receive_is_told():
+    error, losses = LookupError(), Losses()
 
-    with pytest.raises(LookupError):
-        await watch(receive, Request(http_scope()))
+    async def receive():
+        raise error
+
+    await watch(receive, Request(http_scope()), losses)
+    assert losses.reasons == [error]
 
 
 async def test_a_server_that_repeats_itself_is_left_in_peace():
@@ -54,7 +72,7 @@ async def test_a_server_that_repeats_itself_is_left_in_peace():
         return dict(END)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(watch, receive, Request(http_scope()))
+        tasks.start_soon(watch, receive, Request(http_scope()), Losses())
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
     assert len(calls) == MAX_REPEATS + 1
@@ -69,7 +87,7 @@ async def test_a_long_body_is_no_repetition():
 
     request = Request(http_scope())
     with anyio.fail_after(PATIENCE):
-        await watch(receive, request)
+        await watch(receive, request, Losses())
     assert await request.body() == b"x" * len(parts)
 
 
