@@ -134,8 +134,10 @@ class EventStream:
                 failure is logged, and given to `on_complete`.
         """
         if scope["type"] == "http":
-            answer = enclosed(self._answer, self._layers) if self._layers else self._answer
-            await answer(self.options, scope, receive, send)
+            if self._layers:
+                await enclosed(self._answer, self._layers)(self.options, scope, receive, send)
+            else:
+                await self._answer(self.options, scope, receive, send)
         else:
             await answer_other(scope, receive, send)
 

@@ -51,7 +51,6 @@ class AsyncioHost:
         cancelled: The exception by which this event loop cancels a task.
         clock: Returns seconds on a clock that only goes forward.
         loop: The event loop.
-        call_soon: Calls a function when the current task waits.
     """
 
     cancelled: type[BaseException] = asyncio.CancelledError
@@ -60,7 +59,6 @@ class AsyncioHost:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop: asyncio.AbstractEventLoop = loop
-        self.call_soon: Callable[..., Handle] = loop.call_soon
         task: Any = asyncio.current_task(loop)
         self._task: asyncio.Task[Any] = task
         self._own = 0  # cancellations of the host's own that it has not taken back
@@ -133,6 +131,10 @@ class AsyncioHost:
         """Return a context around one await, which its `cancel` ends; nothing is raised then."""
         task: Any = asyncio.current_task(self.loop)
         return _Release(task)
+
+    def call_soon(self, function: Callable[[], object]) -> Handle:
+        """Call a function when the current task waits."""
+        return self.loop.call_soon(function)
 
     def call_later(self, seconds: float, function: Callable[..., object], *args: object) -> Handle:
         return self.loop.call_later(seconds, function, *args)

@@ -99,7 +99,7 @@ class Stepper:
         return isinstance(chunks, AsyncGeneratorType) and chunks.ag_frame is None
 
     def learn(self) -> Awaitable[Any]:
-        """Raise at the `yield` what the source is to learn; return an awaitable of its next chunk."""
+        """Raise at the `yield` what it is to learn; return an awaitable of the next chunk."""
         error, self.told = self.told, None
         return throw(self.chunks, cast("BaseException", error))
 

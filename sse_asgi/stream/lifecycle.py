@@ -11,10 +11,10 @@ the source. Only this module writes the phase, the outcome and who caused it.
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from enum import Enum, auto
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Handle
@@ -56,12 +56,22 @@ Cause = Literal[
 """Who settled the outcome of a stream."""
 
 
+class Cancellable(Protocol):
+    """A stream, as far as its lifecycle is concerned."""
+
+    def cancel(self) -> None:
+        """Cancel what the server's task awaits."""
+
+    def end_alone(self) -> None:
+        """End in a task of its own: the server's task cannot be freed."""
+
+
 class Lifecycle:
     """The phase of one stream, its outcome, and the deadline of its phase.
 
     Args:
-        cancel: Cancels what the server's task awaits.
-        on_stuck: Called when the source does not end after a second cancellation either.
+        stream: Is told to cancel, and to end alone if the source does not end after a second
+            cancellation either.
     """
 
     by: Cause | None = None  # who settled the outcome
@@ -80,8 +90,7 @@ class Lifecycle:
         self,
         host: Host,
         cleanup_timeout: float,
-        cancel: Callable[[], object],
-        on_stuck: Callable[[], object],
+        stream: "Cancellable",
     ) -> None:
         self.phase: Phase = RUNNING
         self.outcome: Outcome | None = None  # how the stream ended; `None` while that is open
@@ -93,8 +102,7 @@ class Lifecycle:
         self._deadline: Handle | None = None
         self._host = host
         self._cleanup_timeout = cleanup_timeout
-        self._cancel = cancel
-        self._on_stuck = on_stuck
+        self._stream = stream
 
     def settle(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
         """Record the outcome. Later calls are ignored; returns whether this one counted."""
@@ -199,12 +207,15 @@ class Lifecycle:
                 self._set_deadline(seconds)
 
     def close(self) -> None:
+        """Let nothing stop the stream any more; once is enough."""
+        if self.phase is CLOSED:
+            return
         self.phase = CLOSED
         if self._deadline is not None:
             self._clear_deadline()
         if self._grace is not None:
             self._grace.cancel()
-        self._cancel = self._on_stuck = _do_nothing  # they refer to the stream, which refers here
+        del self._stream  # it refers to this lifecycle
 
     def shut_down_in(self, seconds: float) -> None:
         """Stop after that time, because the server is to stop; the shortest time counts."""
@@ -225,7 +236,7 @@ class Lifecycle:
 
     def _cancel_work(self) -> None:
         self._cancelled = True
-        self._cancel()
+        self._stream.cancel()
         self._set_deadline(self._cleanup_timeout)
 
     def _set_deadline(self, seconds: float) -> None:
@@ -241,17 +252,14 @@ class Lifecycle:
 
     def _deadline_passed(self) -> None:
         if self.phase is FINISHING:
-            self._cancel()
+            self._stream.cancel()
         elif self.sending_since is not None:
             self.client_lost = True
             self._cancel_work()
         elif not self.abandoned:
             self.abandoned = True
             _logger.error("a source did not end within cleanup_timeout and is abandoned")
-            self._cancel()
+            self._stream.cancel()
             self._set_deadline(LAST_CHANCE)
         else:
-            self._on_stuck()
-
-
-def _do_nothing() -> None: ...
+            self._stream.end_alone()

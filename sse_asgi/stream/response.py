@@ -55,7 +55,7 @@ class Response(Stream):
         super().__init__(options, request, send)
         self.outbox: Outbox = Outbox(options.framing.encoder(), options.start_message)
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
-        self.sender.next_message = self.outbox.next_message
+        self.sender.outbox = self.outbox
         self._source: Stepper | None = None
         self._patience: Handle | None = None  # how long `prefetch` may hold the headers back
         # One that was raised at the source's `yield`, or by it, and what it is if not the server's.

@@ -15,6 +15,7 @@ from sse_asgi.host.host import Host
 from sse_asgi.host.loops import Event, Handle
 from sse_asgi.stream.lifecycle import CLOSED, FINISHING, RUNNING, STOPPING, Cause, Lifecycle
 from sse_asgi.stream.options import Options
+from sse_asgi.stream.outbox import Outbox
 from sse_asgi.wire.outcome import DISCONNECTED, FAILED, SHUT_DOWN, TIMED_OUT, Outcome
 
 KEEP_ALIVE: Final = b": keep-alive\n"
@@ -29,7 +30,7 @@ class Sender:
         lifecycle: Learns of a send that fails or takes too long.
     """
 
-    next_message: Callable[[], Message | None]  # what the background task is to send next
+    outbox: Outbox | None = None  # what the background task is to send
     open: bool = False  # a keep-alive may go out now: the body has begun, and no event is cut
     _drained: Event | None = None  # set as soon as all is sent, if the server's task waits for that
 
@@ -37,7 +38,6 @@ class Sender:
         self.task: Handle | None = None  # the background task, while there is one
         self.pending: Handle | None = None  # the background task, or what will start it
         self.last: float = math.inf  # when the last send ended
-        self.next_message = _nothing
         self._since: float | None = None  # when the message of `transmit` was begun
         self._timer: Handle | None = None
         self._host = host
@@ -99,10 +99,10 @@ class Sender:
             self.drained()
 
     def _message_for_client(self) -> Message | None:
-        if self._lifecycle.client_lost:
+        if self._lifecycle.client_lost or self.outbox is None:
             return None
         try:
-            return self.next_message()
+            return self.outbox.next_message()
         except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
             self._lifecycle.settle(FAILED, error, by="framing")
             if self._lifecycle.phase is not FINISHING:  # then the last message tells of it
@@ -161,7 +161,7 @@ class Sender:
         return False
 
     def receive_failed(self, error: BaseException) -> bool:
-        """Lose the client, because `receive` has failed; returns whether nothing is to be raised."""
+        """Lose the client, because `receive` has failed; returns whether that is an error."""
         if isinstance(error, OSError):
             self.lose(DISCONNECTED, by="client")
         elif isinstance(error, Exception):
@@ -210,6 +210,3 @@ class Sender:
             self._timer = None
         if self.pending is not None:
             self._cancel_background()
-
-
-def _nothing() -> None: ...

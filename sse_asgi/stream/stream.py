@@ -40,7 +40,7 @@ class Stream(ABC):
         self.request = request
         self.recorder: Recorder = Recorder() if options.record else Recorder(record=False)
         timeout = options.cleanup_timeout  # not by a keyword: to call a class so costs a dict
-        self.lifecycle: Lifecycle = Lifecycle(host, timeout, self.cancel, self._end_alone)
+        self.lifecycle: Lifecycle = Lifecycle(host, timeout, self)
         self.sender: Sender = Sender(host, send, self.lifecycle, options)
 
     @abstractmethod
@@ -158,7 +158,7 @@ class Stream(ABC):
         if self.options.shutdown is not None:
             self.options.shutdown.leave(self.lifecycle)
 
-    def _end_alone(self) -> None:
+    def end_alone(self) -> None:
         """End the stream in a task of its own: the server's task cannot be freed."""
         self.ends_elsewhere = True
         self._ended = self.host.event()

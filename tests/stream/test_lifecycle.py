@@ -24,7 +24,7 @@ def test_the_shortest_grace_counts_and_no_timer_is_left():
         return timers[-1]
 
     host = SimpleNamespace(clock=lambda: 0.0, call_later=call_later)
-    lifecycle = Lifecycle(host, 5.0, lambda: None, lambda: None)
+    lifecycle = Lifecycle(host, 5.0, SimpleNamespace())
     for seconds in (60, 90, 30):
         lifecycle.shut_down_in(seconds)
     assert [(timer.seconds, timer.cancelled) for timer in timers] == [(60, True), (30, False)]
