@@ -298,4 +298,3 @@ class Response(Stream):
         super().close()
         if self._patience is not None:
             self._patience.cancel()
-            self._patience = None

@@ -6,8 +6,9 @@
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from inspect import isawaitable
+from typing import Any
 
 from sse_asgi.asgi import Message, Send
 from sse_asgi.host.host import Host, current_host
@@ -48,7 +49,7 @@ class Stream(ABC):
     @abstractmethod
     def cancel(self) -> None: ...  # cancel what the work waits for
     @abstractmethod
-    async def watch(self) -> None: ...  # lose the client as soon as it has left
+    def watch(self) -> Coroutine[Any, Any, None]: ...  # lose the client as soon as it has left
     @abstractmethod
     def send_last_message(self) -> Awaitable[None] | None: ...  # end the body
     @abstractmethod
