@@ -68,7 +68,7 @@ class Response(Stream):
 
     async def run(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the loop, written out
         host, lifecycle, sender, outbox = self.host, self.lifecycle, self.sender, self.outbox
-        record, put, running = self.recorder.keep, outbox.chunks.append, RUNNING
+        record, running = self.recorder.keep, RUNNING
         encode, send, at_once, clock = outbox.encode_one, self._send_here, self.AT_ONCE, host.clock
         on_chunk = self.options.chunk_hook(self.request)
         with host.working():
@@ -113,7 +113,7 @@ class Response(Stream):
                         lifecycle.sending_since = None
                         sender.last = clock()
                         continue
-                    put(chunk)
+                    outbox.chunks.append(chunk)
                     self.gathered = size = self.gathered + len(chunk) + FRAME_SIZE
                     if size >= MAX_SIZE or now >= self.due:
                         await self.pause(source)
