@@ -192,7 +192,9 @@ class Setup:
             return error
         if not is_logged:
             _logger.error("a chat failed", exc_info=error)
-        message = describe(Outcome.FAILED, error, self._describe)
+        message = describe(Outcome.FAILED, error, self._describe_error)
+        if message == MESSAGES[Outcome.FAILED]:  # nothing has streamed
+            message = "The answer failed on the server."
         return ChatError(500, message, code="internal_error")
 
     def for_hook(self, chat: Chat) -> Callable[[Transcript], object] | None:
