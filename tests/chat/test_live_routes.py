@@ -485,7 +485,7 @@ async def test_a_later_failure_is_an_event(live, path):
         ("DELETE", f"{RESPONSES}/resp_1", "GET"),
         ("GET", f"{RESPONSES}/resp_1/cancel", "POST"),
         ("GET", f"{AG_UI}/r/stop", "POST"),
-        ("PUT", AG_UI, "POST"),
+        ("PUT", AG_UI, "POST, GET"),
     ],
 )
 async def test_another_method_is_refused(app, method, path, allow):
