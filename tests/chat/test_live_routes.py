@@ -127,7 +127,7 @@ async def test_the_next_message_of_a_chat_is_another_answer(app, model):
     assert model.calls == 2
 
 
-@pytest.mark.parametrize("name", ["a/b", "ä ü", "x" * 1000, "stream"])
+@pytest.mark.parametrize("name", ["a/b", "ä ü", "x" * 1000, "stream", "models"])
 async def test_a_chats_id_may_be_any_text(app, model, name):
     from urllib.parse import quote
 
