@@ -13,7 +13,7 @@ from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.framings import Silent
 from sse_asgi.chat.setup import Setup
 from sse_asgi.dialects import AGUI, UIMessages
-from sse_asgi.dialects.events import DONE, typed_event
+from sse_asgi.dialects.encoder import DONE, typed_event
 from sse_asgi.live import INTERRUPTED, LOST, Generation
 from sse_asgi.live.events import INTERRUPTED_MESSAGE, Block
 from sse_asgi.source.request import Request

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sse_asgi.chat.body import Object
 from sse_asgi.chat.framings import Kept
-from sse_asgi.dialects.events import HOLE, fill
+from sse_asgi.dialects.encoder import HOLE, fill
 from sse_asgi.wire.json_text import json_bytes
 from sse_asgi.wire.parts import Part, Reasoning, ToolCall
 
