@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from weakref import WeakValueDictionary
 
-from sse_asgi.app import EventStream
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.client import Client
 from sse_asgi.chat.dialects import Order
@@ -33,7 +32,7 @@ class LastingAnswers:
         self._setup = setup
         self._resuming = resuming
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._options = EventStream((), **setup.options).options
+        self._options = resuming.options
 
     async def answer(self, order: Order, chat: Chat, framing: Framing, client: Client) -> None:
         """Start what a client asks for, unless it runs already, and send it.

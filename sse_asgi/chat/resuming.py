@@ -17,6 +17,7 @@ from sse_asgi.errors import LogError, LogUnavailableError, UnknownGenerationErro
 from sse_asgi.live import Generation, Head, Live
 from sse_asgi.live.events import has_seen_all, position_of
 from sse_asgi.live.generation import meta_of
+from sse_asgi.stream.options import Options
 
 CANCELLING: Final = 5.0
 """Seconds for which `cancel` waits for the end, to answer with it."""
@@ -31,6 +32,9 @@ class Resuming:
         live: Where they run.
         setup: What the user gave to the `ChatApp`.
 
+    Attributes:
+        options: The checked options of the app's streams.
+
     Raises:
         TypeError: `live` is no `Live`.
     """
@@ -41,7 +45,7 @@ class Resuming:
         self._answers = live.answers
         self._generations = live.answers.generations
         self._setup = setup
-        self._options = EventStream((), **setup.options).options
+        self.options: Options = EventStream((), **setup.options).options
 
     def add_to(self, addresses: dict[str, Address]) -> None:
         """Add the addresses that clients come back to."""
@@ -167,7 +171,7 @@ class Resuming:
         is_first = started is not None and started.started
         relay = Relay(
             self._setup,
-            self._options,
+            self.options,
             words,
             client,
             started=started if is_first else None,
