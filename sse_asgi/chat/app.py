@@ -1,37 +1,28 @@
 """ChatApp: one generator behind the addresses that every kind of client knows."""
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Unpack
 
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
-from sse_asgi.chat.ag_ui import AGUIDialect
-from sse_asgi.chat.ai_sdk import UIMessagesDialect
-from sse_asgi.chat.answer import Answer, json_answer, read_body
-from sse_asgi.chat.anthropic import AnthropicMessagesDialect
-from sse_asgi.chat.dialect import Dialect
+from sse_asgi.chat.client import Client, json_answer
+from sse_asgi.chat.dialects import DIALECTS, OPENAI, Address
 from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.exchange import Exchange
 from sse_asgi.chat.models import ModelsInput, model_list, model_object
-from sse_asgi.chat.openai import ChatCompletionsDialect, ResponsesDialect, refusal
 from sse_asgi.chat.setup import Authorize, Generate, OnChatComplete, Setup, StreamOptions
-from sse_asgi.source.request import Request
 from sse_asgi.stream.other_scopes import answer_other
 
 if TYPE_CHECKING:
     from sse_asgi.chat.lasting import LastingAnswers
-    from sse_asgi.chat.resuming import Resuming
     from sse_asgi.live import Live
 
-_DIALECTS: Final[dict[str, Dialect]] = {
-    "chat/completions": ChatCompletionsDialect(),
-    "responses": ResponsesDialect(),
-    "messages": AnthropicMessagesDialect(),
-    "ai-sdk": UIMessagesDialect(),
-    "ag-ui": AGUIDialect(),
-}
 _PATH: Final = re.compile(
-    rf"(?:^|/)(?:(?P<dialect>{'|'.join(_DIALECTS)})|models(?:/(?P<model>.+?))?)/?$"
+    rf"(?:^|/)(?:(?P<dialect>{'|'.join(DIALECTS)})|(?P<models>models)|models/(?P<model>.+?)"
+    r"|ai-sdk/(?P<chat>.+)/stream|ai-sdk/(?P<stop_chat>.+)/stop|ag-ui/(?P<stop_run>.+)/stop"
+    r"|responses/(?P<response>[^/]+)|responses/(?P<cancel_response>[^/]+)/cancel)/?$"
 )
+"""What is at an address, as the name of a group, which holds the client's name for it."""
 
 
 class ChatApp:
@@ -76,7 +67,11 @@ class ChatApp:
     ) -> None:
         self._setup = Setup(generate, models, authorize, on_complete, options)
         self._lasting: LastingAnswers | None = None
-        self._resuming: Resuming | None = None
+        self._addresses: dict[str, Address] = {
+            "models": Address(OPENAI, {"GET": self._list_models, "HEAD": self._list_models}),
+            "model": Address(OPENAI, {"GET": self._show_model, "HEAD": self._show_model}),
+            **{path: Address(each, {"POST": self._exchange}) for path, each in DIALECTS.items()},
+        }
         if live is not None:
             self._last_with(live)
 
@@ -85,57 +80,51 @@ class ChatApp:
         from sse_asgi.chat.lasting import LastingAnswers  # noqa: PLC0415
         from sse_asgi.chat.resuming import Resuming  # noqa: PLC0415
 
-        self._lasting = LastingAnswers(live, self._setup)
-        self._resuming = Resuming(self._lasting, self._setup)
+        resuming = Resuming(live, self._setup)
+        self._lasting = LastingAnswers(live, self._setup, resuming)
+        resuming.add_to(self._addresses)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection, by the ASGI specification."""
         if scope["type"] != "http":
             await answer_other(scope, receive, send)
             return
-        route = _PATH.search(path_below_mount(scope))
-        is_known = route is not None and (route["dialect"] != "ag-ui" or scope["method"] != "GET")
-        again = None if is_known or self._resuming is None else self._resuming.route(scope)
-        if again is not None:
-            await again(scope, receive, send)
-        elif route is None:
-            answer = refusal(ChatError(404, "There is nothing at this address."))
-            await self._send(answer, scope, send)
-        elif route["dialect"] is None:
-            await self._tell_models(route["model"], scope, receive, send)
-        elif scope["method"] != "POST":
-            answer = _DIALECTS[route["dialect"]].refusal(ChatError(405, "Use POST."))
-            await self._send(answer, scope, send, allow="POST")
+        client = Client(scope, receive, send, self._setup.max_body_size, self._setup.headers)
+        found = _PATH.search(path_below_mount(scope))
+        key = name = ""
+        if found is not None and found.lastgroup is not None:
+            key, name = found.lastgroup, found[found.lastgroup]
+        address = self._addresses.get(name if key == "dialect" else key)
+        if address is None:
+            refusal = OPENAI.refusal(ChatError(404, "There is nothing at this address."))
+            await refusal.send(client)
         else:
-            dialect = _DIALECTS[route["dialect"]]
-            exchange = Exchange(self._setup, dialect, scope, receive, send, lasting=self._lasting)
-            await exchange.run()
+            await self._answer(address, name, client)
 
-    async def _tell_models(
-        self, name: str | None, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            answer = refusal(ChatError(405, "Use GET."))
-            await self._send(answer, scope, send, allow="GET, HEAD")
+    async def _answer(self, address: Address, name: str, client: Client) -> None:
+        act = address.acts.get(client.scope["method"])
+        if act is None:
+            first, *_ = address.acts
+            refusal = address.dialect.refusal(ChatError(405, f"Use {first}."))
+            allow = {**refusal.headers, "allow": ", ".join(address.acts)}
+            await replace(refusal, headers=allow).send(client)
             return
-        setup = self._setup
-        request = Request(scope, max_body_size=setup.max_body_size)
         try:
-            if await read_body(request, receive) is None:
-                return
-            await setup.principal_of(request)
-            answer = json_answer(
-                model_list(await setup.models.names())
-                if name is None
-                else model_object(await setup.models.choose(name))
-            )
-        except Exception as error:  # noqa: BLE001 - of the user's functions
-            answer = refusal(setup.as_chat_error(error))
-        await self._send(answer, scope, send)
+            if await client.read_body():
+                if act == self._exchange:
+                    client.check_sends_json()
+                client.principal = await self._setup.principal_of(client.request)
+                await act(client, name)
+        except Exception as error:
+            if client.has_started:
+                raise
+            await address.dialect.refusal(self._setup.as_chat_error(error)).send(client)
 
-    async def _send(self, answer: Answer, scope: Scope, send: Send, *, allow: str = "") -> None:
-        """Send an answer, without its body to HEAD (RFC 9110, 9.3.2)."""
-        fields = self._setup.headers
-        if allow:
-            fields = (*fields, (b"allow", allow.encode()))
-        await answer.send(send, fields, without_body=scope["method"] == "HEAD")
+    async def _exchange(self, client: Client, path: str) -> None:
+        await Exchange(self._setup, DIALECTS[path], client, lasting=self._lasting).run()
+
+    async def _list_models(self, client: Client, _: str) -> None:
+        await json_answer(model_list(await self._setup.models.names())).send(client)
+
+    async def _show_model(self, client: Client, name: str) -> None:
+        await json_answer(model_object(await self._setup.models.choose(name))).send(client)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
     from sse_asgi.limits import Limits
     from sse_asgi.limits.admission import Admitted
     from sse_asgi.telemetry import Telemetry
-    from sse_asgi.telemetry.telemetry import TelemetryOfChat
+    from sse_asgi.telemetry.telemetry import Watching
 
 Chunk: TypeAlias = str | Part | ServerSentEvent | None
 Chunks: TypeAlias = AsyncIterable[Chunk] | Iterable[Chunk]
@@ -162,7 +162,7 @@ class Setup:
             return None
         return self._of_chat(self._telemetry, chat, streams=True).of_generation()
 
-    def _of_chat(self, telemetry: "Telemetry", chat: Chat, *, streams: bool) -> "TelemetryOfChat":
+    def _of_chat(self, telemetry: "Telemetry", chat: Chat, *, streams: bool) -> "Watching":
         is_known = not self.models.takes_any
         return telemetry.of_chat(chat.model, is_known=is_known, streams=streams)
 
@@ -192,7 +192,9 @@ class Setup:
             return error
         if not is_logged:
             _logger.error("a chat failed", exc_info=error)
-        message = describe(Outcome.FAILED, error, self._describe)
+        message = describe(Outcome.FAILED, error, self._describe_error)
+        if message == MESSAGES[Outcome.FAILED]:  # nothing has streamed
+            message = "The answer failed on the server."
         return ChatError(500, message, code="internal_error")
 
     def for_hook(self, chat: Chat) -> Callable[[Transcript], object] | None:

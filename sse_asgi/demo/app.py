@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Any
@@ -14,9 +14,11 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sse_asgi import EventStream, JSONFraming, Shutdown, Transcript
-from sse_asgi.demo.chat import chat_app, describe_error
+from sse_asgi.chat import Chat, ChatApp, ChatError
 from sse_asgi.demo.lanes import ID, KEY, PLAIN_KEY, Lanes
+from sse_asgi.demo.openai import EndpointError
 from sse_asgi.demo.reading import (
+    LONGEST_PROMPT,
     RefusedError,
     check_json,
     check_worker,
@@ -27,6 +29,9 @@ from sse_asgi.demo.reading import (
 )
 from sse_asgi.demo.source import Source
 from sse_asgi.live import Live, Log, LogError, MemoryLog, UnknownGenerationError
+
+MODEL = "demo"
+"""The name by which clients of model APIs ask for it."""
 
 _KILLED = 137
 _MODULES = ("page", "run", "plain", "lane", "story", "stream", "viewer")
@@ -143,6 +148,27 @@ class _Demo:
             raise RefusedError(404, f"no generation {id_}") from error
         # Escaped to ASCII: half a character, should a model produce one, travels too.
         return Response(json.dumps(_fields(transcript)), media_type="application/json")
+
+
+def chat_app(source: Source) -> ChatApp:
+    """Serve a source to the clients of OpenAI, Anthropic, AI SDK and AG-UI."""
+
+    def generate(chat: Chat) -> AsyncIterator[str]:
+        if len(chat.text) > LONGEST_PROMPT:
+            raise ChatError(400, f"A prompt has at most {LONGEST_PROMPT} characters.")
+        return source.answer(chat.text)
+
+    return ChatApp(
+        generate,
+        models=(MODEL,),
+        shutdown=Shutdown(grace=1.0),
+        describe_error=describe_error,
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what a page or a client may know of a failure."""
+    return str(error) if isinstance(error, EndpointError) else "the source failed"
 
 
 def _name_worker(app: ASGIApp) -> ASGIApp:

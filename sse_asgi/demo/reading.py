@@ -7,7 +7,8 @@ import re
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sse_asgi.demo.chat import LONGEST_PROMPT
+LONGEST_PROMPT = 4_000
+"""Characters that a prompt may have."""
 
 _LARGEST_BODY = 64 * 1024
 

@@ -13,8 +13,7 @@ from sse_asgi.dialects.decoder import (
     objects_in,
     text_in,
 )
-from sse_asgi.dialects.encoder import DialectEncoder, Kind
-from sse_asgi.dialects.events import HOLE, data_event, pieces
+from sse_asgi.dialects.encoder import HOLE, DialectEncoder, Kind, data_event, pieces
 from sse_asgi.wire.failure import code_of
 from sse_asgi.wire.names import check_name, make_id
 from sse_asgi.wire.outcome import Outcome

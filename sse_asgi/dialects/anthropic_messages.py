@@ -12,8 +12,7 @@ from sse_asgi.dialects.decoder import (
     object_in,
     text_in,
 )
-from sse_asgi.dialects.encoder import DialectEncoder, Kind
-from sse_asgi.dialects.events import HOLE, pieces, typed_event
+from sse_asgi.dialects.encoder import HOLE, DialectEncoder, Kind, pieces, typed_event
 from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.wire.failure import type_of
 from sse_asgi.wire.names import make_id

@@ -14,8 +14,7 @@ from sse_asgi.dialects.decoder import (
     objects_in,
     text_in,
 )
-from sse_asgi.dialects.encoder import DialectEncoder, Kind
-from sse_asgi.dialects.events import DONE, HOLE, data_event, pieces
+from sse_asgi.dialects.encoder import DONE, HOLE, DialectEncoder, Kind, data_event, pieces
 from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.errors import shown
 from sse_asgi.wire.failure import code_of, type_of

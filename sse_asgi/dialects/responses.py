@@ -18,8 +18,17 @@ from sse_asgi.dialects.decoder import (
     object_in,
     text_in,
 )
-from sse_asgi.dialects.encoder import DialectEncoder, Kind, json_string
-from sse_asgi.dialects.events import DONE, HOLE, NUMBER, cut_at, pieces, typed_event
+from sse_asgi.dialects.encoder import (
+    DONE,
+    HOLE,
+    NUMBER,
+    DialectEncoder,
+    Kind,
+    cut_at,
+    json_string,
+    pieces,
+    typed_event,
+)
 from sse_asgi.dialects.options import ModelFraming
 from sse_asgi.errors import shown
 from sse_asgi.wire.events import well_formed

@@ -13,8 +13,7 @@ from sse_asgi.dialects.decoder import (
     object_in,
     text_in,
 )
-from sse_asgi.dialects.encoder import DialectEncoder, Kind
-from sse_asgi.dialects.events import DONE, HOLE, data_event, fill, pieces
+from sse_asgi.dialects.encoder import DONE, HOLE, DialectEncoder, Kind, data_event, fill, pieces
 from sse_asgi.dialects.options import check_id
 from sse_asgi.errors import FramingError, StreamFailedError
 from sse_asgi.wire.names import make_id

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
 import anyio
@@ -72,6 +72,16 @@ class Request:
         self._position = self._size = 0  # of the parts that `receive` has given; of the body
         self._gone = False
         self._changed: anyio.Event | None = None
+
+    if not TYPE_CHECKING:  # a checker knows the attributes
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"a Request of sse_asgi has no {name!r}: your framework's own may, such as "
+                "starlette.requests.Request(request.scope, request.receive)",
+                name=name,
+                obj=self,
+            )
 
     @property
     def method(self) -> str:

@@ -11,13 +11,60 @@ from opentelemetry import metrics
 from sse_asgi.around import Answer, Layer
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.stream.options import Options
-from sse_asgi.telemetry.generation import GenerationWatch
-from sse_asgi.telemetry.instruments import Instruments
+from sse_asgi.telemetry.instruments import Attributes, Instruments
 from sse_asgi.telemetry.names import NAMES
-from sse_asgi.telemetry.watch import ViewerWatch, Watch
+from sse_asgi.telemetry.watch import GenerationWatch, ViewerWatch, Watch
 
 
-class Telemetry(Layer):
+class Watching(Layer):
+    """Tells of answers of one kind, each with a `Watch`.
+
+    Args:
+        instruments: The metrics.
+        labels: Attributes of the metrics.
+        span_attributes: Attributes of the spans.
+        watch: What watches one answer.
+        streams: The answers are streams.
+    """
+
+    option = "telemetry"
+    kind = "Telemetry"
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        labels: Attributes,
+        span_attributes: Attributes,
+        *,
+        watch: type[Watch] = Watch,
+        streams: bool = True,
+    ) -> None:
+        self._metrics = instruments
+        self._labels = labels
+        self._span_attributes = span_attributes
+        self._watch = watch
+        self._streams = streams
+
+    def answer(
+        self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """Answer one request, and tell of it."""
+        watch = self._watch(
+            self._metrics,
+            self._labels,
+            self._span_attributes,
+            send=send,
+            options=options,
+            streams=self._streams,
+        )
+        return watch.answer(answer, scope, receive)
+
+    def of_generation(self) -> GenerationWatch:
+        """Return what tells of one generation. Call it where that is started, for its span."""
+        return GenerationWatch(self._metrics, self._labels, self._span_attributes)
+
+
+class Telemetry(Watching):
     """Tell OpenTelemetry of each stream: attributes of the current span, and metrics.
 
     One object serves any number of apps. The names of all it tells are in the reference.
@@ -34,9 +81,6 @@ class Telemetry(Layer):
         TypeError: An argument has a wrong type.
     """
 
-    option = "telemetry"
-    kind = "Telemetry"
-
     def __init__(
         self,
         *,
@@ -49,29 +93,13 @@ class Telemetry(Layer):
         _check("model", model, str)
         _check("operation", operation, str)
         _check("provider", provider, str)
-        self.metrics: Instruments = Instruments(meter_provider)
-        self.model = model
-        self.operation = operation
-        self.provider = provider
+        self._model = model
+        self._operation = operation
+        self._provider = provider
+        labels = self._described(model, operation)
+        super().__init__(Instruments(meter_provider), labels, labels)
 
-    def described(self, model: str | None, operation: str | None) -> dict[str, str]:
-        """Return the attributes that say what makes an answer, as far as it is known."""
-        found = {
-            NAMES["model"]: model,
-            NAMES["operation"]: operation,
-            NAMES["provider"]: self.provider,
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-    def answer(
-        self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
-    ) -> Awaitable[None]:
-        """Answer one request, and tell of it if it is a stream."""
-        labels = self.described(self.model, self.operation)
-        watch = Watch(self.metrics, labels, labels, send=send, options=options)
-        return watch.answer(answer, scope, receive)
-
-    def of_chat(self, model: str, *, is_known: bool, streams: bool) -> "TelemetryOfChat":
+    def of_chat(self, model: str, *, is_known: bool, streams: bool) -> Watching:
         """Return what tells of one answer of a chat app.
 
         Args:
@@ -80,74 +108,31 @@ class Telemetry(Layer):
                 few values are fit.
             streams: The answer is a stream.
         """
-        return TelemetryOfChat(self, model, is_known=is_known, streams=streams)
+        operation = self._operation or "chat"
+        labels = self._described(self._model or (model if is_known else None), operation)
+        span_attributes = self._described(self._model or model, operation)
+        return Watching(self._metrics, labels, span_attributes, streams=streams)
 
-    def of_viewers(self) -> "TelemetryOfViewers":
+    def of_viewers(self) -> Watching:
         """Return what tells of the responses to viewers of generations."""
-        return TelemetryOfViewers(self.metrics)
-
-    def of_generation(self) -> GenerationWatch:
-        """Return what tells of one generation. Call it where that is started, for its span."""
-        labels = self.described(self.model, self.operation)
-        return GenerationWatch(self.metrics, labels, labels)
+        return Watching(self._metrics, {}, {}, watch=ViewerWatch)
 
     def count_refusal(self) -> None:
         """Count a request that got no stream for want of a place."""
-        self.metrics.refused.add(1)
+        self._metrics.refused.add(1)
 
     def count_interrupted(self) -> None:
         """Count a generation whose process was found dead."""
-        self.metrics.interrupted.add(1)
+        self._metrics.interrupted.add(1)
 
-
-class TelemetryOfChat(Layer):
-    """Tells of one answer of a chat app."""
-
-    option = "telemetry"
-    kind = "Telemetry"
-
-    def __init__(self, telemetry: Telemetry, model: str, *, is_known: bool, streams: bool) -> None:
-        self._metrics = telemetry.metrics
-        operation = telemetry.operation or "chat"
-        self._span = telemetry.described(telemetry.model or model, operation)
-        known = telemetry.model or (model if is_known else None)
-        self._labels = telemetry.described(known, operation)
-        self._streams = streams
-
-    def of_generation(self) -> GenerationWatch:
-        """Return what tells of the answer if it is a generation; as that of `Telemetry`."""
-        return GenerationWatch(self._metrics, self._labels, self._span)
-
-    def answer(
-        self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
-    ) -> Awaitable[None]:
-        """Answer the request, and tell of it."""
-        watch = Watch(
-            self._metrics,
-            self._labels,
-            self._span,
-            send=send,
-            options=options,
-            streams=self._streams,
-        )
-        return watch.answer(answer, scope, receive)
-
-
-class TelemetryOfViewers(Layer):
-    """Tells of the responses to viewers of generations."""
-
-    option = "telemetry"
-    kind = "Telemetry"
-
-    def __init__(self, instruments: Instruments) -> None:
-        self._metrics = instruments
-
-    def answer(
-        self, answer: Answer, options: Options, scope: Scope, receive: Receive, send: Send
-    ) -> Awaitable[None]:
-        """Answer one request, and tell of it if it is a stream."""
-        watch = ViewerWatch(self._metrics, {}, {}, send=send, options=options)
-        return watch.answer(answer, scope, receive)
+    def _described(self, model: str | None, operation: str | None) -> dict[str, str]:
+        """Return the attributes that say what makes an answer, as far as it is known."""
+        found = {
+            NAMES["model"]: model,
+            NAMES["operation"]: operation,
+            NAMES["provider"]: self._provider,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def _check(name: str, value: object, kind: type) -> None:

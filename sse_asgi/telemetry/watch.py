@@ -1,19 +1,24 @@
-"""Watching one answer, for the span that is current and for the metrics."""
+"""Watching one answer, or one generation, for the span that is current and for the metrics.
+
+A span is told attributes, and whether it is an error; nothing of a payload.
+"""
 
 from collections.abc import Awaitable
+from dataclasses import replace
+from typing import Any
 
 from opentelemetry import trace
 
-from sse_asgi.around import Answer
+from sse_asgi.around import Answer, Attendant
 from sse_asgi.asgi import Message, Receive, Scope, Send
 from sse_asgi.retrofit.headers import begins_event_stream
 from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
-from sse_asgi.telemetry.instruments import Attributes, Instruments, with_outcome
+from sse_asgi.telemetry.instruments import ERRORS, Attributes, Instruments, error_type, with_outcome
 from sse_asgi.telemetry.names import NAMES
-from sse_asgi.telemetry.span import tell, tell_of_viewer, transcript_of
+from sse_asgi.wire.outcome import Outcome
 
 
 class Watch:
@@ -75,7 +80,7 @@ class Watch:
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span what is known: an instrumentation ends it with the last message."""
         if self._span.is_recording():  # a transcript costs as much as its text
-            self._tell_span(transcript_of(stream))
+            self._tell_span(_transcript_of(stream))
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._transcript = transcript
@@ -93,7 +98,7 @@ class Watch:
         self._record(transcript)
 
     def _tell_span(self, transcript: Transcript) -> None:
-        tell(self._span, transcript, self._span_attributes)
+        _tell(self._span, transcript, self._span_attributes)
 
     def _record(self, transcript: Transcript) -> None:
         if self._streams:
@@ -109,14 +114,127 @@ class ViewerWatch(Watch):
     __slots__ = ()
 
     def _tell_span(self, transcript: Transcript) -> None:
-        tell_of_viewer(self._span, transcript)
+        _tell_of_viewer(self._span, transcript)
 
     def _record(self, transcript: Transcript) -> None:
         labels = with_outcome(self._labels, transcript)
         self._metrics.record_stream(transcript, labels, self._size)
 
 
+class GenerationWatch(Attendant):
+    """Watches one generation of `Live`, in the process that runs it, whoever views it.
+
+    Make it where the generation is started: its span is told, too. That span has mostly
+    ended before the generation if the client that started it has left.
+    """
+
+    def __init__(
+        self, instruments: Instruments, labels: Attributes, span_attributes: Attributes
+    ) -> None:
+        self._metrics = instruments
+        self._labels = labels
+        self._span_attributes = span_attributes
+        self._span = trace.get_current_span()
+        self._runs = False
+        self._options: Options
+
+    def attending(self, options: Options) -> Options:
+        """Return the options of the generation, with hooks that tell of it."""
+        self._options = options
+        return options.heard_by(self._source_ended).with_on_complete(self._completed)
+
+    def begun(self) -> None:
+        """Count the generation."""
+        self._runs = True
+        self._metrics.generations.add(1, self._labels)
+
+    def over(self) -> None:
+        """Count it no longer."""
+        if self._runs:
+            self._metrics.generations.add(-1, self._labels)
+
+    def _source_ended(self, stream: Stream) -> None:
+        """Tell the span before the viewer gets the last event: then it may end."""
+        if self._span.is_recording():  # a transcript costs as much as its text
+            self._tell(_transcript_of(stream))
+
+    def _completed(self, transcript: Transcript, request: Request) -> object:
+        self._tell(transcript)
+        self._metrics.record_generation(transcript, with_outcome(self._labels, transcript))
+        self._metrics.record_ai(transcript, self._labels)
+        if self._options.on_complete is None:
+            return None
+        return self._options.call_on_complete(transcript, request)
+
+    def _tell(self, transcript: Transcript) -> None:
+        _tell(self._span, transcript, self._span_attributes, outcome="generation_outcome")
+
+
 def _route(scope: Scope) -> dict[str, str]:
     """Return the route's path where the framework tells it; a request's own has any value."""
     path = getattr(scope.get("route"), "path", None)
     return {NAMES["route"]: path} if isinstance(path, str) else {}
+
+
+def _transcript_of(stream: Stream) -> Transcript:
+    """Return what is known of a stream whose source has ended."""
+    return stream.recorder.transcript(
+        stream.lifecycle.outcome or Outcome.COMPLETED,
+        stream.lifecycle.error,
+        chunks=stream.outbox.produced_chunks,
+        sent_chunks=stream.outbox.sent_chunks,
+    )
+
+
+def _tell(
+    span: trace.Span, transcript: Transcript, attributes: Attributes, *, outcome: str = "outcome"
+) -> None:
+    """Tell a span of a source that it has seen.
+
+    Args:
+        span: The span; one that has ended is told nothing.
+        transcript: What the source has given.
+        attributes: More attributes.
+        outcome: The key in `NAMES` of the attribute for the outcome.
+    """
+    if not span.is_recording():
+        return
+    span.set_attributes(
+        {
+            **attributes,
+            NAMES[outcome]: str(transcript.outcome),
+            NAMES["span_chunks"]: transcript.chunks,
+            **_of_model(transcript, is_ai=NAMES["operation"] in attributes),
+            **error_type(transcript),
+        }
+    )
+    if transcript.time_to_first_chunk is not None:
+        span.set_attribute(NAMES["span_first"], transcript.time_to_first_chunk)
+    _tell_status(span, transcript)
+
+
+def _tell_of_viewer(span: trace.Span, transcript: Transcript) -> None:
+    """Tell a span of a viewer. What its source has given is the generation's to tell."""
+    if not span.is_recording():
+        return
+    if transcript.error is not None and transcript.error.__cause__ is not None:
+        # What failed the generation is the cause of what its viewer's response raises.
+        transcript = replace(transcript, error=transcript.error.__cause__)
+    span.set_attributes({NAMES["outcome"]: str(transcript.outcome), **error_type(transcript)})
+    _tell_status(span, transcript)
+
+
+def _tell_status(span: trace.Span, transcript: Transcript) -> None:
+    if transcript.outcome in ERRORS:
+        span.set_status(trace.StatusCode.ERROR)
+
+
+def _of_model(transcript: Transcript, *, is_ai: bool) -> dict[str, Any]:
+    usage, reason = transcript.usage, transcript.finish_reason
+    found = {
+        NAMES["input_tokens"]: None if usage is None else usage.input_tokens,
+        NAMES["output_tokens"]: None if usage is None else usage.output_tokens,
+        NAMES["finish_reasons"]: None if reason is None else [reason],
+        NAMES["ai_span_first"]: transcript.time_to_first_chunk if is_ai else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}

@@ -9,11 +9,10 @@ from typing import Any, TypeAlias, overload
 
 from sse_asgi.errors import UpstreamFailedError, UpstreamTruncatedError
 from sse_asgi.upstream.anthropic import AnthropicReader
-from sse_asgi.upstream.asynchronous import AsyncUpstream
 from sse_asgi.upstream.openai import OpenAIReader
 from sse_asgi.upstream.pydantic_ai import PydanticAIReader
 from sse_asgi.upstream.reader import Reader
-from sse_asgi.upstream.synchronous import SyncUpstream
+from sse_asgi.upstream.stream import AsyncUpstream, SyncUpstream
 
 __all__ = [
     "AsyncUpstream",

@@ -17,7 +17,7 @@ from tests.chat.asking import (
 
 pytestmark = pytest.mark.anyio
 
-GENERIC = "The stream failed on the server."
+GENERIC = "The answer failed on the server."
 
 
 async def fail(chat):

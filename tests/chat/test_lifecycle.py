@@ -52,7 +52,8 @@ async def test_an_error_after_the_first_chunk(path, stream, error, caplog):
 
     answer = await ask(ChatApp(generate), path, streaming(path, stream))
 
-    told = "Overloaded." if isinstance(error, ChatError) else "The stream failed on the server."
+    what = "stream" if stream else "answer"
+    told = error.message if isinstance(error, ChatError) else f"The {what} failed on the server."
     assert told in answer.text
     assert "secret" not in answer.text
     if stream:

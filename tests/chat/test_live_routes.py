@@ -127,7 +127,7 @@ async def test_the_next_message_of_a_chat_is_another_answer(app, model):
     assert model.calls == 2
 
 
-@pytest.mark.parametrize("name", ["a/b", "ä ü", "x" * 1000, "stream"])
+@pytest.mark.parametrize("name", ["a/b", "ä ü", "x" * 1000, "stream", "models"])
 async def test_a_chats_id_may_be_any_text(app, model, name):
     from urllib.parse import quote
 
@@ -485,7 +485,7 @@ async def test_a_later_failure_is_an_event(live, path):
         ("DELETE", f"{RESPONSES}/resp_1", "GET"),
         ("GET", f"{RESPONSES}/resp_1/cancel", "POST"),
         ("GET", f"{AG_UI}/r/stop", "POST"),
-        ("PUT", AG_UI, "POST"),
+        ("PUT", AG_UI, "POST, GET"),
     ],
 )
 async def test_another_method_is_refused(app, method, path, allow):

@@ -172,7 +172,7 @@ async def test_an_unknown_model_with_a_huge_name_is_not_told_whole():
 
 @EVERY
 async def test_a_body_that_does_not_come_is_408(path, monkeypatch):
-    monkeypatch.setattr("sse_asgi.chat.answer.READ_TIME", 0.01)
+    monkeypatch.setattr("sse_asgi.chat.client.READ_TIME", 0.01)
     client = Client(APP, path)
     client.messages = [{"type": "http.request", "body": raw(path)[:5], "more_body": True}]
     await client.run()

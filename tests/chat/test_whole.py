@@ -2,11 +2,12 @@
 
 import json
 
+import anyio
 import pytest
 
-from sse_asgi import Reasoning, ToolCall
+from sse_asgi import Outcome, Reasoning, ToolCall
 from sse_asgi.chat import ChatApp
-from tests.chat.asking import ANTHROPIC, BODIES, CHAT, RESPONSES, WHOLE, ask
+from tests.chat.asking import ANTHROPIC, BODIES, CHAT, RESPONSES, WHOLE, Client, ask
 
 pytestmark = pytest.mark.anyio
 
@@ -84,3 +85,23 @@ async def test_a_lone_surrogate_is_replaced_as_in_a_stream(path):
     answer = await ask(ChatApp(generate), path, BODIES[path])
     assert "Hi\ufffd" in answer.text
     assert "\\ud800" not in answer.text
+
+
+class Unread(Client):
+    """A client that does not read, with a server that holds no more than the headers."""
+
+    async def send(self, message):
+        await super().send(message)
+        if message["type"] == "http.response.body":
+            await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("path", WHOLE)
+async def test_a_client_that_does_not_read_its_answer_is_given_up(path):
+    told = []
+    app = ChatApp(by_turns, send_timeout=0.05, on_complete=told.append)
+    client = Unread(app, path, BODIES[path])
+    with anyio.fail_after(10):
+        await client.run()
+    assert [each.outcome for each in told] == [Outcome.TIMED_OUT]
+    assert told[0].text == "Let me look.It rains.Take a coat."

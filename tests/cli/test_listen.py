@@ -14,7 +14,8 @@ import pytest
 from sse_asgi import EventStreamDecoder, Finish, JSONFraming, MessageEvent, Outcome, TextFraming
 from sse_asgi.cli import main
 from sse_asgi.cli.framings import NAMES, make_decoder, recognise
-from sse_asgi.cli.timing import Timing, duration
+from sse_asgi.cli.listen import Timing
+from sse_asgi.cli.terminal import duration
 from sse_asgi.dialects import AGUI, AnthropicMessages, ChatCompletions, Responses, UIMessages
 from sse_asgi.errors import StreamFailedError
 from sse_asgi.wire.framing import items_of

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from sse_asgi.demo.app import create_app
-from sse_asgi.demo.chat import LONGEST_PROMPT
 from sse_asgi.demo.openai import EndpointError
+from sse_asgi.demo.reading import LONGEST_PROMPT
 from sse_asgi.testing import connect
 
 pytestmark = pytest.mark.anyio

@@ -2,8 +2,9 @@
 
 import pytest
 
-from sse_asgi.demo.chat import LONGEST_PROMPT, chat_app
+from sse_asgi.demo.app import chat_app
 from sse_asgi.demo.openai import EndpointError
+from sse_asgi.demo.reading import LONGEST_PROMPT
 from tests.chat.asking import ANTHROPIC, BODIES, CHAT, ask
 
 pytestmark = pytest.mark.anyio

@@ -51,6 +51,14 @@ class TestScope:
         del scope["query_string"]
         assert Request(scope).query_params == {}
 
+    @pytest.mark.parametrize("name", ["state", "user", "session", "cookies", "url", "client"])
+    def test_names_the_way_to_what_only_a_framework_has(self, name):
+        made = request(state={"db": "ours"})
+        with pytest.raises(AttributeError, match=r"Request\(request.scope, request.receive\)"):
+            getattr(made, name)
+        assert not hasattr(made, name)
+        assert StarletteRequest(made.scope, made.receive).state.db == "ours"
+
 
 class TestHeaders:
     def test_names_compare_without_regard_to_case(self):
