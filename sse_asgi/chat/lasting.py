@@ -22,7 +22,7 @@ from sse_asgi.dialects import Responses
 from sse_asgi.errors import LogError, LogUnavailableError, UnknownGenerationError
 from sse_asgi.live import Generation, Head, Live
 from sse_asgi.live.events import has_seen_all, position_of
-from sse_asgi.live.generation import meta_of
+from sse_asgi.live.record import meta_of
 from sse_asgi.live.source import Attended
 from sse_asgi.wire.framing import Framing
 

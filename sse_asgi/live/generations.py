@@ -4,23 +4,22 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
 from sse_asgi.around import Attendant
 from sse_asgi.errors import UnknownGenerationError, shown
 from sse_asgi.live.events import Block, has_seen_all
-from sse_asgi.live.generation import meta_of, read_back
 from sse_asgi.live.heartbeat import Heartbeat
 from sse_asgi.live.log import Head, Log
 from sse_asgi.live.outage import Outage
 from sse_asgi.live.producer import ENDING, Producer
-from sse_asgi.live.viewer import Linger, Tails
+from sse_asgi.live.record import meta_of, read_back
+from sse_asgi.live.viewer import Tails
 from sse_asgi.live.writer import Bounds, Writer
-from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.lifecycle import LAST_CHANCE
-from sse_asgi.stream.options import Options, wrong_type
+from sse_asgi.stream.options import wrong_type
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
 from sse_asgi.wire.outcome import Outcome
@@ -68,10 +67,13 @@ class Generations:
             raise RuntimeError("this Live is being closed and starts nothing more")
 
     async def start(
-        self, key: str, meta: str, opener: SourceOpener, options: Options, *,
-        attendant: Attendant, linger: float | None, at_once: bool,
-    ) -> bool:  # fmt: skip
-        """Begin a generation, unless the id exists; tell which.
+        self,
+        key: str,
+        meta: str,
+        make: Callable[[Writer], Producer],
+        attendants: Iterable[Attendant],
+    ) -> bool:
+        """Begin a generation with the producer that is made, unless the id exists; tell which.
 
         Once it is on its way to the log it begins, also if whoever asks for it is cancelled:
         the log would have one that nobody runs, and its id would be wasted. If all are being ended
@@ -82,13 +84,17 @@ class Generations:
             key=key, token=secrets.token_urlsafe(12), meta=meta, keep=self._keep,
         )  # fmt: skip
         begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        make = partial(_producer_for(options), opener, options, writer, at_once=at_once)
         task = asyncio.create_task(
-            self._run(begun, writer, make, linger, attendant), name="sse_asgi live generation"
+            self._run(begun, writer, make, attendants), name="sse_asgi live generation"
         )
         self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
-        task.add_done_callback(lambda _: attendant.over())
+
+        def over(_: object) -> None:
+            self._starting.discard(task)
+            for each in attendants:
+                each.over()
+
+        task.add_done_callback(over)
         started = await begun
         self.check_open()
         return started
@@ -97,12 +103,11 @@ class Generations:
         self,
         begun: "asyncio.Future[bool]",
         writer: Writer,
-        make: Callable[[], Producer],
-        linger: float | None,
-        attendant: Attendant,
+        make: Callable[[Writer], Producer],
+        attendants: Iterable[Attendant],
     ) -> None:
         try:
-            producer = make()
+            producer = make(writer)
             started = await self._log.create(writer.key, writer.token, writer.meta, keep=self._keep)
         except BaseException as error:
             if not begun.done():
@@ -114,8 +119,8 @@ class Generations:
             begun.set_result(started)
         if not started:
             return
-        attendant.begun()
-        producer.linger = None if linger is None else Linger(linger)
+        for each in attendants:
+            each.begun()
         self.producers[writer.key] = producer
         producer.ended.add_done_callback(partial(self._forget, writer.key, producer))
         self._heartbeat.go_on()
@@ -227,14 +232,6 @@ class Generations:
         waiting: list[asyncio.Future[Any]] = [*ended, *self._starting]
         if waiting:
             await asyncio.wait(waiting, timeout=seconds)
-
-
-def _producer_for(options: Options) -> type[Producer]:
-    if options.coalesce is None:
-        return Producer
-    from sse_asgi.live.coalescing import CoalescingProducer  # noqa: PLC0415 - only if used
-
-    return CoalescingProducer
 
 
 async def _nothing() -> AsyncGenerator[Block, None]:

@@ -5,9 +5,9 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.errors import LogUnavailableError
 from sse_asgi.live.log import BEAT, Log
-from sse_asgi.live.outage import Outage, Patience, defect
+from sse_asgi.live.outage import Outage, Patience
 from sse_asgi.live.producer import Producer
 from sse_asgi.wire.outcome import Outcome
 
@@ -39,34 +39,22 @@ class Heartbeat:
             await asyncio.sleep(interval)
             try:
                 await self._beat()
-            except LogUnavailableError as error:
-                self._outage.note(error)
-                if patience.is_over(began):  # by now readers in other processes take them for dead
+            except Exception as raised:  # noqa: BLE001 - logged, and the generations' failure
+                error = self._outage.note(raised, "beat")
+                if not isinstance(error, LogUnavailableError):
+                    for producer in list(self._producers.values()):
+                        producer.stop(Outcome.FAILED, error)
+                elif patience.is_over(began):  # readers in other processes take them for dead
                     for producer in list(self._producers.values()):
                         producer.writer.lose(error)
-            except LogError as error:
-                self._outage.note(error)
-                self._fail_all(error)
-            except Exception as error:  # noqa: BLE001 - logged, and the generations' failure
-                self._fail_all(defect(error, "beat"))
             else:
                 patience.reset()
 
     async def _beat(self) -> None:
         """Beat for all in one call."""
-        asked = {key: producer.writer for key, producer in self._producers.items()}
-        if not asked:
-            return
-        acknowledged = {key: writer.last for key, writer in asked.items()}
-        leases = await self._log.beat({key: writer.token for key, writer in asked.items()})
-        for key, lease in leases.items():
-            writer, producer = asked[key], self._producers.get(key)
-            if producer is None or producer.writer is not writer:
-                continue
-            writer.heed(lease, acknowledged[key])
-            if lease.held and producer.linger and producer.linger.is_over(lease, writer):
-                producer.stop(Outcome.DISCONNECTED)
-
-    def _fail_all(self, error: LogError) -> None:
-        for producer in list(self._producers.values()):
-            producer.stop(Outcome.FAILED, error)
+        asked = dict(self._producers)
+        if asked:
+            acknowledged = {key: producer.writer.last for key, producer in asked.items()}
+            tokens = {key: producer.writer.token for key, producer in asked.items()}
+            for key, lease in (await self._log.beat(tokens)).items():
+                asked[key].heed(lease, acknowledged[key])

@@ -12,9 +12,9 @@ from sse_asgi.around import Layer, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import has_seen_all, position_of
-from sse_asgi.live.generation import meta_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
+from sse_asgi.live.record import meta_of
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener, Stepper

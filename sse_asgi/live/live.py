@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.events import position_of
-from sse_asgi.live.generation import EVENT_BYTES, Generation, Meta
+from sse_asgi.live.generation import Generation
 from sse_asgi.live.generations import Generations, check_id, check_log
 from sse_asgi.live.http import Answers, Authorize
 from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
-from sse_asgi.live.source import Attendants, LiveSource, open_source
+from sse_asgi.live.producer import Producer
+from sse_asgi.live.record import EVENT_BYTES, Meta
+from sse_asgi.live.source import Attended, LiveSource
 from sse_asgi.live.writer import Bounds
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
@@ -136,7 +138,7 @@ class Live:
             self._generations, viewers, authorize=authorize, retry=retry, headers=headers,
             drain=drain, telemetry=telemetry, limits=limits, compress=compress,
         )  # fmt: skip
-        self._interrupted = Interrupted(on_interrupted, self._generations, self._found, telemetry)
+        self._interrupted = Interrupted(on_interrupted, self.answers, telemetry)
         if on_interrupted is not None or telemetry is not None:
             log.on_buried = self._interrupted.note
 
@@ -194,17 +196,19 @@ class Live:
             describe_error=describe_error or self._source_options.describe_error,
             coalesce=coalesce,
         )
-        meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
-        opener, attendants = open_source(source), Attendants(source, self._telemetry)
-        options = attendants.attending(options)
+        attended = source if isinstance(source, Attended) else Attended(source)
+        attendants = attended.attendants(self._telemetry)
+        for each in attendants:
+            options = each.attending(options)
+        make = partial(
+            _producer_for(options), attended.opener(), options, linger=linger, at_once=at_once
+        )
+        meta = Meta(owner, datetime.now(UTC), id is not None, type(framing).__qualname__)
         self._interrupted.know(framing)
-        started = await self._generations.start(
-            key, meta.text(), opener, options,
-            attendant=attendants, linger=linger, at_once=at_once,
-        )  # fmt: skip
+        started = await self._generations.start(key, meta.text(), make, attendants)
         if not started:
             await self._generations.join(key, owner=owner)
-        return self._found(key, framing, started=started)
+        return Generation(key, self.answers, framing, started=started)
 
     async def get(
         self,
@@ -223,7 +227,7 @@ class Live:
         """
         self._interrupted.know(check_framing(framing))
         await self._generations.find(id, owner=owner)
-        return self._found(id, framing)
+        return Generation(id, self.answers, framing)
 
     async def follow(
         self,
@@ -286,12 +290,10 @@ class Live:
         else:
             await self.answers.route(scope, receive, send)
 
-    def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
-        producer = self._generations.producers.get(key)
-        return Generation(
-            key,
-            started=started,
-            ended=None if producer is None else producer.ended,
-            read=partial(self._generations.read, key, framing),
-            serve=partial(self.answers.serve, key, framing),
-        )
+
+def _producer_for(options: Options) -> type[Producer]:
+    if options.coalesce is None:
+        return Producer
+    from sse_asgi.live.coalescing import CoalescingProducer  # noqa: PLC0415 - only if used
+
+    return CoalescingProducer

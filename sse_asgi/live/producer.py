@@ -13,7 +13,8 @@ from typing import Any, Final
 from sse_asgi.asgi import Message
 from sse_asgi.errors import GenerationTooLargeError, LogError, LogUnavailableError
 from sse_asgi.live.events import INTERRUPTED_MESSAGE, error_event
-from sse_asgi.live.generation import ending_of
+from sse_asgi.live.log import Lease
+from sse_asgi.live.record import ending_of
 from sse_asgi.live.viewer import Linger
 from sse_asgi.live.writer import Writer
 from sse_asgi.source.request import Request
@@ -52,8 +53,9 @@ class Producer(Response):
     """One running generation. Make it in the task that runs it."""
 
     def __init__(
-        self, opener: SourceOpener, options: Options, writer: Writer, *, at_once: bool
-    ) -> None:
+        self, opener: SourceOpener, options: Options, writer: Writer, *,
+        linger: float | None, at_once: bool,
+    ) -> None:  # fmt: skip
         super().__init__(opener, options, NoRequest(), _nobody, writer.send)
         self._send_here = self._store_here  # until the end, which breaks this cycle
         self.lifecycle.stop_grace = ENDING
@@ -61,7 +63,7 @@ class Producer(Response):
         if at_once:
             self.outbox.put_event(b"")  # the framing's beginning comes before it
         self.ended: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
-        self.linger: Linger | None = None
+        self._linger = None if linger is None else Linger(linger)
         self.writer: Writer = writer
         writer.on_body, writer.on_news = self._store, self._hear
         self._record: Transcript | None = None
@@ -77,6 +79,12 @@ class Producer(Response):
         if running or by == "shutdown":  # then the ending has its time left
             self.lifecycle.stop(outcome, error, by=by)
         return running
+
+    def heed(self, lease: Lease, last: int) -> None:
+        """Act on a beat's answer, as the writer does; and end if nobody has watched for long."""
+        self.writer.heed(lease, last)
+        if lease.held and self._linger and self._linger.is_over(lease, self.writer):
+            self.stop(Outcome.DISCONNECTED)
 
     def enter_shutdown(self) -> None:
         """Let a shutdown concern it from now on."""

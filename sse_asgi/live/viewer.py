@@ -15,7 +15,7 @@ from weakref import WeakSet, WeakValueDictionary
 from sse_asgi.errors import LogError
 from sse_asgi.live.events import Block, encode_block, last_words, tag_of
 from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Lease, Log, bounded
-from sse_asgi.live.outage import PAUSE, Outage, Patience, defect
+from sse_asgi.live.outage import PAUSE, Outage, Patience
 
 KEPT_EVENTS: Final = 512
 """Events that a tail keeps when it makes room, which it does at twice as many."""
@@ -204,10 +204,8 @@ class Tail(Feed):
             async with aclosing(self._log.follow(self._key, self.token, self.last)) as batches:
                 async for batch in batches:
                     self._take(batch)
-        except LogError as error:
-            self._outage.note(error)
-        except Exception as error:  # noqa: BLE001 - logged; the viewers are told below
-            defect(error, "follow")
+        except Exception as raised:  # noqa: BLE001 - logged; the viewers are told below
+            self._outage.note(raised, "follow")
         finally:
             self.end(Ending(LOST))  # no viewer waits for a tail that nobody feeds
             self.task = None  # a cancelled one holds its traceback, and that the tail

@@ -20,7 +20,7 @@ from sse_asgi.errors import (
 )
 from sse_asgi.live.events import Cutter
 from sse_asgi.live.log import EVENT_COST, LOST, Ack, Ending, Lease, Log, bounded
-from sse_asgi.live.outage import PAUSE, Outage, Patience, defect
+from sse_asgi.live.outage import PAUSE, Outage, Patience
 from sse_asgi.live.viewer import Feed
 from sse_asgi.stream.options import check_int
 
@@ -118,7 +118,7 @@ class Writer(Feed):
         return self._chunks[position - 1] if position else 0
 
     async def append_here(self) -> None:
-        """Append in the task that calls this, if the log is one that does not wait, or else soon."""
+        """Append in the task that calls this if the log is one that does not wait; else soon."""
         if self._is_local and self._is_free and self.last < len(self.events):
             await self._step()
         self.go_on()
@@ -203,11 +203,8 @@ class Writer(Feed):
                 ack = await self._finish(*self._final)
             else:
                 return True
-        except LogError as error:
-            self._failed(error)
-            return False
-        except Exception as error:  # noqa: BLE001 - logged, and the generation's failure
-            self.lose(defect(error, call))
+        except Exception as raised:  # noqa: BLE001 - logged, and the generation's failure
+            self._failed(self._outage.note(raised, call))
             return False
         if call != "attach":
             self._patience.reset()
@@ -233,7 +230,6 @@ class Writer(Feed):
         return ack
 
     def _failed(self, error: LogError) -> None:
-        self._outage.note(error)
         if isinstance(error, LeaseLostError):
             self._attached = False
         if self._patience.is_over() or not isinstance(error, (LeaseLostError, LogUnavailableError)):
