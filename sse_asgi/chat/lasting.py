@@ -26,6 +26,9 @@ from sse_asgi.live.record import meta_of
 from sse_asgi.live.source import Attended
 from sse_asgi.wire.framing import Framing
 
+LABEL_KEEP: Final = 86_400.0
+"""Seconds for which a chat's id names its last message."""
+
 CANCELLING: Final = 5.0
 """Seconds for which `cancel` waits for the end, to answer with it."""
 
@@ -76,7 +79,8 @@ class LastingAnswers:
         """Start the next message of a chat. From now on the chat's id names it."""
         generation = await self._start(secrets.token_urlsafe(16), owner, chat, framing)
         try:
-            await self._generations.label(key_of("chat", owner, name), generation.id)
+            label = key_of("chat", owner, name)
+            await self._generations.log.label(label, generation.id, keep=LABEL_KEEP)
         except LogError as error:  # it runs; that nobody can come back for it is no reason to fail
             self._generations.outage.note(error)
         head = await self._generations.find(generation.id, owner=owner)
@@ -142,7 +146,7 @@ class LastingAnswers:
 
     async def show_chat(self, name: str, owner: str | None, client: Client) -> bool:
         """Send the message of a chat that runs, from its start; tell whether one does."""
-        key = await self._generations.labelled(key_of("chat", owner, name))
+        key = await self._generations.log.labelled(key_of("chat", owner, name))
         head = None if key is None else await self._generations.look(key)
         if key is None or head is None or head.ending is not None:
             return False
@@ -151,7 +155,7 @@ class LastingAnswers:
 
     async def stop_chat(self, name: str, owner: str | None) -> None:
         """Stop the message of a chat that runs, if one does."""
-        key = await self._generations.labelled(key_of("chat", owner, name))
+        key = await self._generations.log.labelled(key_of("chat", owner, name))
         await self.stop(key or "", owner)
 
     async def show_run(self, key: str, owner: str | None, client: Client) -> None:

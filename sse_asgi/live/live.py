@@ -17,7 +17,7 @@ from sse_asgi.live.http import Answers, Authorize
 from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
-from sse_asgi.live.producer import Producer
+from sse_asgi.live.producer import Producer, coalescing_producer
 from sse_asgi.live.record import EVENT_BYTES, Meta
 from sse_asgi.live.source import Attended, LiveSource
 from sse_asgi.live.writer import Bounds
@@ -41,6 +41,10 @@ if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
     from sse_asgi.telemetry import Telemetry
 
 _SECONDS: Final = "a number of 0 or more"
+_TAKEN: Final = (
+    "the id {} is taken by a generation of another owner, or was until just now; start with an id "
+    "of its own, or with the owner that it has"
+)
 
 
 class Live:
@@ -132,7 +136,6 @@ class Live:
             shutdown=shutdown,
         )
         bounds = Bounds(max_bytes=max_bytes, max_total_bytes=max_total_bytes)
-        self._log = log
         self._generations = Generations(log, bounds, keep=keep)
         self.answers: Answers = Answers(
             self._generations, viewers, authorize=authorize, retry=retry, headers=headers,
@@ -178,6 +181,8 @@ class Live:
 
         Raises:
             UnknownGenerationError: The id exists, and has another owner.
+            LogUnavailableError: The log is out of reach; the generation may have begun.
+            LogRefusedError: The log refuses.
             RuntimeError: `aclose` is under way; or asyncio does not run here.
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that cannot work.
@@ -200,14 +205,13 @@ class Live:
         attendants = attended.attendants(self._telemetry)
         for each in attendants:
             options = each.attending(options)
-        make = partial(
-            _producer_for(options), attended.opener(), options, linger=linger, at_once=at_once
-        )
+        producer = Producer if coalesce is None else coalescing_producer()
+        make = partial(producer, attended.opener(), options, linger=linger, at_once=at_once)
         meta = Meta(owner, datetime.now(UTC), id is not None, type(framing).__qualname__)
         self._interrupted.know(framing)
         started = await self._generations.start(key, meta.text(), make, attendants)
         if not started:
-            await self._generations.join(key, owner=owner)
+            await self._generations.find(key, owner=owner, unknown=_TAKEN)
         return Generation(key, self.answers, framing, started=started)
 
     async def get(
@@ -289,11 +293,3 @@ class Live:
             await complete_lifespan(receive, send, at_shutdown=self.aclose)
         else:
             await self.answers.route(scope, receive, send)
-
-
-def _producer_for(options: Options) -> type[Producer]:
-    if options.coalesce is None:
-        return Producer
-    from sse_asgi.live.coalescing import CoalescingProducer  # noqa: PLC0415 - only if used
-
-    return CoalescingProducer

@@ -8,6 +8,7 @@ code as every other stream.
 import asyncio
 import hashlib
 import logging
+from functools import cache
 from typing import Any, Final
 
 from sse_asgi.asgi import Message
@@ -222,6 +223,17 @@ class Producer(Response):
     def _name(self) -> str:
         """Return what the log calls the generation: its id may be all that a viewer needs."""
         return hashlib.sha256(self.writer.key.encode()).hexdigest()[:6]
+
+
+@cache
+def coalescing_producer() -> type[Producer]:
+    """Return the producer of a generation with the option `coalesce`."""
+    from sse_asgi.coalescing import CoalescingResponse  # noqa: PLC0415 - only if used
+
+    class CoalescingProducer(CoalescingResponse, Producer):
+        """A running generation whose text is gathered."""
+
+    return CoalescingProducer
 
 
 async def _nobody(*_: object) -> Any:  # noqa: ANN401 - as `receive` and as `send`
