@@ -107,8 +107,7 @@ class Producer(Response):
     async def _store_here(self, message: Message) -> None:
         """Store from the source's own task, which stands at a `yield`: it must not wait here."""
         self._store(message["body"])
-        await self.writer.append_here()
-        if self.writer.is_full:
+        if await self.writer.append_here():
             self.arm()  # what comes next waits in the background
 
     def _store(self, body: bytes) -> None:

@@ -183,7 +183,11 @@ class Tail(Feed):
         """Read what has left the tail; the viewer waits if the log is out of reach."""
         patience = Patience(self._log.lease)
         while (block := self._blocks.get(after)) is None:
-            batch = await self._read(after)
+            try:
+                batch = await self._log.read(self._key, self.token, after)
+            except LogError as error:
+                self._outage.note(error)
+                batch = Batch(after, ())
             if batch.events or not (batch.ending is None or batch.ending.outcome == LOST):
                 return self.share(after, batch.events, batch.ending)
             # The log is out of reach or has lost events; its producer may bring them back.
@@ -191,13 +195,6 @@ class Tail(Feed):
                 return Block(b"", after, after, Ending(LOST))
             await asyncio.sleep(PAUSE)
         return block
-
-    async def _read(self, after: int) -> Batch:
-        try:
-            return await self._log.read(self._key, self.token, after)
-        except LogError as error:
-            self._outage.note(error)
-            return Batch(after, ())
 
     async def _follow(self) -> None:
         try:
@@ -215,21 +212,16 @@ class Tail(Feed):
         self.events.extend(batch.events)
         self._size += sum(map(len, batch.events))
         if len(self.events) >= 2 * KEPT_EVENTS or self._size >= 2 * KEPT_BYTES:
-            self._make_room()
+            dropped = 0
+            while self._size > KEPT_BYTES or len(self.events) - dropped > KEPT_EVENTS:
+                if dropped == len(self.events) - 1:  # the newest event stays
+                    break
+                self._size -= len(self.events[dropped])
+                dropped += 1
+            del self.events[:dropped]
+            self.first: int = self.first + dropped
         self.ending: Ending | None = batch.ending
-        self.advance(self.first + len(self.events))
-
-    def _make_room(self) -> None:
-        """Drop the oldest events, but never the newest one."""
-        kept = size = 0
-        for event in reversed(self.events):
-            if kept == KEPT_EVENTS or (kept and size + len(event) > KEPT_BYTES):
-                break
-            kept += 1
-            size += len(event)
-        self.first: int = self.first + len(self.events) - kept
-        del self.events[: len(self.events) - kept]
-        self._size = size
+        self.advance(batch.last)
 
 
 class Tails:

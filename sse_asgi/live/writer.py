@@ -117,11 +117,17 @@ class Writer(Feed):
         position = min(position, len(self._chunks))
         return self._chunks[position - 1] if position else 0
 
-    async def append_here(self) -> None:
-        """Append in the task that calls this if the log is one that does not wait; else soon."""
+    async def append_here(self) -> bool:
+        """Append in the task that calls this if the log is one that does not wait; else soon.
+
+        Return whether so much waits now that the source has to wait, too.
+        """
         if self._is_local and self._is_free and self.last < len(self.events):
             await self._step()
+        if self.last == len(self.events):
+            return False
         self.go_on()
+        return self.is_full
 
     def finish(self, events: Sequence[bytes], ending: Ending) -> None:
         """Add the last events and the ending, which no bound refuses. `ending` is set when done."""
