@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, Final
 
 from sse_asgi.asgi import Message
-from sse_asgi.errors import GenerationTooLargeError, LogError, LogUnavailableError
+from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import INTERRUPTED_MESSAGE, error_event
 from sse_asgi.live.log import Lease
 from sse_asgi.live.record import ending_of
@@ -66,7 +66,7 @@ class Producer(Response):
         self.ended: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
         self._linger = None if linger is None else Linger(linger)
         self.writer: Writer = writer
-        writer.on_body, writer.on_news = self._store, self._hear
+        writer.outbox, writer.on_stop = self.outbox, self.stop
         self._record: Transcript | None = None
         self._bad_end: Exception | None = None  # what the framing's end has raised
 
@@ -106,23 +106,9 @@ class Producer(Response):
 
     async def _store_here(self, message: Message) -> None:
         """Store from the source's own task, which stands at a `yield`: it must not wait here."""
-        self._store(message["body"])
+        self.writer.store(message["body"])
         if await self.writer.append_here():
             self.arm()  # what comes next waits in the background
-
-    def _store(self, body: bytes) -> None:
-        try:
-            self.writer.write(body, self.outbox.sent_chunks)
-        except GenerationTooLargeError as error:
-            if not self.stop(Outcome.FAILED, error, by="source"):
-                self.lifecycle.settle(Outcome.FAILED, error, by="source")
-
-    def _hear(self) -> None:
-        """Act on what the log has said."""
-        if self.writer.error is not None:
-            self.stop(Outcome.FAILED, self.writer.error, by="server")
-        elif self.writer.stop_asked:
-            self.stop(Outcome.STOPPED)
 
     # The end
 
@@ -132,10 +118,17 @@ class Producer(Response):
 
     async def send_last_message(self) -> None:
         """Store what is left and the ending; raises why the log does not take it."""
+        if self.writer.error is None:
+            await self._store_ending()
+        if self.writer.error is not None:
+            self._record = None
+            raise self.writer.error
+
+    async def _store_ending(self) -> None:
         try:
-            self._store(self.outbox.take())
+            self.writer.write(self.outbox.take())
         except Exception as error:  # noqa: BLE001 - `on_complete` is told
-            self.lifecycle.settle(Outcome.FAILED, error, by="framing")
+            self.lifecycle.settle(Outcome.FAILED, error, by="source")
         events = self._last_events()
         self._record = self._transcript(len(self.writer.events))
         self.writer.finish(events, ending_of(self._record))
@@ -147,8 +140,6 @@ class Producer(Response):
                     self._give_up()
                 else:
                     self.host.keep(error)
-        if self.writer.error is not None:
-            raise self.writer.error
 
     def _give_up(self) -> None:
         self.writer.lose(LogUnavailableError("the log did not take the ending in time"))
@@ -169,7 +160,7 @@ class Producer(Response):
 
     def transcript(self) -> Transcript:
         """Return what `on_complete` is told."""
-        if self._record is None or self._record.outcome is not self._outcome:
+        if self._record is None:
             self._record = self._transcript(self.writer.shown)
         return self._record
 

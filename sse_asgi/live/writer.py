@@ -23,6 +23,8 @@ from sse_asgi.live.log import EVENT_COST, LOST, Ack, Ending, Lease, Log, bounded
 from sse_asgi.live.outage import PAUSE, Outage, Patience
 from sse_asgi.live.viewer import Feed
 from sse_asgi.stream.options import check_int
+from sse_asgi.stream.outbox import Outbox
+from sse_asgi.wire.outcome import Outcome
 
 BACKLOG: Final = 4096
 """Events that wait for the log before the source has to wait, too."""
@@ -69,10 +71,9 @@ class Writer(Feed):
         self.key: str = key
         self.meta: str = meta
         self.shown: int = 0  # viewers may have seen the events up to here
-        self.stop_asked: bool = False
         self.error: LogError | None = None  # why nothing can be written any more
-        self.on_body: Callable[[bytes], None] = _ignore  # takes what `send` is given
-        self.on_news: Callable[[], None] = _ignore  # the log has said something
+        self.outbox: Outbox  # of the producer: it counts the chunks
+        self.on_stop: Callable[..., object] = _ignore  # called as `Producer.stop`
         self._log = log
         self._outage = outage
         self._bounds = bounds
@@ -95,15 +96,22 @@ class Writer(Feed):
         """Take a message of the producer's as soon as there is room for it."""
         while self.is_full:
             await self.changed()
-        self.on_body(message.get("body", b""))
+        self.store(message.get("body", b""))
         self.go_on()
 
-    def write(self, body: bytes, chunks: int) -> None:
-        """Add encoded events, with which so many chunks have come; `go_on` stores them.
+    def store(self, body: bytes) -> None:
+        """Add encoded events, or end the generation that has no room for them."""
+        try:
+            self.write(body)
+        except GenerationTooLargeError as error:
+            self.on_stop(Outcome.FAILED, error, by="source")
+
+    def write(self, body: bytes) -> None:
+        """Add encoded events; `go_on` brings them into the log.
 
         Raises a `GenerationTooLargeError` if there is no room for all; those that fit are added.
         """
-        sent = self._chunks[-1] if self._chunks else 0
+        chunks, sent = self.outbox.sent_chunks, self._chunks[-1] if self._chunks else 0
         events = self.cut(body)
         for number, event in enumerate(events, 1):
             cost = len(event) + EVENT_COST
@@ -147,25 +155,21 @@ class Writer(Feed):
             self.last = lease.tail
         self.go_on()
         if lease.held and lease.stop:
-            self._note_stop()
+            self.on_stop(Outcome.STOPPED)
 
     def lose(self, error: LogError) -> None:
         """Give up writing."""
         if self.ending is None:
             self.error = error
             self.end(Ending(LOST))
-            self.on_news()
+            self.on_stop(Outcome.FAILED, error, by="server")
 
     def close(self) -> None:
         """Tell nobody any more, and let others have the memory."""
         self._bounds.release(self._size)
-        self._size, self.on_news, self.on_body = 0, _ignore, _ignore
+        self._size, self.on_stop = 0, _ignore
         if self._task is not None:
             self._task.cancel()
-
-    def _note_stop(self) -> None:
-        self.stop_asked = True
-        self.on_news()
 
     # Doing what is due
 
@@ -219,7 +223,7 @@ class Writer(Feed):
             self.shown = max(self.shown, tail)
             self.advance(tail)  # or back: viewers see no more than the log still has
         if ack.stop:
-            self._note_stop()
+            self.on_stop(Outcome.STOPPED)
         return True
 
     async def _finish(self, events: Sequence[bytes], ending: Ending) -> Ack:
