@@ -34,7 +34,8 @@ class Meta(NamedTuple):
 
 def meta_of(head: Head) -> Meta:
     fields: dict[str, Any] = json.loads(head.meta)
-    return Meta(**{**fields, "started_at": datetime.fromisoformat(fields["started_at"])})
+    fields["started_at"] = datetime.fromisoformat(fields["started_at"])
+    return Meta(**fields)
 
 
 def ending_of(transcript: Transcript) -> Ending:

@@ -121,16 +121,15 @@ class Feed:
 
     def share(self, after: int, events: Sequence[bytes], ending: Ending | None) -> Block:
         """Return these events, encoded once for all who ask while one of them has them."""
-        known = self._blocks.get(after)
-        if known is not None and (known.last, known.ending) == (after + len(events), ending):
-            return known
-        block = self._blocks[after] = encode_block(self._tag, after, events, ending)
+        block = self._blocks.get(after)
+        if block is None:  # else it is all that was there then; what came since follows
+            block = self._blocks[after] = encode_block(self._tag, after, events, ending)
         return block
 
     def _block(self, after: int) -> Block:
         newest = self._newest
         if newest is not None and newest.after == after:
-            return newest  # all that was there then; what came since follows
+            return newest  # as above
         events = bounded(self.events, after - self.first, self.last - self.first)
         if after + len(events) < self.last:
             return self.share(after, events, None)
