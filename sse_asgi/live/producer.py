@@ -130,7 +130,7 @@ class Producer(Response):
         except Exception as error:  # noqa: BLE001 - `on_complete` is told
             self.lifecycle.settle(Outcome.FAILED, error, by="source")
         events = self._last_events()
-        self._record = self._transcript(len(self.writer.events))
+        self._record = self._transcript(self.writer.written_chunks)
         self.writer.finish(events, ending_of(self._record))
         while self.writer.ending is None:
             try:
@@ -161,7 +161,7 @@ class Producer(Response):
     def transcript(self) -> Transcript:
         """Return what `on_complete` is told."""
         if self._record is None:
-            self._record = self._transcript(self.writer.shown)
+            self._record = self._transcript(self.writer.sent_chunks)
         return self._record
 
     @property
@@ -170,13 +170,12 @@ class Producer(Response):
             return Outcome.FAILED
         return self.lifecycle.outcome or Outcome.COMPLETED
 
-    def _transcript(self, sent: int) -> Transcript:
-        """Return the transcript, by which the events up to a position were sent."""
+    def _transcript(self, sent_chunks: int) -> Transcript:
         return self.recorder.transcript(
             self._outcome,
             self._bad_end or self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
-            sent_chunks=self.writer.chunks_up_to(sent),
+            sent_chunks=sent_chunks,
         )
 
     def _last_events(self) -> list[bytes]:

@@ -70,7 +70,8 @@ class Writer(Feed):
         super().__init__(token)
         self.key: str = key
         self.meta: str = meta
-        self.shown: int = 0  # viewers may have seen the events up to here
+        self.written_chunks: int = 0  # of text, in all events
+        self.sent_chunks: int = 0  # in those that viewers may have seen
         self.error: LogError | None = None  # why nothing can be written any more
         self.outbox: Outbox  # of the producer: it counts the chunks
         self.on_stop: Callable[..., object] = _ignore  # called as `Producer.stop`
@@ -111,19 +112,16 @@ class Writer(Feed):
 
         Raises a `GenerationTooLargeError` if there is no room for all; those that fit are added.
         """
-        chunks, sent = self.outbox.sent_chunks, self._chunks[-1] if self._chunks else 0
+        chunks, written = self.outbox.sent_chunks, self.written_chunks
         events = self.cut(body)
         for number, event in enumerate(events, 1):
             cost = len(event) + EVENT_COST
             self._bounds.admit(cost, self._size + cost)
             self._size += cost
             self.events.append(event)
-            self._chunks.append(chunks if number == len(events) else min(chunks, sent + number))
-
-    def chunks_up_to(self, position: int) -> int:
-        """Return how many chunks of text the events up to a position carry."""
-        position = min(position, len(self._chunks))
-        return self._chunks[position - 1] if position else 0
+            is_last = number == len(events)
+            self.written_chunks = chunks if is_last else min(chunks, written + number)
+            self._chunks.append(self.written_chunks)
 
     async def append_here(self) -> bool:
         """Append in the task that calls this if the log is one that does not wait; else soon.
@@ -220,7 +218,8 @@ class Writer(Feed):
             self._patience.reset()
         if self.ending is None:
             tail = min(ack.tail, len(self.events))
-            self.shown = max(self.shown, tail)
+            if tail:
+                self.sent_chunks = max(self.sent_chunks, self._chunks[tail - 1])
             self.advance(tail)  # or back: viewers see no more than the log still has
         if ack.stop:
             self.on_stop(Outcome.STOPPED)
@@ -233,7 +232,7 @@ class Writer(Feed):
             return ack
         if ack.tail == prev + len(events):
             self.events.extend(events)
-            self.shown = self.last = ack.tail
+            self.sent_chunks, self.last = self.written_chunks, ack.tail
             self.end(ending)
         elif ack.tail >= prev:  # else the log has lost events: they first
             raise FencedError("the readers of the generation have ended it")
