@@ -108,9 +108,14 @@ class Producer(Response):
         """Store from the source's own task, which stands at a `yield`: it must not wait here."""
         self.writer.store(message["body"])
         if await self.writer.append_here():
-            self.arm()  # what comes next waits in the background
+            self.sender.start_background(self.writer.room)  # what comes next waits for that
 
     # The end
+
+    async def _close_source(self) -> None:
+        self.writer.source_ends = True
+        self.writer.wake()
+        await super()._close_source()
 
     def cancelled_by_server(self) -> None:
         """Settle the outcome: whoever closes the event loop has cancelled every task."""

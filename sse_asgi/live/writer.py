@@ -73,6 +73,7 @@ class Writer(Feed):
         self.written_chunks: int = 0  # of text, in all events
         self.sent_chunks: int = 0  # in those that viewers may have seen
         self.error: LogError | None = None  # why nothing can be written any more
+        self.source_ends: bool = False  # nothing waits for room any more
         self.outbox: Outbox  # of the producer: it counts the chunks
         self.on_stop: Callable[..., object] = _ignore  # called as `Producer.stop`
         self._log = log
@@ -93,10 +94,14 @@ class Writer(Feed):
         """Whether so much waits for the log that the source has to wait, too."""
         return len(self.events) - self.last > BACKLOG and self.ending is None
 
+    async def room(self) -> None:
+        """Wait until there is room for more, or the source ends."""
+        while self.is_full and not self.source_ends:
+            await self.changed()
+
     async def send(self, message: Message) -> None:
         """Take a message of the producer's as soon as there is room for it."""
-        while self.is_full:
-            await self.changed()
+        await self.room()
         self.store(message.get("body", b""))
         self.go_on()
 
