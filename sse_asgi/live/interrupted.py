@@ -81,8 +81,8 @@ class Interrupted:
             if head is None:
                 return
             framing = self._framings.get(meta_of(head).framing, _BUILT_IN[0])
-            generation = Generation(key, self._answers, framing)
-            arguments: tuple[Any, ...] = (await generation.transcript(), generation)
+            transcript = await generations.read(key, framing)
+            arguments: tuple[Any, ...] = (transcript, Generation(key, self._answers, framing))
             waiting = hook(*arguments[: self._takes])
             if isawaitable(waiting):
                 await waiting
