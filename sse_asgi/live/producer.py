@@ -114,7 +114,8 @@ class Producer(Response):
 
     async def _close_source(self) -> None:
         self.writer.source_ends = True
-        self.writer.wake()
+        if self.writer.is_full:
+            self.writer.wake()
         await super()._close_source()
 
     def cancelled_by_server(self) -> None:
