@@ -170,7 +170,7 @@ async def main():
 
 asyncio.run(main())
 """
-    assert loaded_by(served).isdisjoint(UNLESS_USED | {"sse_asgi.live.coalescing"})
+    assert loaded_by(served).isdisjoint(UNLESS_USED)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from typing import Final
 from weakref import WeakValueDictionary
 
 from sse_asgi.chat.chat import Chat
@@ -15,6 +16,9 @@ from sse_asgi.errors import LogError
 from sse_asgi.live import Generation, Live
 from sse_asgi.live.source import Attended
 from sse_asgi.wire.framing import Framing
+
+LABEL_KEEP: Final = 86_400.0
+"""Seconds for which a chat's id names its last message."""
 
 
 class LastingAnswers:
@@ -55,7 +59,8 @@ class LastingAnswers:
         """Start the next message of a chat. From now on the chat's id names it."""
         generation = await self._start(secrets.token_urlsafe(16), chat, framing, client)
         try:
-            await self._generations.label(client.key_of("chat", name), generation.id)
+            label = client.key_of("chat", name)
+            await self._generations.log.label(label, generation.id, keep=LABEL_KEEP)
         except LogError as error:  # it runs; that nobody can come back for it is no reason to fail
             self._generations.outage.note(error)
         await self._follow(generation, WORDS_OF_CHATS, client)

@@ -9,8 +9,8 @@ from typing import Any, Final
 from sse_asgi.dialects.response_object import response_object
 from sse_asgi.live import INTERRUPTED, Head
 from sse_asgi.live.events import INTERRUPTED_MESSAGE, Block
-from sse_asgi.live.generation import EVENT_BYTES, meta_of
 from sse_asgi.live.generations import Generations
+from sse_asgi.live.record import EVENT_BYTES, meta_of
 from sse_asgi.wire.decoder import EventStreamDecoder
 
 Object = dict[str, Any]

@@ -16,7 +16,7 @@ from sse_asgi.dialects import Responses
 from sse_asgi.errors import LogError, LogUnavailableError, UnknownGenerationError
 from sse_asgi.live import Generation, Head, Live
 from sse_asgi.live.events import has_seen_all, position_of
-from sse_asgi.live.generation import meta_of
+from sse_asgi.live.record import meta_of
 from sse_asgi.stream.options import Options
 
 CANCELLING: Final = 5.0
@@ -67,7 +67,7 @@ class Resuming:
     # AI SDK: a chat, of which the last message may run
 
     async def _show_chat(self, client: Client, name: str) -> None:
-        key = await self._generations.labelled(client.key_of("chat", name))
+        key = await self._generations.log.labelled(client.key_of("chat", name))
         head = None if key is None else await self._generations.look(key)
         if key is None or head is None or head.ending is not None:
             await _NOTHING.send(client)
@@ -75,7 +75,7 @@ class Resuming:
             await self.follow(key, head, WORDS_OF_CHATS, client)
 
     async def _stop_chat(self, client: Client, name: str) -> None:
-        key = await self._generations.labelled(client.key_of("chat", name))
+        key = await self._generations.log.labelled(client.key_of("chat", name))
         await self._stop(client, key or "")
 
     # AG-UI: a run

@@ -13,16 +13,7 @@ from sse_asgi.errors import (
 )
 from sse_asgi.live.generation import Generation
 from sse_asgi.live.live import Live
-from sse_asgi.live.log import (
-    INTERRUPTED,
-    LOST,
-    Ack,
-    Batch,
-    Ending,
-    Head,
-    Lease,
-    Log,
-)
+from sse_asgi.live.log import INTERRUPTED, LOST, Ack, Batch, Ending, Head, Lease, Log
 from sse_asgi.live.memory import MemoryLog
 
 __all__ = [

@@ -4,29 +4,28 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncGenerator, Callable
+import time
+from collections.abc import AsyncGenerator, Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
 from sse_asgi.around import Attendant
-from sse_asgi.errors import UnknownGenerationError, shown
+from sse_asgi.errors import LogUnavailableError, UnknownGenerationError, shown
 from sse_asgi.live.events import Block, has_seen_all
-from sse_asgi.live.generation import meta_of, read_back
-from sse_asgi.live.heartbeat import Heartbeat
-from sse_asgi.live.log import Head, Log
-from sse_asgi.live.outage import Outage
+from sse_asgi.live.log import BEAT, Head, Log
+from sse_asgi.live.outage import Outage, Patience
 from sse_asgi.live.producer import ENDING, Producer
-from sse_asgi.live.viewer import Linger, Tails
+from sse_asgi.live.record import meta_of, read_back
+from sse_asgi.live.viewer import Tails
 from sse_asgi.live.writer import Bounds, Writer
-from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.lifecycle import LAST_CHANCE
-from sse_asgi.stream.options import Options, wrong_type
+from sse_asgi.stream.options import wrong_type
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
 from sse_asgi.wire.outcome import Outcome
 
-LABEL_KEEP: Final = 86_400.0
-"""Seconds for which a label names a generation."""
+BEATS: Final = 6
+"""Beats in the time of one lease, at least."""
 
 LAST_WORDS: Final = LAST_CHANCE + ENDING + 0.5
 """Seconds in which the last generations are stored and reported once their sources have ended."""
@@ -43,15 +42,15 @@ class Generations:
     """
 
     def __init__(self, log: Log, bounds: Bounds, *, keep: float) -> None:
+        self.log: Log = log
         self.outage: Outage = Outage()
         self.producers: dict[str, Producer] = {}  # of those that run here, by key
         self.tails: Tails = Tails(log, self.outage)  # of those elsewhere that are watched here
         self.closing: bool = False
-        self._log = log
         self._bounds = bounds
         self._keep = keep
         self._starting: set[asyncio.Task[None]] = set()
-        self._heartbeat = Heartbeat(log, self.outage, self.producers)
+        self._beating: asyncio.Task[None] | None = None
 
     # Their beginning
 
@@ -68,27 +67,34 @@ class Generations:
             raise RuntimeError("this Live is being closed and starts nothing more")
 
     async def start(
-        self, key: str, meta: str, opener: SourceOpener, options: Options, *,
-        attendant: Attendant, linger: float | None, at_once: bool,
-    ) -> bool:  # fmt: skip
-        """Begin a generation, unless the id exists; tell which.
+        self,
+        key: str,
+        meta: str,
+        make: Callable[[Writer], Producer],
+        attendants: Iterable[Attendant],
+    ) -> bool:
+        """Begin a generation with the producer that is made, unless the id exists; tell which.
 
         Once it is on its way to the log it begins, also if whoever asks for it is cancelled:
         the log would have one that nobody runs, and its id would be wasted. If all are being ended
         by then, it is ended, too.
         """
         writer = Writer(
-            self._log, self.outage, self._bounds,
+            self.log, self.outage, self._bounds,
             key=key, token=secrets.token_urlsafe(12), meta=meta, keep=self._keep,
         )  # fmt: skip
         begun: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        make = partial(_producer_for(options), opener, options, writer, at_once=at_once)
         task = asyncio.create_task(
-            self._run(begun, writer, make, linger, attendant), name="sse_asgi live generation"
+            self._run(begun, writer, make, attendants), name="sse_asgi live generation"
         )
         self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
-        task.add_done_callback(lambda _: attendant.over())
+
+        def over(_: object) -> None:
+            self._starting.discard(task)
+            for each in attendants:
+                each.over()
+
+        task.add_done_callback(over)
         started = await begun
         self.check_open()
         return started
@@ -97,13 +103,12 @@ class Generations:
         self,
         begun: "asyncio.Future[bool]",
         writer: Writer,
-        make: Callable[[], Producer],
-        linger: float | None,
-        attendant: Attendant,
+        make: Callable[[Writer], Producer],
+        attendants: Iterable[Attendant],
     ) -> None:
         try:
-            producer = make()
-            started = await self._log.create(writer.key, writer.token, writer.meta, keep=self._keep)
+            producer = make(writer)
+            started = await self.log.create(writer.key, writer.token, writer.meta, keep=self._keep)
         except BaseException as error:
             if not begun.done():
                 begun.set_exception(error)  # for whoever starts it
@@ -114,11 +119,12 @@ class Generations:
             begun.set_result(started)
         if not started:
             return
-        attendant.begun()
-        producer.linger = None if linger is None else Linger(linger)
+        for each in attendants:
+            each.begun()
         self.producers[writer.key] = producer
         producer.ended.add_done_callback(partial(self._forget, writer.key, producer))
-        self._heartbeat.go_on()
+        if self._beating is None or self._beating.done():  # who closes the event loop cancels it
+            self._beating = asyncio.create_task(self._beat_on(), name="sse_asgi live beats")
         if self.closing:
             await producer.end_unbegun(Outcome.SHUT_DOWN)
         else:
@@ -128,6 +134,36 @@ class Generations:
     def _forget(self, key: str, producer: Producer, _: object) -> None:
         if self.producers.get(key) is producer:
             del self.producers[key]
+
+    # Their heartbeat: it tells the log that they live, and them what it answers
+
+    async def _beat_on(self) -> None:
+        """Beat for as long as one of them runs."""
+        interval, patience = min(BEAT, self.log.lease / BEATS), Patience(self.log.lease)
+        while self.producers:
+            began = time.monotonic()
+            await asyncio.sleep(interval)
+            try:
+                await self._beat()
+            except Exception as raised:  # noqa: BLE001 - logged, and the generations' failure
+                error = self.outage.note(raised, "beat")
+                if not isinstance(error, LogUnavailableError):
+                    for producer in list(self.producers.values()):
+                        producer.stop(Outcome.FAILED, error)
+                elif patience.is_over(began):  # readers in other processes take them for dead
+                    for producer in list(self.producers.values()):
+                        producer.writer.lose(error)
+            else:
+                patience.reset()
+
+    async def _beat(self) -> None:
+        """Beat for all in one call."""
+        asked = dict(self.producers)
+        if asked:
+            acknowledged = {key: producer.writer.last for key, producer in asked.items()}
+            tokens = {key: producer.writer.token for key, producer in asked.items()}
+            for key, lease in (await self.log.beat(tokens)).items():
+                asked[key].heed(lease, acknowledged[key])
 
     # What is known of them
 
@@ -139,34 +175,22 @@ class Generations:
             # While it runs the producer is the truth, also if the log has lost it.
             writer = producer.writer
             return Head(writer.token, writer.meta, writer.last, None)
-        return await self._log.look(key)
+        return await self.log.look(key)
 
-    async def find(self, key: str, *, owner: str | None) -> Head:
+    async def find(
+        self,
+        key: str,
+        *,
+        owner: str | None,
+        unknown: str = "there is no generation {}: it is over, mistyped, or another owner's",
+    ) -> Head:
         """Look a generation up for somebody; raise `UnknownGenerationError` if it is not theirs."""
         if not isinstance(key, str):
             raise TypeError(f"id must be a str, not {shown(key)} ({type(key).__qualname__})")
         head = await self.look(key)
         if head is None or meta_of(head).owner not in (None, owner):
-            raise UnknownGenerationError(
-                f"there is no generation {shown(key)}: it is over, mistyped, or another owner's"
-            )
+            raise UnknownGenerationError(unknown.format(shown(key)))
         return head
-
-    async def join(self, key: str, *, owner: str | None) -> None:
-        """Check that somebody who starts a generation that exists may follow that one."""
-        try:
-            await self.find(key, owner=owner)
-        except UnknownGenerationError:
-            raise UnknownGenerationError(
-                f"the id {shown(key)} is taken by a generation of another owner, or was until just "
-                "now; start with an id of its own, or with the owner that it has"
-            ) from None
-
-    async def label(self, label: str, key: str) -> None:
-        await self._log.label(label, key, keep=LABEL_KEEP)
-
-    async def labelled(self, label: str) -> str | None:
-        return await self._log.labelled(label)
 
     # What their viewers are sent
 
@@ -200,7 +224,7 @@ class Generations:
         producer = self.producers.get(key)
         if producer is not None and producer.writer.token == head.token:
             return producer.stop(Outcome.STOPPED)
-        return head.ending is None and await self._log.stop(key)
+        return head.ending is None and await self.log.stop(key)
 
     async def aclose(self, drain: float, *, cleanup: float) -> None:
         """End those that run here, let the viewers of the others go, and close the log.
@@ -215,11 +239,13 @@ class Generations:
             await self._wait(cleanup + LAST_WORDS)
             if left := len(self.producers):
                 _logger.error("%d live generations did not end, and are left alone", left)
-            await self._heartbeat.aclose()
+            if self._beating is not None and not self._beating.done():
+                self._beating.cancel()
+                await asyncio.wait((self._beating,), timeout=1.0)
         finally:
             self.closing = False
         await self.tails.aclose()
-        await self._log.aclose()
+        await self.log.aclose()
 
     async def _wait(self, seconds: float) -> None:
         """Wait for the end of all that run here, for so many seconds at most."""
@@ -227,14 +253,6 @@ class Generations:
         waiting: list[asyncio.Future[Any]] = [*ended, *self._starting]
         if waiting:
             await asyncio.wait(waiting, timeout=seconds)
-
-
-def _producer_for(options: Options) -> type[Producer]:
-    if options.coalesce is None:
-        return Producer
-    from sse_asgi.live.coalescing import CoalescingProducer  # noqa: PLC0415 - only if used
-
-    return CoalescingProducer
 
 
 async def _nothing() -> AsyncGenerator[Block, None]:

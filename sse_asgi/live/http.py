@@ -12,9 +12,9 @@ from sse_asgi.around import Layer, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.events import has_seen_all, position_of
-from sse_asgi.live.generation import meta_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
+from sse_asgi.live.record import meta_of
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener, Stepper
@@ -71,7 +71,10 @@ class Answers:
         # An iterator can be read but once.
         self._headers = tuple(headers) if isinstance(headers, Iterator) else headers
         self._elsewhere = viewers
-        stays = viewers.shutdown and _longer(viewers.shutdown, drain + LAST_EVENT)
+        stays = viewers.shutdown
+        if stays is not None:
+            grace = max(stays.grace, drain + LAST_EVENT)
+            stays = Shutdown(grace=grace, farewell=stays.farewell, signals=stays.signals)
         self._here = replace(viewers, shutdown=stays)
         self._headers_for(TextFraming())  # to check them
         watching = None if telemetry is None else telemetry.of_viewers()
@@ -134,17 +137,14 @@ class Answers:
         if self._authorize is not None:
             return await _decide(self._authorize, scope, key, meta.owner)
         if stops and meta.chosen and meta.owner is None:
-            self._warn_once()
+            if not self._has_warned:
+                self._has_warned = True
+                _logger.warning(
+                    "a DELETE is refused, for its id was chosen by the application and others may "
+                    "be able to guess it: pass authorize to Live, or call live.stop"
+                )
             return False
         return meta.owner is None
-
-    def _warn_once(self) -> None:
-        if not self._has_warned:
-            self._has_warned = True
-            _logger.warning(
-                "a DELETE is refused, for its id was chosen by the application and others may be "
-                "able to guess it: pass authorize to Live, or call live.stop"
-            )
 
     def _follow(
         self, key: str, head: Head, scope: Scope, receive: Receive, send: Send, *,
@@ -197,12 +197,6 @@ class View(Response):
             await self._send(message, source)
             if len(body) >= MAX_SIZE:
                 self.arm()  # there may be many more, without a wait
-
-
-def _longer(shutdown: Shutdown, grace: float) -> Shutdown:
-    return Shutdown(
-        grace=max(shutdown.grace, grace), farewell=shutdown.farewell, signals=shutdown.signals
-    )
 
 
 def _check_authorize(authorize: object) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from sse_asgi import dialects
 from sse_asgi.callables import check_takes
 from sse_asgi.errors import LogError
-from sse_asgi.live.generation import Generation, meta_of
-from sse_asgi.live.generations import Generations
+from sse_asgi.live.generation import Generation
+from sse_asgi.live.http import Answers
+from sse_asgi.live.record import meta_of
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
 
@@ -42,16 +43,11 @@ class Interrupted:
     """Calls `on_interrupted` for each generation that this process's log found dead first."""
 
     def __init__(
-        self,
-        hook: OnInterrupted | None,
-        generations: Generations,
-        found: Callable[[str, Framing], Generation],
-        telemetry: "Telemetry | None",
+        self, hook: OnInterrupted | None, answers: Answers, telemetry: "Telemetry | None"
     ) -> None:
         self._hook = cast("Callable[..., object] | None", hook)
         self._telemetry = telemetry
-        self._generations = generations
-        self._found = found
+        self._answers = answers
         self._framings: dict[str, Framing] = {type(each).__qualname__: each for each in _BUILT_IN}
         self._tasks: set[asyncio.Task[None]] = set()
         if hook is not None:
@@ -79,17 +75,18 @@ class Interrupted:
             await asyncio.wait(self._tasks, timeout=PATIENCE)
 
     async def _tell(self, hook: Callable[..., object], key: str) -> None:
+        generations = self._answers.generations
         try:
-            head = await self._generations.look(key)
+            head = await generations.look(key)
             if head is None:
                 return
             framing = self._framings.get(meta_of(head).framing, _BUILT_IN[0])
-            transcript = await self._generations.read(key, framing)
-            arguments: tuple[Any, ...] = (transcript, self._found(key, framing))
+            transcript = await generations.read(key, framing)
+            arguments: tuple[Any, ...] = (transcript, Generation(key, self._answers, framing))
             waiting = hook(*arguments[: self._takes])
             if isawaitable(waiting):
                 await waiting
         except LogError as error:
-            self._generations.outage.note(error)
+            generations.outage.note(error)
         except Exception:
             _logger.exception("on_interrupted raised")

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Final
 from sse_asgi.asgi import Receive, Scope, Send
 from sse_asgi.errors import UnknownGenerationError
 from sse_asgi.live.events import position_of
-from sse_asgi.live.generation import EVENT_BYTES, Generation, Meta
+from sse_asgi.live.generation import Generation
 from sse_asgi.live.generations import Generations, check_id, check_log
 from sse_asgi.live.http import Answers, Authorize
 from sse_asgi.live.interrupted import Interrupted, OnInterrupted
 from sse_asgi.live.log import Log
 from sse_asgi.live.memory import MemoryLog
-from sse_asgi.live.source import Attendants, LiveSource, open_source
+from sse_asgi.live.producer import Producer, coalescing_producer
+from sse_asgi.live.record import EVENT_BYTES, Meta
+from sse_asgi.live.source import Attended, LiveSource
 from sse_asgi.live.writer import Bounds
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
@@ -39,6 +41,10 @@ if TYPE_CHECKING:  # who uses one of these imports it; nobody else has to
     from sse_asgi.telemetry import Telemetry
 
 _SECONDS: Final = "a number of 0 or more"
+_TAKEN: Final = (
+    "the id {} is taken by a generation of another owner, or was until just now; start with an id "
+    "of its own, or with the owner that it has"
+)
 
 
 class Live:
@@ -130,13 +136,12 @@ class Live:
             shutdown=shutdown,
         )
         bounds = Bounds(max_bytes=max_bytes, max_total_bytes=max_total_bytes)
-        self._log = log
         self._generations = Generations(log, bounds, keep=keep)
         self.answers: Answers = Answers(
             self._generations, viewers, authorize=authorize, retry=retry, headers=headers,
             drain=drain, telemetry=telemetry, limits=limits, compress=compress,
         )  # fmt: skip
-        self._interrupted = Interrupted(on_interrupted, self._generations, self._found, telemetry)
+        self._interrupted = Interrupted(on_interrupted, self.answers, telemetry)
         if on_interrupted is not None or telemetry is not None:
             log.on_buried = self._interrupted.note
 
@@ -176,6 +181,8 @@ class Live:
 
         Raises:
             UnknownGenerationError: The id exists, and has another owner.
+            LogUnavailableError: The log is out of reach; the generation may have begun.
+            LogRefusedError: The log refuses.
             RuntimeError: `aclose` is under way; or asyncio does not run here.
             TypeError: An argument has a wrong type.
             ValueError: An argument has a value that cannot work.
@@ -194,17 +201,18 @@ class Live:
             describe_error=describe_error or self._source_options.describe_error,
             coalesce=coalesce,
         )
-        meta = Meta(owner, id is not None, type(framing).__qualname__, datetime.now(UTC))
-        opener, attendants = open_source(source), Attendants(source, self._telemetry)
-        options = attendants.attending(options)
+        attended = source if isinstance(source, Attended) else Attended(source)
+        attendants = attended.attendants(self._telemetry)
+        for each in attendants:
+            options = each.attending(options)
+        producer = Producer if coalesce is None else coalescing_producer()
+        make = partial(producer, attended.opener(), options, linger=linger, at_once=at_once)
+        meta = Meta(owner, datetime.now(UTC), id is not None, type(framing).__qualname__)
         self._interrupted.know(framing)
-        started = await self._generations.start(
-            key, meta.text(), opener, options,
-            attendant=attendants, linger=linger, at_once=at_once,
-        )  # fmt: skip
+        started = await self._generations.start(key, meta.text(), make, attendants)
         if not started:
-            await self._generations.join(key, owner=owner)
-        return self._found(key, framing, started=started)
+            await self._generations.find(key, owner=owner, unknown=_TAKEN)
+        return Generation(key, self.answers, framing, started=started)
 
     async def get(
         self,
@@ -223,7 +231,7 @@ class Live:
         """
         self._interrupted.know(check_framing(framing))
         await self._generations.find(id, owner=owner)
-        return self._found(id, framing)
+        return Generation(id, self.answers, framing)
 
     async def follow(
         self,
@@ -285,13 +293,3 @@ class Live:
             await complete_lifespan(receive, send, at_shutdown=self.aclose)
         else:
             await self.answers.route(scope, receive, send)
-
-    def _found(self, key: str, framing: Framing, *, started: bool = False) -> Generation:
-        producer = self._generations.producers.get(key)
-        return Generation(
-            key,
-            started=started,
-            ended=None if producer is None else producer.ended,
-            read=partial(self._generations.read, key, framing),
-            serve=partial(self.answers.serve, key, framing),
-        )

@@ -38,10 +38,21 @@ class Outage:
     def __init__(self) -> None:
         self._noted: dict[tuple[type, str], float] = {}
 
-    def note(self, error: LogError) -> None:
-        """Note what a call of the log has raised, if that concerns more than one generation."""
-        if not isinstance(error, (LogUnavailableError, LogRefusedError)):
-            return
+    def note(self, raised: Exception, call: str = "call") -> LogError:
+        """Note what a call of the log has raised; return it as the error that it should be.
+
+        It is logged if it concerns more than one generation, or is no error that a log may raise.
+        """
+        if isinstance(raised, (LogUnavailableError, LogRefusedError)):
+            self._note(raised)
+        elif not isinstance(raised, LogError):
+            _logger.error("a log's %s raised", call, exc_info=raised)
+            error = LogError(f"the log's {call} raised {raised!r}")
+            error.__cause__ = raised
+            return error
+        return raised
+
+    def _note(self, error: LogError) -> None:
         cause = error.__cause__ or error
         kind = type(error), f"{type(cause).__name__}: {cause}"
         now = time.monotonic()
@@ -54,11 +65,3 @@ class Outage:
             _logger.warning("the log of live generations is out of reach, trying again: %s", error)
         else:
             _logger.error("the log of live generations refuses: %s", error)
-
-
-def defect(error: Exception, call: str) -> LogError:
-    """Log what a log's call has raised although no log may; return what its generation fails by."""
-    _logger.error("a log's %s raised", call, exc_info=error)
-    failure = LogError(f"the log's {call} raised {error!r}")
-    failure.__cause__ = error
-    return failure

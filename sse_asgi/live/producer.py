@@ -8,20 +8,20 @@ code as every other stream.
 import asyncio
 import hashlib
 import logging
-from array import array
-from functools import partial
+from functools import cache
 from typing import Any, Final
 
 from sse_asgi.asgi import Message
 from sse_asgi.errors import LogError, LogUnavailableError
-from sse_asgi.live.events import INTERRUPTED_MESSAGE, Cutter, error_event
-from sse_asgi.live.generation import ending_of
+from sse_asgi.live.events import INTERRUPTED_MESSAGE, error_event
+from sse_asgi.live.log import Lease
+from sse_asgi.live.record import ending_of
 from sse_asgi.live.viewer import Linger
 from sse_asgi.live.writer import Writer
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import SourceOpener
 from sse_asgi.stream.failure import describe
-from sse_asgi.stream.lifecycle import CLOSED, FINISHING, RUNNING, STOPPING, Cause
+from sse_asgi.stream.lifecycle import RUNNING, STOPPING, Cause
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import Response
 from sse_asgi.stream.transcript import Transcript
@@ -54,22 +54,21 @@ class Producer(Response):
     """One running generation. Make it in the task that runs it."""
 
     def __init__(
-        self, opener: SourceOpener, options: Options, writer: Writer, *, at_once: bool
-    ) -> None:
-        super().__init__(opener, options, NoRequest(), _nobody, _nobody)
-        self._send_here = self.store_here  # until the end, which breaks this cycle
+        self, opener: SourceOpener, options: Options, writer: Writer, *,
+        linger: float | None, at_once: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(opener, options, NoRequest(), _nobody, writer.send)
+        self._send_here = self._store_here  # until the end, which breaks this cycle
         self.lifecycle.stop_grace = ENDING
         self.outbox.take_start()  # nobody needs it
         if at_once:
             self.outbox.put_event(b"")  # the framing's beginning comes before it
         self.ended: asyncio.Future[Transcript] = asyncio.get_running_loop().create_future()
-        self.linger: Linger | None = None
+        self._linger = None if linger is None else Linger(linger)
         self.writer: Writer = writer
-        writer.on_news = self.hear
-        self._cutter = Cutter()
+        writer.outbox, writer.on_stop = self.outbox, self.stop
         self._record: Transcript | None = None
         self._bad_end: Exception | None = None  # what the framing's end has raised
-        self._sent = array("L")  # for each event, the chunks up to the end of its message
 
     # What is asked of it from outside
 
@@ -77,18 +76,25 @@ class Producer(Response):
         self, outcome: Outcome, error: BaseException | None = None, *, by: Cause = "client"
     ) -> bool:
         """End the generation; only the first word counts. Tell whether its source was running."""
-        if self.lifecycle.phase not in (FINISHING, CLOSED):
+        running = self.lifecycle.phase in (RUNNING, STOPPING)
+        if running or by == "shutdown":  # then the ending has its time left
             self.lifecycle.stop(outcome, error, by=by)
-            return True
-        if by == "shutdown":  # the ending has its time left
-            self.lifecycle.stop(outcome, by=by)
-        return False
+        return running
+
+    def heed(self, lease: Lease, last: int) -> None:
+        """Act on a beat's answer, as the writer does; and end if nobody has watched for long."""
+        self.writer.heed(lease, last)
+        if lease.held and self._linger and self._linger.is_over(lease, self.writer):
+            self.stop(Outcome.DISCONNECTED)
 
     def enter_shutdown(self) -> None:
-        """Let a shutdown concern it from now on; it has no client whose watch would begin that."""
+        """Let a shutdown concern it from now on."""
         super().enter_shutdown()
         if self.options.shutdown is not None:
             self.options.shutdown.listen(self.lifecycle, self.host)
+
+    def start_watching(self) -> None:
+        """Watch nobody: it has no client, and is under a shutdown already."""
 
     async def end_unbegun(self, outcome: Outcome) -> None:
         """End the generation before its source is touched: the log has it, so it needs an end."""
@@ -96,77 +102,21 @@ class Producer(Response):
         self.lifecycle.end_running()
         await self.end()
 
-    def hear(self) -> None:
-        """Act on what the log has said; soon, for this may be the source's own task."""
-        if self.writer.error is not None:
-            self.host.call_soon(partial(self._lose, self.writer.error))
-        elif self.writer.stop_asked:
-            self.host.call_soon(partial(self.stop, Outcome.STOPPED))
-        if self.writer.holds and not self.writer.is_full:
-            self.writer.holds = False
-            self.host.call_soon(self._task_waits)
-
-    def _lose(self, error: LogError) -> None:
-        """Fail: nothing can be written any more. The last message learns of that by itself."""
-        if self.lifecycle.phase in (RUNNING, STOPPING):
-            self.sender.lose(Outcome.FAILED, error, by="server")
-
     # Storing, where other responses send
 
-    async def store_here(self, message: Message) -> None:
-        """Store from the source's own task, which stands at a `yield`."""
-        try:
-            self._store(message["body"])
-        except Exception as error:  # noqa: BLE001 - the generation's failure
-            self.lifecycle.settle(Outcome.FAILED, error, by="source")
-            self.lifecycle.end_running()
-        writer = self.writer
-        if writer.appends_here:
-            await writer.call("append")
-        if writer.last < len(writer.events):
-            writer.go_on()
-            if writer.is_full:
-                self.arm()  # what comes next waits with those after it
-
-    def _task_waits(self) -> None:
-        """Store what is ready: the source waits. If the log is far behind, that waits, too."""
-        running = self.lifecycle.phase is RUNNING
-        if running and self.writer.is_full:
-            self.writer.holds = True
-            return
-        self.sender.pending = None
-        if running or self.lifecycle.phase is STOPPING:
-            try:
-                self._store(self.outbox.take())
-            except Exception as error:  # noqa: BLE001 - the generation's failure
-                self.lifecycle.stop(Outcome.FAILED, error, by=self._blamed())
-            self.writer.go_on()
-            self.sender.last = self.host.clock()
-            self.sender.drained()
-
-    def _store(self, body: bytes) -> None:
-        """Add encoded events to those of the generation; raises what a bound does."""
-        if not body:
-            return
-        events, chunks, prev = self.writer.events, self.outbox.sent_chunks, len(self._sent)
-        try:
-            self.writer.write(self._cutter.cut(body))
-        except Exception:
-            chunks = max(0, min(chunks - 1, self._sent_up_to(prev) + len(events) - prev))
-            raise
-        finally:
-            for _ in range(prev, len(events)):
-                self._sent.append(chunks)
-
-    def _sent_up_to(self, position: int) -> int:
-        """Return how many chunks the events up to a position carry."""
-        stored = min(position, len(self._sent))
-        return self._sent[stored - 1] if stored else 0
-
-    def _blamed(self) -> Cause:
-        return "framing" if self.outbox.failed else "source"
+    async def _store_here(self, message: Message) -> None:
+        """Store from the source's own task, which stands at a `yield`: it must not wait here."""
+        self.writer.store(message["body"])
+        if await self.writer.append_here():
+            self.sender.start_background(self.writer.room)  # what comes next waits for that
 
     # The end
+
+    async def _close_source(self) -> None:
+        self.writer.source_ends = True
+        if self.writer.is_full:
+            self.writer.wake()
+        await super()._close_source()
 
     def cancelled_by_server(self) -> None:
         """Settle the outcome: whoever closes the event loop has cancelled every task."""
@@ -174,23 +124,36 @@ class Producer(Response):
 
     async def send_last_message(self) -> None:
         """Store what is left and the ending; raises why the log does not take it."""
+        if self.writer.error is None:
+            await self._store_ending()
+        if self.writer.error is not None:
+            self._record = None
+            raise self.writer.error
+
+    async def _store_ending(self) -> None:
         try:
-            self._store(self.outbox.take())
+            self.writer.write(self.outbox.take())
         except Exception as error:  # noqa: BLE001 - `on_complete` is told
-            self.lifecycle.settle(Outcome.FAILED, error, by=self._blamed())
+            self.lifecycle.settle(Outcome.FAILED, error, by="source")
         events = self._last_events()
-        self._record = self._transcript(len(self._sent))
+        self._record = self._transcript(self.writer.written_chunks)
         self.writer.finish(events, ending_of(self._record))
         while self.writer.ending is None:
             try:
                 await self.writer.changed()
             except asyncio.CancelledError as error:
-                if self.host.is_cancelled():
+                if not self.host.is_cancelled():
+                    self._give_up()
+                else:
                     self.host.keep(error)
-                else:  # its time is over
-                    self.writer.lose(LogUnavailableError("the log did not take the ending in time"))
-        if self.writer.error is not None:
-            raise self.writer.error
+
+    def _give_up(self) -> None:
+        self.writer.lose(LogUnavailableError("the log did not take the ending in time"))
+
+    def close(self) -> None:
+        """Let nothing stop it any more; viewers learn of an ending that the log has not."""
+        super().close()
+        self._give_up()
 
     async def end(self) -> None:
         """Store the ending, report, and let those know who wait for the transcript."""
@@ -203,8 +166,8 @@ class Producer(Response):
 
     def transcript(self) -> Transcript:
         """Return what `on_complete` is told."""
-        if self._record is None or self._record.outcome is not self._outcome:
-            self._record = self._transcript(self.writer.shown)
+        if self._record is None:
+            self._record = self._transcript(self.writer.sent_chunks)
         return self._record
 
     @property
@@ -213,27 +176,26 @@ class Producer(Response):
             return Outcome.FAILED
         return self.lifecycle.outcome or Outcome.COMPLETED
 
-    def _transcript(self, sent: int) -> Transcript:
-        """Return the transcript, by which the events up to a position were sent."""
+    def _transcript(self, sent_chunks: int) -> Transcript:
         return self.recorder.transcript(
             self._outcome,
             self._bad_end or self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
-            sent_chunks=self._sent_up_to(sent),
+            sent_chunks=sent_chunks,
         )
 
     def _last_events(self) -> list[bytes]:
         try:
             if self._outcome in (Outcome.COMPLETED, Outcome.STOPPED):
                 self.outbox.put_end(self._outcome)
-                return self._cutter.cut(self.outbox.take())
+                return self.writer.cut(self.outbox.take())
         except Exception as error:
             _logger.exception("a framing's end raised: generation %s", self._name)
             self._bad_end = error
         try:
             # At a shutdown, too: whoever follows it later must learn that it has no more.
             self.outbox.put_failure(self._failure_message(), Outcome.FAILED)
-            return self._cutter.cut(self.outbox.take())
+            return self.writer.cut(self.outbox.take())
         except Exception:
             _logger.exception("a framing's fail raised: generation %s", self._name)
             return [error_event(INTERRUPTED_MESSAGE)[:-2]]
@@ -256,6 +218,17 @@ class Producer(Response):
     def _name(self) -> str:
         """Return what the log calls the generation: its id may be all that a viewer needs."""
         return hashlib.sha256(self.writer.key.encode()).hexdigest()[:6]
+
+
+@cache
+def coalescing_producer() -> type[Producer]:
+    """Return the producer of a generation with the option `coalesce`."""
+    from sse_asgi.coalescing import CoalescingResponse  # noqa: PLC0415 - only if used
+
+    class CoalescingProducer(CoalescingResponse, Producer):
+        """A running generation whose text is gathered."""
+
+    return CoalescingProducer
 
 
 async def _nobody(*_: object) -> Any:  # noqa: ANN401 - as `receive` and as `send`

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from sse_asgi.around import Attendant
 from sse_asgi.source.source import Chunks, Source, SourceOpener, is_iterable
-from sse_asgi.stream.options import Options
 
 if TYPE_CHECKING:  # who uses it imports it; nobody else has to
     from sse_asgi.telemetry import Telemetry
@@ -24,41 +23,23 @@ class Attended:
     place: Attendant | None = None  # which the generation holds until its end
     watch: Attendant | None = None  # measures it, instead of the `telemetry` of `Live`
 
+    def opener(self) -> SourceOpener:
+        """Return the opener of the source; a callable may take no argument."""
+        source = self.source
+        if callable(source) and not is_iterable(source) and _takes_nothing(source):
+            make = cast("Callable[[], Chunks | Awaitable[Chunks]]", source)
+            return SourceOpener(lambda _request: make())
+        return SourceOpener(cast("Source", source))
 
-LiveSource = _Source | Attended
-
-
-class Attendants(Attendant):
-    def __init__(self, source: LiveSource, telemetry: "Telemetry | None") -> None:
-        place, watch = None, None
-        if isinstance(source, Attended):
-            place, watch = source.place, source.watch
+    def attendants(self, telemetry: "Telemetry | None") -> list[Attendant]:
+        """Return what attends the generation."""
+        watch = self.watch
         if watch is None and telemetry is not None:
             watch = telemetry.of_generation()
-        self._all = [each for each in (watch, place) if each is not None]
-
-    def attending(self, options: Options) -> Options:
-        for each in self._all:
-            options = each.attending(options)
-        return options
-
-    def begun(self) -> None:
-        for each in self._all:
-            each.begun()
-
-    def over(self) -> None:
-        for each in self._all:
-            each.over()
+        return [each for each in (watch, self.place) if each is not None]
 
 
-def open_source(source: LiveSource) -> SourceOpener:
-    """Return the opener of a source; a callable may take no argument."""
-    if isinstance(source, Attended):
-        source = source.source
-    if callable(source) and not is_iterable(source) and _takes_nothing(source):
-        make = cast("Callable[[], Chunks | Awaitable[Chunks]]", source)
-        return SourceOpener(lambda _request: make())
-    return SourceOpener(cast("Source", source))
+LiveSource = _Source | Attended
 
 
 def _takes_nothing(function: Callable[..., object]) -> bool:

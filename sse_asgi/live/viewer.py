@@ -15,7 +15,7 @@ from weakref import WeakSet, WeakValueDictionary
 from sse_asgi.errors import LogError
 from sse_asgi.live.events import Block, encode_block, last_words, tag_of
 from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Lease, Log, bounded
-from sse_asgi.live.outage import PAUSE, Outage, Patience, defect
+from sse_asgi.live.outage import PAUSE, Outage, Patience
 
 KEPT_EVENTS: Final = 512
 """Events that a tail keeps when it makes room, which it does at twice as many."""
@@ -121,16 +121,15 @@ class Feed:
 
     def share(self, after: int, events: Sequence[bytes], ending: Ending | None) -> Block:
         """Return these events, encoded once for all who ask while one of them has them."""
-        known = self._blocks.get(after)
-        if known is not None and (known.last, known.ending) == (after + len(events), ending):
-            return known
-        block = self._blocks[after] = encode_block(self._tag, after, events, ending)
+        block = self._blocks.get(after)
+        if block is None:  # else it is all that was there then; what came since follows
+            block = self._blocks[after] = encode_block(self._tag, after, events, ending)
         return block
 
     def _block(self, after: int) -> Block:
         newest = self._newest
         if newest is not None and newest.after == after:
-            return newest  # all that was there then; what came since follows
+            return newest  # as above
         events = bounded(self.events, after - self.first, self.last - self.first)
         if after + len(events) < self.last:
             return self.share(after, events, None)
@@ -183,7 +182,11 @@ class Tail(Feed):
         """Read what has left the tail; the viewer waits if the log is out of reach."""
         patience = Patience(self._log.lease)
         while (block := self._blocks.get(after)) is None:
-            batch = await self._read(after)
+            try:
+                batch = await self._log.read(self._key, self.token, after)
+            except LogError as error:
+                self._outage.note(error)
+                batch = Batch(after, ())
             if batch.events or not (batch.ending is None or batch.ending.outcome == LOST):
                 return self.share(after, batch.events, batch.ending)
             # The log is out of reach or has lost events; its producer may bring them back.
@@ -192,22 +195,13 @@ class Tail(Feed):
             await asyncio.sleep(PAUSE)
         return block
 
-    async def _read(self, after: int) -> Batch:
-        try:
-            return await self._log.read(self._key, self.token, after)
-        except LogError as error:
-            self._outage.note(error)
-            return Batch(after, ())
-
     async def _follow(self) -> None:
         try:
             async with aclosing(self._log.follow(self._key, self.token, self.last)) as batches:
                 async for batch in batches:
                     self._take(batch)
-        except LogError as error:
-            self._outage.note(error)
-        except Exception as error:  # noqa: BLE001 - logged; the viewers are told below
-            defect(error, "follow")
+        except Exception as raised:  # noqa: BLE001 - logged; the viewers are told below
+            self._outage.note(raised, "follow")
         finally:
             self.end(Ending(LOST))  # no viewer waits for a tail that nobody feeds
             self.task = None  # a cancelled one holds its traceback, and that the tail
@@ -217,21 +211,16 @@ class Tail(Feed):
         self.events.extend(batch.events)
         self._size += sum(map(len, batch.events))
         if len(self.events) >= 2 * KEPT_EVENTS or self._size >= 2 * KEPT_BYTES:
-            self._make_room()
+            dropped = 0
+            while self._size > KEPT_BYTES or len(self.events) - dropped > KEPT_EVENTS:
+                if dropped == len(self.events) - 1:  # the newest event stays
+                    break
+                self._size -= len(self.events[dropped])
+                dropped += 1
+            del self.events[:dropped]
+            self.first: int = self.first + dropped
         self.ending: Ending | None = batch.ending
-        self.advance(self.first + len(self.events))
-
-    def _make_room(self) -> None:
-        """Drop the oldest events, but never the newest one."""
-        kept = size = 0
-        for event in reversed(self.events):
-            if kept == KEPT_EVENTS or (kept and size + len(event) > KEPT_BYTES):
-                break
-            kept += 1
-            size += len(event)
-        self.first: int = self.first + len(self.events) - kept
-        del self.events[: len(self.events) - kept]
-        self._size = size
+        self.advance(batch.last)
 
 
 class Tails:

@@ -318,7 +318,7 @@ async def follow_saturated(stage: Stage) -> dict[str, float]:
 
 async def until_found(live: Live, key: str, meter: Meter) -> None:
     """View a generation, as soon as there is one."""
-    while await live._generations._log.look(key) is None:
+    while await live._generations.log.look(key) is None:
         await asyncio.sleep(0.01)
     await look_on(live, key, meter.count)
 

@@ -241,7 +241,7 @@ async def test_an_evicted_log_is_brought_back(server):
             assert await client.delete(*[key async for key in client.scan_iter("*log")])
             # Soon it is whole again, from its first event on, while it still runs.
             async with asyncio.timeout(10):
-                while (head := await there._log.look("g")) is None:
+                while (head := await there._generations.log.look("g")) is None:
                     await asyncio.sleep(0.02)
                 assert (await anext(there.follow("g"))).data == chunks[0]
             assert head.ending is None

@@ -112,6 +112,29 @@ async def test_closed_at_once_a_log_that_takes_a_second_for_each_ending_has_all_
     assert [ending and ending.outcome for ending in endings] == ["shut_down"] * 3
 
 
+async def test_closed_at_once_what_is_far_ahead_of_a_slow_log_has_its_ending(monkeypatch):
+    class Slow(MemoryLog):
+        lease = 60.0
+
+        async def append(self, *arguments):
+            await answers.wait()
+            return await super().append(*arguments)
+
+    monkeypatch.setattr("sse_asgi.live.writer.BACKLOG", 10)
+    log, answers = Slow(), asyncio.Event()
+    live = Live(log)
+    await live.start(endless, id="g")
+    writer = live._generations.producers["g"].writer
+    await until(lambda: writer.is_full)
+    await asyncio.sleep(0.2)
+    assert len(writer.events) < 20  # the source waits for room
+    closing = asyncio.create_task(live.aclose(drain=0))
+    await asyncio.sleep(1.0)
+    answers.set()
+    await closing
+    assert (await log.look("g")).ending.outcome == "shut_down"
+
+
 async def test_a_log_that_takes_no_ending_costs_the_end_two_seconds_and_viewers_are_told():
     live, _ = await a_log_that_takes_no_ending()
     watching = asyncio.create_task(watch(live, "/g"))

@@ -161,7 +161,7 @@ class ByTheClock(MemoryLog):
         self.beats = iter(beats)
         clock = SimpleNamespace(monotonic=lambda: self.now)
         monkeypatch.setattr("sse_asgi.live.outage.time", clock)
-        monkeypatch.setattr("sse_asgi.live.heartbeat.time", clock)
+        monkeypatch.setattr("sse_asgi.live.generations.time", clock)
 
     async def beat(self, tokens):
         seconds, answers = next(self.beats, (0.0, True))

@@ -1062,7 +1062,8 @@ async def test_a_log_whose_beats_fail_for_a_lease_ends_the_generation():
     await end_of(live, await live.start(endless()))
 
 
-async def test_what_viewers_saw_counts_as_sent_also_if_the_log_has_lost_it():
+@pytest.mark.parametrize("ends", [True, False])
+async def test_what_viewers_saw_counts_as_sent_also_if_the_log_has_lost_it(ends):
     class Forgetful(MemoryLog):
         async def append(self, key, token, prev, events):
             reached = prev + len(events)
@@ -1079,6 +1080,8 @@ async def test_what_viewers_saw_counts_as_sent_also_if_the_log_has_lost_it():
         yield "b"
         await release.wait()
         yield "c"
+        while not ends:
+            await asyncio.sleep(0.01)
 
     generation = await live.start(source, id="g")
     follower = live.follow("g")

@@ -70,7 +70,7 @@ async def replay(live, key):
 async def test_a_hundred_viewers_that_replay_twenty_megabytes_interrupt_nobody(redis_server):
     running = {f"g{number}": words(2_000, number) for number in range(20)}
     async with hubs(redis_server.url, lease=5.0, timeout=5.0) as (here, _):
-        size = await store(here._log, "large", size=20 * MEGABYTE)
+        size = await store(here._generations.log, "large", size=20 * MEGABYTE)
         generations = [await here.start(paced(text), id=key) for key, text in running.items()]
         before = resident()
         replays = [asyncio.create_task(replay(here, "large")) for _ in range(100)]

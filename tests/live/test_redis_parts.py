@@ -66,9 +66,9 @@ async def main_path(here, there, name="g"):
         assert (await anext(there.follow(f"{name}-left"))).data == "a"
         assert (await lingering.transcript()).outcome is Outcome.DISCONNECTED
     assert await there.stop("none") is False
-    await here._generations._log.label(f"{name}-label", name, keep=60.0)
-    assert await there._generations._log.labelled(f"{name}-label") == name
-    assert await there._generations._log.labelled("none") is None
+    await here._generations.log.label(f"{name}-label", name, keep=60.0)
+    assert await there._generations.log.labelled(f"{name}-label") == name
+    assert await there._generations.log.labelled("none") is None
 
 
 # Versions
@@ -188,7 +188,7 @@ async def test_a_failover_by_sentinel_interrupts_nothing():
         await parts.start()
         async with hubs(parts.client, prefix="p", lease=20.0) as (here, there):
             generation = await here.start(paced(chunks), id="g")
-            await here._generations._log.label("chat", "g", keep=60.0)
+            await here._generations.log.label("chat", "g", keep=60.0)
             watching = [asyncio.create_task(watch(live, "/g")) for live in (here, there, there)]
             await asyncio.sleep(0.3)
             client = parts.master.client()
@@ -200,7 +200,7 @@ async def test_a_failover_by_sentinel_interrupts_nothing():
                 assert seen.done
                 assert seen.errors == []
             assert (await generation.transcript()).outcome is Outcome.COMPLETED
-            assert await there._generations._log.labelled("chat") == "g"
+            assert await there._generations.log.labelled("chat") == "g"
             client = parts.replica.client()
             assert (await client.execute_command("ROLE"))[0] == b"master"
             await client.aclose()
