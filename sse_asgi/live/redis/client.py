@@ -7,6 +7,7 @@ has a pool for each node, so connections go by nodes here; any other server is o
 import asyncio
 import contextlib
 import re
+from collections.abc import AsyncIterator
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -131,6 +132,16 @@ class Client:
         except FAILURES as error:
             raise log_error(error) from error
         return name
+
+    @contextlib.asynccontextmanager
+    async def connection(self, node: str) -> AsyncIterator[Any]:
+        """Lend a connection to a node from its pool."""
+        connection = await self.take(node)
+        try:
+            await connection.connect()
+            yield connection
+        finally:
+            await self.give_back(connection)
 
     async def take(self, node: str) -> Any:  # noqa: ANN401 - redis-py's
         """Take a connection to a node from its pool, for as long as it works."""

@@ -34,14 +34,9 @@ class Follower:
         self._waiter: asyncio.Future[None] | None = None
         self._missing, self._since = "", 0.0  # what is, and since when
         self._bury = False
-        self._loop = asyncio.get_running_loop()
-        self._heard = 0.0
-        self._pause = session.silence
-        self._timer: asyncio.TimerHandle | None = None
 
     def hear(self, message: bytes | None) -> None:
         """Take a push in; or note, where there is none, that some may have been lost."""
-        self._heard = self._loop.time()
         token, prev, events = ("", 0, []) if message is None else read_push(message)
         if message is None or token != self._token or not events:  # another's, or the ending
             self._stale = True
@@ -59,35 +54,24 @@ class Follower:
         self._pushed += events[reached - prev :]
         self._stale = self._stale or self._first > self._after
 
-    def _look_after(self, pause: float) -> None:
-        """Look again after so many seconds of silence: one timer for many waits costs less."""
-        self._pause, self._heard = pause, self._loop.time()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(pause, self._check_silence)
-
-    def _check_silence(self) -> None:
-        now = self._loop.time()
-        if now >= self._heard + self._pause:
-            self._heard = now
-            if self._waiter is not None and not self._waiter.done():
-                self.hear(None)
-        self._timer = self._loop.call_at(self._heard + self._pause, self._check_silence)
-
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """Yield batches up to the ending."""
         try:
             # Who is counted before it reads leaves no moment in which nobody seems to follow.
-            self._look_after(min(1.0, self._session.silence))  # it may not be confirmed
-            await self._listen()
+            try:
+                await self._session.listen(self._channel, self.hear)
+            except LogError:
+                self._stale = True  # the look that follows says so
             while True:
                 batch: Batch | None = None
                 if self._stale:
                     batch = await self._look()
+                    if batch is None and self._missing:
+                        await asyncio.sleep(PAUSE)
                 elif events := self._take():
                     batch = Batch(self._after, events)
                 else:
-                    self._waiter = self._loop.create_future()
+                    self._waiter = asyncio.get_running_loop().create_future()
                     await self._waiter
                 if batch is not None:
                     self._after = batch.last
@@ -95,15 +79,7 @@ class Follower:
                     if batch.ending is not None:
                         return
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
             self._session.leave(self._channel, self.hear)
-
-    async def _listen(self) -> None:
-        try:
-            await self._session.listen(self._channel, self.hear)
-        except LogError:
-            self._stale = True  # the look that follows says so
 
     def _take(self) -> Sequence[bytes]:
         """Take pushed events that follow."""
@@ -118,18 +94,16 @@ class Follower:
     async def _look(self) -> Batch | None:
         """Read the log once, and note there that somebody follows; None if nothing is new yet."""
         session = self._session
+        self._stale = False
         try:
             await session.listen(self._channel, self.hear)
-            self._stale = False
             reading = await session.read(self._key, self._after, bury=self._bury, present=True)
         except LogUnavailableError:
-            self._stale, self._bury = True, False
+            self._bury = False
             if self._lasts("server") > session.lease:
                 raise
-            await asyncio.sleep(PAUSE)
             return None
         if reading is None:
-            self._look_after(PAUSE)
             gone = self._lasts("log") > session.lease + session.silence
             return Batch(self._after, (), Ending(LOST)) if gone else None
         head, batch = reading.head, reading.batch
@@ -137,15 +111,14 @@ class Follower:
             return Batch(self._after, (), Ending(LOST))
         if reading.owned or head.ending is not None:
             self._missing, self._bury = "", False
-            self._look_after(session.silence)
         else:
             self._bury = self._lasts("owner") > session.grace
-            self._look_after(PAUSE)
         self._stale = self._stale or batch.last < head.last
         return batch if batch.events or batch.ending is not None else None
 
     def _lasts(self, missing: str) -> float:
-        """Note what is missing now, and return for how many seconds it has been that."""
+        """Note what is missing, to look again, and return for how many seconds it has been that."""
+        self._stale = True
         now = time.monotonic()
         if self._missing != missing:
             self._missing, self._since = missing, now
