@@ -365,7 +365,7 @@ async def test_a_shared_read_that_fails_when_its_readers_have_left_is_nobodys_er
     log = RedisLog(f"redis://127.0.0.1:{free_port()}", prefix="p", timeout=0.3)
     reading = asyncio.create_task(log.read("g", "t", 0))
     await asyncio.sleep(0)
-    (shared,) = log._opened._fetching.values()
+    (shared,) = log._opened._batches.values()
     reading.cancel()
     await asyncio.wait((reading, shared))
     del reading, shared

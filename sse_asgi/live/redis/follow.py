@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator
 
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.log import LOST, Batch, Ending, bounded
@@ -27,9 +28,8 @@ class Follower:
         self._token = token
         self._channel = session.name(key, "log")
         self._after = after
-        self._pushed: list[bytes] = []  # consecutive events that came last
-        self._first = after  # the position before the first of them
-        self._size = 0  # of their pushes
+        self._pushed: deque[Batch] = deque()
+        self._size = 0  # of these, in bytes
         self._stale = False  # whether the log may have what was not pushed
         self._waiter: asyncio.Future[None] | None = None
         self._missing, self._since = "", 0.0  # what is, and since when
@@ -41,18 +41,16 @@ class Follower:
         if message is None or token != self._token or not events:  # another's, or the ending
             self._stale = True
         else:
-            self._keep(prev, events, len(message))
+            self._pushed.append(Batch(prev, events))
+            self._size += len(message)
+            if self._size > _QUEUE_BYTES:  # nobody takes them; the log has them, too
+                self._forget()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _keep(self, prev: int, events: list[bytes], size: int) -> None:
-        self._size = self._size + size if self._pushed else size
-        reached = self._first + len(self._pushed)
-        if prev > reached or self._size > _QUEUE_BYTES:
-            self._pushed, self._size = [], size
-            self._first = reached = prev
-        self._pushed += events[reached - prev :]
-        self._stale = self._stale or self._first > self._after
+    def _forget(self) -> None:
+        self._pushed.clear()
+        self._size, self._stale = 0, True
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """Yield batches up to the ending."""
@@ -63,33 +61,33 @@ class Follower:
             except LogError:
                 self._stale = True  # the look that follows says so
             while True:
-                batch: Batch | None = None
-                if self._stale:
-                    batch = await self._look()
-                    if batch is None and self._missing:
-                        await asyncio.sleep(PAUSE)
-                elif events := self._take():
-                    batch = Batch(self._after, events)
-                else:
-                    self._waiter = asyncio.get_running_loop().create_future()
-                    await self._waiter
+                batch = await self._look() if self._stale else self._next()
                 if batch is not None:
                     self._after = batch.last
                     yield batch
                     if batch.ending is not None:
                         return
+                elif self._missing:
+                    await asyncio.sleep(PAUSE)
+                elif not self._stale:
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    await self._waiter
         finally:
             self._session.leave(self._channel, self.hear)
 
-    def _take(self) -> Sequence[bytes]:
-        """Take pushed events that follow."""
-        skip = self._after - self._first
-        if skip < 0:
-            return ()  # the log does not have those before them: nor does the producer, yet
-        events = bounded(self._pushed, skip, len(self._pushed))
-        self._first = self._after + len(events)
-        del self._pushed[: skip + len(events)]
-        return events
+    def _next(self) -> Batch | None:
+        """Return events that were pushed and follow; None if there are none."""
+        while self._pushed:
+            pushed = self._pushed[0]
+            skip = self._after - pushed.after
+            if skip < 0:
+                self._forget()  # a hole: the log has what is in it, or nobody has
+                break
+            if events := bounded(pushed.events, skip, len(pushed.events)):
+                return Batch(self._after, events)
+            self._pushed.popleft()
+        self._size = 0
+        return None
 
     async def _look(self) -> Batch | None:
         """Read the log once, and note there that somebody follows; None if nothing is new yet."""
