@@ -66,7 +66,7 @@ class Lane:
         self._trouble: BaseException = ConnectionError("no connection")
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, script: Script, keys: tuple[str, ...], values: Command) -> asyncio.Future[Any]:
+    def add(self, script: Script, keys: list[str], values: Command) -> asyncio.Future[Any]:
         """Send a call with the next exchange; return what gets its reply."""
         call = Call(script, (len(keys), *keys, *values), self._loop.create_future())
         self._waiting.append(call)

@@ -1,8 +1,8 @@
 """Pushes: one pub/sub connection to a node, for everything that a process listens to there.
 
-A push is a hint. Whoever listens is told when some may have been lost: after each subscription, when
-the channel has been silent, and when the connection has failed, which ends all subscriptions. Who
-goes on listens again, wherever the channel belongs by now.
+A push is a hint. Whoever listens is told when some may have been lost: after each subscription,
+when the channel has been silent, and when the connection has failed, which ends all subscriptions.
+Who goes on listens again, wherever the channel belongs by now.
 
 A channel is called like a generation's log, and subscribed to at the node that has that. In a
 cluster it is a sharded channel: a push then costs one node instead of all of them, and that

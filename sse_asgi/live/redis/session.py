@@ -49,19 +49,16 @@ class Session:
         self._nodes: dict[str, Node] = {}
         self._batches: dict[_Place, asyncio.Task[Batch]] = {}  # read or being read
 
-    def name(self, key: str | int, what: str) -> str:
+    def name(self, key: str | int, kind: str) -> str:
         """Return the name of a key in Redis; all of one generation are in one hash slot."""
-        return f"{{{self._prefix}:{key}}}:{what}"
+        return f"{{{self._prefix}:{key}}}:{kind}"
 
-    def keys(self, key: str) -> tuple[str, str]:
-        """Return the names of a generation's log, which is its channel's, too, and of its owner."""
-        return self.name(key, "log"), self.name(key, "own")
-
-    async def run(self, script: Script, keys: tuple[str, ...], *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
+    async def run(self, script: Script, key: str | int, *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
         """Run a script with the next exchange, and return its reply; or raise a `LogError`."""
-        node = self._nodes.get("") or await self._node(keys[0])
+        names = [self.name(key, kind) for kind in script.kinds]
+        node = self._nodes.get("") or await self._node(names[0])
         lane = node.reads if script in _READING else node.writes
-        return await lane.add(script.sharded if self._client.clustered else script, keys, values)
+        return await lane.add(script.sharded if self._client.clustered else script, names, values)
 
     async def listen(self, channel: str, listener: Listener) -> None:
         """Tell a listener of a channel, unless it is told already; first, that it must look."""
@@ -111,7 +108,7 @@ class Session:
         return read_reply(reply, after) if len(reply) > 1 else None
 
     async def _read(self, key: str, *values: int) -> list[Any]:
-        reply: list[Any] = await self.run(scripts.READ, self.keys(key), *values)
+        reply: list[Any] = await self.run(scripts.READ, key, *values)
         if len(reply) > 1 and reply[-1]:
             self._on_buried(key, reply[0].decode())
         return reply
@@ -120,9 +117,9 @@ class Session:
         """Return for how many seconds the node of a generation has had its data."""
         node = await self._client.node_of(self.name(key, "log"))
         number = 0
-        while await self._client.node_of(name := self.name(number, "born")) != node:
+        while await self._client.node_of(self.name(number, "born")) != node:
             number += 1
-        age: int = await self.run(scripts.AGE, (name,))
+        age: int = await self.run(scripts.AGE, number)
         return age / 1000
 
     async def batch(self, key: str, token: str, after: int) -> Batch:
