@@ -63,7 +63,7 @@ class Lane:
         self._under_way: list[Call] = []
         self._some: asyncio.Future[None] | None = None  # done when some wait
         self._until = 0.0  # when those under way have to be answered
-        self._trouble: BaseException = ConnectionError("no connection")
+        self._trouble: BaseException | None = None  # what they have met
         self._task: asyncio.Task[None] | None = None
 
     def add(self, script: Script, keys: list[str], values: Command) -> asyncio.Future[Any]:
@@ -90,14 +90,15 @@ class Lane:
                     async with self._client.connection(self._node) as connection:
                         await self._converse(connection)
                 except TimeoutError:
-                    self._trouble = TimeoutError(f"no answer within {self._client.timeout:g} s")
+                    pass  # they are late, which is said below
                 except Exception as error:  # noqa: BLE001 - redis-py raises what it does not document
                     self._trouble = error
                 try:
                     async with asyncio.timeout_at(self._until):
                         await self._insist(self._under_way or self._take())
                 except TimeoutError:
-                    self._fail(self._trouble)
+                    late = TimeoutError(f"no answer within {self._client.timeout:g} s")
+                    self._fail(self._trouble or late)
         finally:
             self._fail(ConnectionError("closed before it was answered"))
 
@@ -107,6 +108,7 @@ class Lane:
             self._some = self._loop.create_future()
             await self._some
         self._until = self._loop.time() + self._client.timeout
+        self._trouble = None
 
     def _take(self) -> list[Call]:
         self._under_way = self._waiting[: self._most]
