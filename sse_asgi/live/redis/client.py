@@ -123,7 +123,8 @@ class Client:
     @contextlib.asynccontextmanager
     async def connection(self, node: str) -> AsyncIterator[Any]:
         """Lend a connection to a node from its pool, and disconnect it after use."""
-        async with asyncio.timeout(self.timeout):
+        patience = 1.25 * self.timeout  # redis-py's own, which says what it waits for, ends before
+        async with asyncio.timeout(patience):
             if self.clustered:
                 pool = self._client.get_node(node_name=node)
                 if pool is None:
@@ -133,7 +134,7 @@ class Client:
                 pool = self._client.connection_pool
                 connection = await pool.get_connection()
         try:
-            async with asyncio.timeout(self.timeout):
+            async with asyncio.timeout(patience):
                 await connection.connect()  # Sentinel is only asked by this who the master is
             yield connection
         finally:
