@@ -7,7 +7,7 @@ has a pool for each node, so connections go by nodes here; any other server is o
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -121,7 +121,7 @@ class Client:
         return name
 
     @contextlib.asynccontextmanager
-    async def connection(self, node: str) -> AsyncIterator[Any]:
+    async def connection(self, node: str) -> AsyncGenerator[Any, None]:
         """Lend a connection to a node from its pool, and disconnect it after use."""
         patience = 1.25 * self.timeout  # redis-py's own, which says what it waits for, ends before
         async with asyncio.timeout(patience):
