@@ -5,7 +5,10 @@ import contextlib
 
 
 class Proxy:
-    """Passes bytes both ways. `swallow` replies: the server works, the client never hears of it."""
+    """Passes bytes both ways. `swallow` replies: the server works, the client never hears of it.
+
+    `mute`, and what is open now stays so, but no reply comes over it any more.
+    """
 
     def __init__(self, port):
         self.target = port
@@ -15,6 +18,11 @@ class Proxy:
         self.connections = 0
         self._server = None
         self._tasks = set()
+        self._open = set()
+        self._muted = set()
+
+    def mute(self):
+        self._muted = set(self._open)
 
     async def __aenter__(self):
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -31,6 +39,7 @@ class Proxy:
         self.connections += 1
         task = asyncio.current_task()
         self._tasks.add(task)
+        self._open.add(writer)
         out = None
         pumps = []
         try:
@@ -50,6 +59,7 @@ class Proxy:
                     with contextlib.suppress(OSError):
                         await stream.wait_closed()
             self._tasks.discard(task)
+            self._open.discard(writer)
 
     async def _pump(self, reader, writer):
         while data := await reader.read(65536):
@@ -58,6 +68,8 @@ class Proxy:
 
     async def _replies(self, reader, writer):
         while data := await reader.read(65536):
+            if writer in self._muted:
+                continue
             # An integer is what an append is answered, and nothing else while a generation runs.
             if self.swallow and data.startswith(b":"):
                 self.swallow -= 1

@@ -20,6 +20,7 @@ from sse_asgi.live import (
 )
 from sse_asgi.live.log import BATCH_BYTES, LOST
 from sse_asgi.live.redis import RedisLog
+from tests.live.proxy import Proxy
 from tests.live.redis_server import RedisServer, free_port
 from tests.live.test_chaos import hubs, prefixes
 from tests.live.viewers import paced, watch, words
@@ -275,6 +276,29 @@ async def test_a_connection_that_has_been_idle_is_used_again_and_has_a_deadline_
         await client.aclose()
 
 
+async def test_a_push_connection_that_answers_no_ping_is_replaced(redis_server, caplog):
+    prefix = next(prefixes)
+    far = RedisLog(redis_server.url, prefix=prefix, lease=3.0)
+    await far.create("g", "t", "", keep=60.0)
+    async with Proxy(redis_server.port) as proxy:
+        url = f"redis://127.0.0.1:{proxy.port}"
+        near = RedisLog(url, prefix=prefix, lease=3.0, timeout=0.5)
+        batches = near.follow("g", "t", 0)
+        following = asyncio.create_task(anext(batches))
+        async with asyncio.timeout(10):
+            while not (await far.beat({"g": "t"}))["g"].followers:
+                await asyncio.sleep(0.02)
+            proxy.mute()
+            while "no answer to a ping" not in caplog.text:
+                await far.beat({"g": "t"})
+                await asyncio.sleep(0.02)
+            await far.append("g", "t", 0, [b"x"])
+            assert (await following).events == [b"x"]
+        await batches.aclose()
+        await near.aclose()
+    await far.aclose()
+
+
 async def test_what_is_out_of_reach_says_why():
     log = RedisLog(f"redis://127.0.0.1:{free_port()}", prefix="p", timeout=0.3)
     with pytest.raises(LogUnavailableError, match="Error 111") as caught:
@@ -365,7 +389,7 @@ async def test_a_shared_read_that_fails_when_its_readers_have_left_is_nobodys_er
     log = RedisLog(f"redis://127.0.0.1:{free_port()}", prefix="p", timeout=0.3)
     reading = asyncio.create_task(log.read("g", "t", 0))
     await asyncio.sleep(0)
-    (shared,) = log._opened._fetching.values()
+    (shared,) = log._opened._batches.values()
     reading.cancel()
     await asyncio.wait((reading, shared))
     del reading, shared

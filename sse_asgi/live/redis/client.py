@@ -7,6 +7,7 @@ has a pool for each node, so connections go by nodes here; any other server is o
 import asyncio
 import contextlib
 import re
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,18 +17,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.client import NEVER_DECODE
 from redis.exceptions import (
-    AskError,
     AuthenticationError,
     AuthorizationError,
-    ClusterDownError,
     MovedError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
     RedisClusterException,
     RedisError,
     ResponseError,
-    TryAgainError,
 )
 
 from sse_asgi.errors import LogError, LogRefusedError, LogUnavailableError, shown
@@ -38,12 +33,9 @@ FAILURES: Final = (RedisError, RedisClusterException, OSError, TimeoutError)
 PAUSE: Final = 0.2
 """Seconds after which is tried again what the server did not answer, or does not have yet."""
 
-_PASSING = (
-    NoScriptError, OutOfMemoryError, ReadOnlyError,
-    MovedError, AskError, TryAgainError, ClusterDownError,
-)  # fmt: skip
-_PASSING_CODES = re.compile(  # what older versions of redis-py leave in the text
-    r"\b(OOM|READONLY|MISCONF|LOADING|NOREPLICAS|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN)\b"
+_PASSING = re.compile(  # names of redis-py's errors; and of the server's, which redis-py may leave
+    r"(NoScript|OutOfMemory|ReadOnly|Moved|Ask|TryAgain|ClusterDown|MasterDown)Error\b"
+    r"|\b(OOM|READONLY|MISCONF|LOADING|NOREPLICAS|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|MASTERDOWN)\b"
 )
 _OPTIONS = re.compile(r"db|username|password|socket_keepalive|ssl_.*")
 _redis_py: Any = redis  # it types its version by halves
@@ -103,11 +95,8 @@ def is_refusal(cause: BaseException) -> bool:
     # Over a socket in the file system redis-py wraps what the server says to a new connection.
     if isinstance(cause.__cause__ or cause, AuthenticationError | AuthorizationError):
         return True
-    return (
-        isinstance(cause, ResponseError)
-        and not isinstance(cause, _PASSING)
-        and not _PASSING_CODES.search(str(cause))
-    )
+    name = type(cause).__name__
+    return isinstance(cause, ResponseError) and not _PASSING.search(f"{name} {cause}")
 
 
 class Client:
@@ -118,7 +107,6 @@ class Client:
         self.timeout: float = timeout
         self._client: Any = _open(target, timeout) if isinstance(target, str) else target
         self._own = isinstance(target, str)
-        self._pools: dict[Any, Any] = {}  # by connection; a cluster may have dropped its node
 
     async def node_of(self, key: str) -> str:
         """Return the name of the node that has a key: the same for all without a cluster."""
@@ -132,24 +120,28 @@ class Client:
             raise log_error(error) from error
         return name
 
-    async def take(self, node: str) -> Any:  # noqa: ANN401 - redis-py's
-        """Take a connection to a node from its pool, for as long as it works."""
-        if not self.clustered:
-            return await self._client.connection_pool.get_connection()
-        pool = self._client.get_node(node_name=node)
-        if pool is None:
-            raise ConnectionError(f"the cluster has no node {node} any more")
-        connection = pool.acquire_connection()
-        self._pools[connection] = pool
-        return connection
-
-    async def give_back(self, connection: Any) -> None:  # noqa: ANN401 - redis-py's
-        """Disconnect a connection that was taken, and give it back to its pool."""
-        await connection.disconnect(nowait=True)
-        if self.clustered:
-            self._pools.pop(connection).release(connection)
-        else:
-            await self._client.connection_pool.release(connection)
+    @contextlib.asynccontextmanager
+    async def connection(self, node: str) -> AsyncGenerator[Any, None]:
+        """Lend a connection to a node from its pool, and disconnect it after use."""
+        patience = 1.25 * self.timeout  # redis-py's own, which says what it waits for, ends before
+        async with asyncio.timeout(patience):
+            if self.clustered:
+                pool = self._client.get_node(node_name=node)
+                if pool is None:
+                    raise ConnectionError(f"the cluster has no node {node} any more")
+                connection = pool.acquire_connection()
+            else:
+                pool = self._client.connection_pool
+                connection = await pool.get_connection()
+        try:
+            async with asyncio.timeout(patience):
+                await connection.connect()  # Sentinel is only asked by this who the master is
+            yield connection
+        finally:
+            await connection.disconnect(nowait=True)
+            released = pool.release(connection)
+            if released is not None:
+                await released
 
     async def execute(self, *command: str | bytes | int) -> Any:  # noqa: ANN401 - any reply
         """Execute one command as redis-py does: with its redirections, and its retries."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator
 
 from sse_asgi.errors import LogError, LogUnavailableError
 from sse_asgi.live.log import LOST, Batch, Ending, bounded
@@ -27,109 +28,80 @@ class Follower:
         self._token = token
         self._channel = session.name(key, "log")
         self._after = after
-        self._pushed: list[bytes] = []  # consecutive events that came last
-        self._first = after  # the position before the first of them
-        self._size = 0  # of their pushes
+        self._pushed: deque[Batch] = deque()
+        self._size = 0  # of these, in bytes
         self._stale = False  # whether the log may have what was not pushed
         self._waiter: asyncio.Future[None] | None = None
         self._missing, self._since = "", 0.0  # what is, and since when
         self._bury = False
-        self._loop = asyncio.get_running_loop()
-        self._heard = 0.0
-        self._pause = session.silence
-        self._timer: asyncio.TimerHandle | None = None
 
     def hear(self, message: bytes | None) -> None:
         """Take a push in; or note, where there is none, that some may have been lost."""
-        self._heard = self._loop.time()
         token, prev, events = ("", 0, []) if message is None else read_push(message)
         if message is None or token != self._token or not events:  # another's, or the ending
             self._stale = True
         else:
-            self._keep(prev, events, len(message))
+            self._pushed.append(Batch(prev, events))
+            self._size += len(message)
+            if self._size > _QUEUE_BYTES:  # nobody takes them; the log has them, too
+                self._forget()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _keep(self, prev: int, events: list[bytes], size: int) -> None:
-        self._size = self._size + size if self._pushed else size
-        reached = self._first + len(self._pushed)
-        if prev > reached or self._size > _QUEUE_BYTES:
-            self._pushed, self._size = [], size
-            self._first = reached = prev
-        self._pushed += events[reached - prev :]
-        self._stale = self._stale or self._first > self._after
-
-    def _look_after(self, pause: float) -> None:
-        """Look again after so many seconds of silence: one timer for many waits costs less."""
-        self._pause, self._heard = pause, self._loop.time()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(pause, self._check_silence)
-
-    def _check_silence(self) -> None:
-        now = self._loop.time()
-        if now >= self._heard + self._pause:
-            self._heard = now
-            if self._waiter is not None and not self._waiter.done():
-                self.hear(None)
-        self._timer = self._loop.call_at(self._heard + self._pause, self._check_silence)
+    def _forget(self) -> None:
+        self._pushed.clear()
+        self._size, self._stale = 0, True
 
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """Yield batches up to the ending."""
         try:
             # Who is counted before it reads leaves no moment in which nobody seems to follow.
-            self._look_after(min(1.0, self._session.silence))  # it may not be confirmed
-            await self._listen()
+            try:
+                await self._session.listen(self._channel, self.hear)
+            except LogError:
+                self._stale = True  # the look that follows says so
             while True:
-                batch: Batch | None = None
-                if self._stale:
-                    batch = await self._look()
-                elif events := self._take():
-                    batch = Batch(self._after, events)
-                else:
-                    self._waiter = self._loop.create_future()
-                    await self._waiter
+                batch = await self._look() if self._stale else self._next()
                 if batch is not None:
                     self._after = batch.last
                     yield batch
                     if batch.ending is not None:
                         return
+                elif self._missing:
+                    await asyncio.sleep(PAUSE)
+                elif not self._stale:
+                    self._waiter = asyncio.get_running_loop().create_future()
+                    await self._waiter
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
             self._session.leave(self._channel, self.hear)
 
-    async def _listen(self) -> None:
-        try:
-            await self._session.listen(self._channel, self.hear)
-        except LogError:
-            self._stale = True  # the look that follows says so
-
-    def _take(self) -> Sequence[bytes]:
-        """Take pushed events that follow."""
-        skip = self._after - self._first
-        if skip < 0:
-            return ()  # the log does not have those before them: nor does the producer, yet
-        events = bounded(self._pushed, skip, len(self._pushed))
-        self._first = self._after + len(events)
-        del self._pushed[: skip + len(events)]
-        return events
+    def _next(self) -> Batch | None:
+        """Return events that were pushed and follow; None if there are none."""
+        while self._pushed:
+            pushed = self._pushed[0]
+            skip = self._after - pushed.after
+            if skip < 0:
+                self._forget()  # a hole: the log has what is in it, or nobody has
+                break
+            if events := bounded(pushed.events, skip, len(pushed.events)):
+                return Batch(self._after, events)
+            self._pushed.popleft()
+        self._size = 0
+        return None
 
     async def _look(self) -> Batch | None:
         """Read the log once, and note there that somebody follows; None if nothing is new yet."""
         session = self._session
+        self._stale = False
         try:
             await session.listen(self._channel, self.hear)
-            self._stale = False
             reading = await session.read(self._key, self._after, bury=self._bury, present=True)
         except LogUnavailableError:
-            self._stale, self._bury = True, False
+            self._bury = False
             if self._lasts("server") > session.lease:
                 raise
-            await asyncio.sleep(PAUSE)
             return None
         if reading is None:
-            self._look_after(PAUSE)
             gone = self._lasts("log") > session.lease + session.silence
             return Batch(self._after, (), Ending(LOST)) if gone else None
         head, batch = reading.head, reading.batch
@@ -137,15 +109,14 @@ class Follower:
             return Batch(self._after, (), Ending(LOST))
         if reading.owned or head.ending is not None:
             self._missing, self._bury = "", False
-            self._look_after(session.silence)
         else:
             self._bury = self._lasts("owner") > session.grace
-            self._look_after(PAUSE)
         self._stale = self._stale or batch.last < head.last
         return batch if batch.events or batch.ending is not None else None
 
     def _lasts(self, missing: str) -> float:
-        """Note what is missing now, and return for how many seconds it has been that."""
+        """Note what is missing, to look again, and return for how many seconds it has been that."""
+        self._stale = True
         now = time.monotonic()
         if self._missing != missing:
             self._missing, self._since = missing, now

@@ -62,11 +62,11 @@ class Lane:
         self._waiting: list[Call] = []
         self._under_way: list[Call] = []
         self._some: asyncio.Future[None] | None = None  # done when some wait
-        self._connection: Any = None
-        self._trouble: BaseException | None = None
+        self._until = 0.0  # when those under way have to be answered
+        self._trouble: BaseException | None = None  # what they have met
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, script: Script, keys: tuple[str, ...], values: Command) -> asyncio.Future[Any]:
+    def add(self, script: Script, keys: list[str], values: Command) -> asyncio.Future[Any]:
         """Send a call with the next exchange; return what gets its reply."""
         call = Call(script, (len(keys), *keys, *values), self._loop.create_future())
         self._waiting.append(call)
@@ -83,79 +83,81 @@ class Lane:
 
     async def _run(self) -> None:
         """Have calls answered. If nothing answers in time, they fail, and those that wait."""
-        late = TimeoutError(f"no answer within {self._client.timeout:g} s")
         try:
             while True:
+                await self._gather()
                 try:
-                    async with asyncio.timeout(None) as limit:
-                        while not limit.expired():
-                            await self._exchange(limit)
+                    async with self._client.connection(self._node) as connection:
+                        await self._converse(connection)
                 except TimeoutError:
-                    if self._under_way:  # else it was idle for that long
-                        await self._fail(self._trouble or late)
+                    pass  # they are late, which is said below
+                except Exception as error:  # noqa: BLE001 - redis-py raises what it does not document
+                    self._trouble = error
+                try:
+                    async with asyncio.timeout_at(self._until):
+                        await self._insist(self._under_way or self._take())
+                except TimeoutError:
+                    late = TimeoutError(f"no answer within {self._client.timeout:g} s")
+                    self._fail(self._trouble or late)
         finally:
-            await self._fail(ConnectionError("closed before it was answered"))
+            self._fail(ConnectionError("closed before it was answered"))
 
-    async def _exchange(self, limit: asyncio.Timeout) -> None:
+    async def _gather(self) -> None:
+        """Wait until there are calls."""
         if not self._waiting:
             self._some = self._loop.create_future()
             await self._some
-        # A timer for each exchange would cost an eighth of it, so one serves for a while.
-        least = self._loop.time() + self._client.timeout
-        if (limit.when() or 0.0) < least:
-            limit.reschedule(least + self._client.timeout / 4)
-        calls = self._under_way = self._take(self._most)
+        self._until = self._loop.time() + self._client.timeout
         self._trouble = None
-        await self._pipeline(calls)
-        for call in calls:
-            if not call.reply.done():
-                await self._insist(call)
-        self._under_way = []
 
-    async def _fail(self, cause: BaseException) -> None:
-        for call in (*self._under_way, *self._take(len(self._waiting))):
-            call.settle(cause)
-        self._under_way = []
-        await self._disconnect()
+    def _take(self) -> list[Call]:
+        self._under_way = self._waiting[: self._most]
+        del self._waiting[: self._most]
+        return self._under_way
 
-    def _take(self, most: int) -> list[Call]:
-        calls = self._waiting[:most]
-        del self._waiting[:most]
-        return calls
-
-    async def _pipeline(self, calls: list[Call]) -> None:
-        """Send calls together; what redis-py may mend is left unanswered."""
-        try:
-            if self._connection is None:
-                self._connection = await self._client.take(self._node)
-            connection = self._connection
-            if not connection.is_connected:  # Sentinel is only asked by this who the master is
-                await connection.connect()
-            commands: list[Command] = [("EVALSHA", c.script.sha, *c.arguments) for c in calls]
-            await connection.send_packed_command(packed(connection, commands), check_health=False)
-            for call in calls:
-                try:
-                    call.settle(await connection.read_response(disable_decoding=True))
-                except ResponseError as error:
-                    if is_refusal(error):
-                        call.settle(error)
-        except Exception as error:  # noqa: BLE001 - redis-py raises what it does not document
-            self._trouble = error
-            await self._disconnect()
-
-    async def _insist(self, call: Call) -> None:
-        """Have redis-py send a call that is not answered yet, for as long as that may help."""
-        while not call.reply.done():
+    async def _converse(self, connection: Any) -> None:  # noqa: ANN401 - redis-py's
+        """Have calls answered over a connection, until it fails or leaves some unanswered."""
+        while True:
             try:
-                call.settle(await self._client.execute("EVAL", call.script.text, *call.arguments))
-            except Exception as error:  # noqa: BLE001 - as above
-                if isinstance(error, ResponseError) or is_refusal(error):
-                    call.settle(error)
-                else:
-                    self._trouble = error
-                    await asyncio.sleep(PAUSE)
+                # A timer for each exchange would cost an eighth of it, so one serves for a while.
+                async with asyncio.timeout(None) as limit:
+                    while not limit.expired():
+                        await self._gather()
+                        if (limit.when() or 0.0) < self._until:
+                            limit.reschedule(self._until + self._client.timeout / 4)
+                        await self._exchange(connection, self._take())
+            except TimeoutError:
+                if self._under_way:  # else it was idle for that long
+                    raise
 
-    async def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._client.give_back(connection)
+    async def _exchange(self, connection: Any, calls: list[Call]) -> None:  # noqa: ANN401 - redis-py's
+        """Send calls together, and again what redis-py may mend."""
+        commands: list[Command] = [("EVALSHA", call.script.sha, *call.arguments) for call in calls]
+        await connection.send_packed_command(packed(connection, commands), check_health=False)
+        for call in calls:
+            try:
+                call.settle(await connection.read_response(disable_decoding=True))
+            except ResponseError as error:
+                if is_refusal(error):
+                    call.settle(error)
+        await self._insist(calls)
+
+    async def _insist(self, calls: list[Call]) -> None:
+        """Have redis-py send what is not answered yet, for as long as that may help."""
+        for call in calls:
+            while not call.reply.done():
+                try:
+                    arguments = call.script.text, *call.arguments
+                    call.settle(await self._client.execute("EVAL", *arguments))
+                except Exception as error:  # noqa: BLE001 - as above
+                    if isinstance(error, ResponseError) or is_refusal(error):
+                        call.settle(error)
+                    else:
+                        self._trouble = error
+                        await asyncio.sleep(PAUSE)
+        self._under_way = []
+
+    def _fail(self, cause: BaseException) -> None:
+        for call in (*self._under_way, *self._waiting):
+            call.settle(cause)
+        self._under_way, self._waiting = [], []

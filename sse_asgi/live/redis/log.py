@@ -68,15 +68,11 @@ class RedisLog:
         self.on_buried: OnBuried | None = None
         self._target = url_or_client
         self._prefix = prefix
-        self._lease = lease
+        self.lease: float = lease
+        """Seconds without `beat` after which a producer counts as dead."""
         self._timeout = timeout
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opened: Session | None = None
-
-    @property
-    def lease(self) -> float:
-        """Seconds without `beat` after which a producer counts as dead."""
-        return self._lease
 
     async def create(self, key: str, token: str, meta: str, *, keep: float) -> bool:
         """Begin a generation and hold its lease, unless the key exists."""
@@ -96,12 +92,9 @@ class RedisLog:
     async def beat(self, tokens: Mapping[str, str]) -> Mapping[str, Lease]:
         """Renew the leases of all these generations."""
         session = self._session()
-        lease = _milliseconds(self._lease)
+        lease = _milliseconds(self.lease)
         replies = await asyncio.gather(
-            *(
-                session.run(scripts.BEAT, session.keys(key), token, lease)
-                for key, token in tokens.items()
-            )
+            *(session.run(scripts.BEAT, key, token, lease) for key, token in tokens.items())
         )
         return dict(zip(tokens, map(_lease, replies), strict=True))
 
@@ -113,8 +106,8 @@ class RedisLog:
 
     async def stop(self, key: str) -> bool:
         """Ask the producer to end the generation, in whichever process it is."""
-        session = self._session()
-        asked: int = await session.run(scripts.STOP, session.keys(key), _milliseconds(self._lease))
+        lease = _milliseconds(self.lease)
+        asked: int = await self._session().run(scripts.STOP, key, lease)
         return asked == 1
 
     async def look(self, key: str) -> Head | None:
@@ -131,13 +124,11 @@ class RedisLog:
 
     async def label(self, label: str, key: str, *, keep: float) -> None:
         """Let a label name a generation."""
-        session = self._session()
-        await session.run(scripts.LABEL, (session.name(label, "label"),), key, _milliseconds(keep))
+        await self._session().run(scripts.LABEL, label, key, _milliseconds(keep))
 
     async def labelled(self, label: str) -> str | None:
         """Return the key that a label names, None for none."""
-        session = self._session()
-        key: bytes | None = await session.run(scripts.LABELLED, (session.name(label, "label"),))
+        key: bytes | None = await self._session().run(scripts.LABELLED, label)
         return None if key is None else key.decode()
 
     async def aclose(self) -> None:
@@ -153,7 +144,7 @@ class RedisLog:
             self._loop = loop
             client = Client(self._target, timeout=self._timeout)
             self._opened = Session(
-                client, prefix=self._prefix, lease=self._lease, on_buried=self._tell_buried
+                client, prefix=self._prefix, lease=self.lease, on_buried=self._tell_buried
             )
         return self._opened
 
@@ -162,19 +153,18 @@ class RedisLog:
             self.on_buried(key, token)
 
     async def _hold(self, key: str, token: str, meta: str, keep: float) -> int:
-        session = self._session()
-        kept, lease = _milliseconds(keep), _milliseconds(self._lease)
-        tail: int = await session.run(
-            scripts.HOLD, session.keys(key), token, meta, kept, kept + lease, lease
+        kept, lease = _milliseconds(keep), _milliseconds(self.lease)
+        tail: int = await self._session().run(
+            scripts.HOLD, key, token, meta, kept, kept + lease, lease
         )
         return tail
 
     async def _append(
         self, key: str, token: str, prev: int, events: Sequence[bytes], *ending: str
     ) -> Ack:
-        session, header = self._session(), f"{token} {prev} {prev + len(events)}"
-        reply: int = await session.run(
-            scripts.APPEND, session.keys(key), header, scripts.pack(events), *ending
+        header = f"{token} {prev} {prev + len(events)}"
+        reply: int = await self._session().run(
+            scripts.APPEND, key, header, scripts.pack(events), *ending
         )
         if reply < 0:
             raise LeaseLostError(f"the log knows no producer with this token for {key!r}")

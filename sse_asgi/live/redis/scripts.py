@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 from sse_asgi.live.log import Batch, Ending, Head
 
-# What every script begins with: its keys; what the first entry of a log tells; its last position,
-# as a string, with the fields of its ending; and the writing of one.
+# What a generation's scripts begin with: its keys; what the first entry of a log tells; its
+# last position, as a string, with the fields of its ending; and the writing of one.
 _COMMON = """
 local log, own = KEYS[1], KEYS[2]
 local function start()
@@ -44,21 +44,19 @@ end
 
 
 class Script:
-    """A Lua script, its common beginning included, and its digest."""
+    """A Lua script, its digest, and the keys that it takes: by default those of a generation."""
 
-    def __init__(self, text: str, *, sharded: bool = False) -> None:
-        self._own = text
-        self.text: str = _COMMON + text
-        if sharded:
-            self.text = self.text.replace("'PUBLISH'", "'SPUBLISH'")
-            self.text = self.text.replace("'NUMSUB'", "'SHARDNUMSUB'")
+    def __init__(self, text: str, *kinds: str) -> None:
+        self.kinds: tuple[str, ...] = kinds or ("log", "own")
+        self.text: str = text if kinds else _COMMON + text
         digest = hashlib.sha1(self.text.encode(), usedforsecurity=False)
         self.sha: str = digest.hexdigest()
 
     @functools.cached_property
     def sharded(self) -> "Script":
         """The same for a cluster: its pushes stay at the node that has the keys."""
-        return Script(self._own, sharded=True)
+        text = self.text.replace("'PUBLISH'", "'SPUBLISH'").replace("'NUMSUB'", "'SHARDNUMSUB'")
+        return Script(text, *self.kinds)
 
 
 # KEYS log own; ARGV token meta keep ttl lease
@@ -174,7 +172,8 @@ return {first.token, first.meta, tonumber(last), owned, ending and ending[2] or 
 
 # KEYS born. Milliseconds for which this server has had its data, as far as anybody has asked:
 # it begins anew where the key is gone, or was written by another run of a server.
-AGE = Script("""
+AGE = Script(
+    """
 local info = redis.pcall('INFO', 'server')
 local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or 'unknown'
 local time = redis.call('TIME')
@@ -183,13 +182,15 @@ local by, since = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+)$'
 if by == run then return now - since end
 redis.pcall('SET', KEYS[1], run .. ' ' .. string.format('%.0f', now))
 return 0
-""")
+""",
+    "born",
+)
 
 # KEYS label; ARGV key keep
-LABEL = Script("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])")
+LABEL = Script("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])", "label")
 
 # KEYS label. The generation's key, or nothing.
-LABELLED = Script("return redis.call('GET', KEYS[1])")
+LABELLED = Script("return redis.call('GET', KEYS[1])", "label")
 
 
 def pack(events: Sequence[bytes]) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sse_asgi.live.log import BATCH_BYTES, LOST, Batch, Ending, Head, OnBuried
@@ -17,10 +18,9 @@ WRITES: Final = 64
 READS: Final = 8
 """Reads in one exchange at most: each may be answered with a whole batch."""
 
-KEPT: Final = 4_194_304
-"""Bytes of batches that a process keeps, for viewers who come to the same place a little later."""
+KEPT: Final = 64
+"""Batches that a process keeps, for viewers who come to the same place a little later."""
 
-_OVERHEAD = 50  # bytes for each event
 _READING = scripts.READ, scripts.AGE
 _Place = tuple[str, str, int]  # a generation, its token, and a position
 
@@ -47,23 +47,18 @@ class Session:
         self._prefix = prefix
         self._on_buried = on_buried
         self._nodes: dict[str, Node] = {}
-        self._fetching: dict[_Place, asyncio.Task[Batch]] = {}
-        self._kept: dict[_Place, Batch] = {}
-        self._size = 0
+        self._batches: dict[_Place, asyncio.Task[Batch]] = {}  # read or being read
 
-    def name(self, key: str | int, what: str) -> str:
+    def name(self, key: str | int, kind: str) -> str:
         """Return the name of a key in Redis; all of one generation are in one hash slot."""
-        return f"{{{self._prefix}:{key}}}:{what}"
+        return f"{{{self._prefix}:{key}}}:{kind}"
 
-    def keys(self, key: str) -> tuple[str, str]:
-        """Return the names of a generation's log, which is its channel's, too, and of its owner."""
-        return self.name(key, "log"), self.name(key, "own")
-
-    async def run(self, script: Script, keys: tuple[str, ...], *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
+    async def run(self, script: Script, key: str | int, *values: str | bytes | int) -> Any:  # noqa: ANN401 - each script has its own reply
         """Run a script with the next exchange, and return its reply; or raise a `LogError`."""
-        node = self._nodes.get("") or await self._node(keys[0])
+        names = [self.name(key, kind) for kind in script.kinds]
+        node = self._nodes.get("") or await self._node(names[0])
         lane = node.reads if script in _READING else node.writes
-        return await lane.add(script.sharded if self._client.clustered else script, keys, values)
+        return await lane.add(script.sharded if self._client.clustered else script, names, values)
 
     async def listen(self, channel: str, listener: Listener) -> None:
         """Tell a listener of a channel, unless it is told already; first, that it must look."""
@@ -113,7 +108,7 @@ class Session:
         return read_reply(reply, after) if len(reply) > 1 else None
 
     async def _read(self, key: str, *values: int) -> list[Any]:
-        reply: list[Any] = await self.run(scripts.READ, self.keys(key), *values)
+        reply: list[Any] = await self.run(scripts.READ, key, *values)
         if len(reply) > 1 and reply[-1]:
             self._on_buried(key, reply[0].decode())
         return reply
@@ -122,9 +117,9 @@ class Session:
         """Return for how many seconds the node of a generation has had its data."""
         node = await self._client.node_of(self.name(key, "log"))
         number = 0
-        while await self._client.node_of(name := self.name(number, "born")) != node:
+        while await self._client.node_of(self.name(number, "born")) != node:
             number += 1
-        age: int = await self.run(scripts.AGE, (name,))
+        age: int = await self.run(scripts.AGE, number)
         return age / 1000
 
     async def batch(self, key: str, token: str, after: int) -> Batch:
@@ -133,33 +128,26 @@ class Session:
         What has been stored at a position of a token never changes.
         """
         place = key, token, after
-        kept = self._kept.get(place)
-        if kept is not None:
-            return kept
-        task = self._fetching.get(place)
+        task = self._batches.get(place)
         if task is None:
-            task = self._fetching[place] = asyncio.create_task(
-                self._fetch(place), name="sse_asgi redis read"
-            )
-            # If all who asked have left, its failure is nobody's.
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            task = asyncio.create_task(self._fetch(*place), name="sse_asgi redis read")
+            self._batches[place] = task
+            task.add_done_callback(partial(self._keep, place))
         return await asyncio.shield(task)  # whoever leaves leaves it to the others
 
-    async def _fetch(self, place: _Place) -> Batch:
-        key, token, after = place
-        try:
-            reading = await self.read(key, after)
-        finally:
-            del self._fetching[place]
+    async def _fetch(self, key: str, token: str, after: int) -> Batch:
+        reading = await self.read(key, after)
         if reading is None or reading.head.token != token:
             return Batch(after, (), Ending(LOST))
-        batch = reading.batch
-        if batch.events:
-            self._kept[place] = batch
-            self._size += _size(batch)
-        while self._size > KEPT:
-            self._size -= _size(self._kept.pop(next(iter(self._kept))))
-        return batch
+        return reading.batch
+
+    def _keep(self, place: _Place, task: "asyncio.Task[Batch]") -> None:
+        """Keep what was read, unless it may change or is large; of a failure nobody need know."""
+        failed = task.cancelled() or task.exception() is not None
+        if failed or not (events := task.result().events) or len(events[0]) > BATCH_BYTES:
+            self._batches.pop(place, None)
+        elif len(self._batches) > KEPT:
+            del self._batches[next(iter(self._batches))]
 
     async def aclose(self) -> None:
         """Close the connections; what is under way fails."""
@@ -167,7 +155,3 @@ class Session:
             for part in node:
                 await part.aclose()
         await self._client.aclose()
-
-
-def _size(batch: Batch) -> int:
-    return sum(map(len, batch.events)) + _OVERHEAD * len(batch.events)
