@@ -116,7 +116,8 @@ class WrappedResponse(Stream):
             else:
                 self.host.cancel_work()  # ours
             return
-        has_to_cancel = self.lifecycle.abandoned or not self._inbox.app_hears
+        ended = self._has_returned or self.lifecycle.abandoned
+        has_to_cancel = ended or not self._inbox.app_hears
         self._inbox.hang_up()
         if blocked is not None and not (has_to_cancel and self.host.cancels(blocked)):
             blocked.cancel()

@@ -119,7 +119,7 @@ class Stream(ABC):
 
     async def _finish(self) -> None:
         try:
-            if self.sender.task is not None:
+            if self.sender.task is not None and not self.lifecycle.client_lost:
                 self.lifecycle.begin_drain()
                 await self.sender.next_drained()
             self.begin_finishing()

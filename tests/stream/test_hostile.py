@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import gc
 import threading
+import time
 import weakref
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 
 from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
 from sse_asgi.stream import lifecycle
-from tests.stream.peer import Block, Peer, Record, logged_errors, soon
+from tests.stream.peer import KEEP_ALIVE, Block, Peer, Record, logged_errors, soon
 
 FAREWELL = ServerSentEvent(event="bye", data="back soon")
 
@@ -130,6 +131,28 @@ async def test_disconnect_raises_nothing_whatever_the_clean_up_of_the_source_rai
         peer.leave()
     assert record.only.outcome is Outcome.DISCONNECTED
     assert peer.raised is None
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_shutdown_waits_half_a_second_for_a_keep_alive_that_hangs(ends):
+    async def source(request):
+        yield "a"
+        await block.reached.wait()
+        yield "b"
+        if not ends:
+            await anyio.sleep_forever()
+
+    block, shutdown, record = Block(KEEP_ALIVE), Shutdown(grace=0, signals=False), Record()
+    options = {"heartbeat": 0.01, "shutdown": shutdown, "send_timeout": None}
+    app = EventStream(source, on_complete=record, **options)
+    with anyio.fail_after(3):
+        async with Peer(app, on_send=block):
+            await soon(block.reached)
+            await anyio.wait_all_tasks_blocked()
+            began = time.monotonic()
+            shutdown.begin()
+    assert 0.4 < time.monotonic() - began < 0.9
+    assert record.only.outcome is Outcome.SHUT_DOWN
 
 
 async def test_shutdown_before_the_first_chunk_says_so_whatever_the_clean_up_raises():
