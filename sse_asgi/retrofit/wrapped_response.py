@@ -48,9 +48,9 @@ class WrappedResponse(Stream):
         self._turn = anyio.Lock(fast_acquire=True)
 
     def error_for_server(self) -> BaseException | None:
-        """Return a cancellation that may be the server's."""
-        self.lifecycle.error = None  # its traceback may hold this stream
-        return None if self._unanswered is None else CancelledError(*self._unanswered)
+        """Return what the server must hear of, or a cancellation that may be its own."""
+        may_be_its_own = None if self._unanswered is None else CancelledError(*self._unanswered)
+        return super().error_for_server() or may_be_its_own
 
     async def run(self) -> None:
         host = self.host
@@ -80,7 +80,7 @@ class WrappedResponse(Stream):
             return
         was_running = self.lifecycle.end_running()
         if self.lifecycle.phase is FINISHING:  # in the app's last message
-            if isinstance(error, Exception):
+            if error is not None and not isinstance(error, self.host.cancelled):
                 self.lifecycle.settle(Outcome.FAILED, error, by="server")
             self.lifecycle.last_message_cut(by="source" if error is None else "server")
         elif isinstance(error, self.host.cancelled):

@@ -75,6 +75,7 @@ class Lifecycle:
     """
 
     by: Cause | None = None  # who settled the outcome
+    fatal: BaseException | None = None  # no `Exception`: raised when all has ended, and reported
     end_sent: bool = False  # the end marker, so a client that leaves misses nothing
     abandoned: bool = False  # the source did not end within `cleanup_timeout`
     shutting_down: bool = False  # the server has been told to stop
@@ -105,7 +106,12 @@ class Lifecycle:
         self._stream = stream
 
     def settle(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
-        """Record the outcome. Later calls are ignored; returns whether this one counted."""
+        """Record the outcome. Later calls are ignored; returns whether this one counted.
+
+        An error that is no `Exception`, and no cancellation, is kept in any case, as `fatal`.
+        """
+        if error is not None and not isinstance(error, (Exception, self._host.cancelled)):
+            self.fatal = error
         if self.outcome is not None:
             return False
         if outcome is DISCONNECTED and self.end_sent:

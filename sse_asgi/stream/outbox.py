@@ -147,14 +147,14 @@ class Outbox:
     def _checked(self, encode: Callable[..., bytes], *arguments: object) -> bytes:
         try:
             return b"" + encode(*arguments)  # a str fails here, where it can be told
-        except Exception:
+        except BaseException:
             self.failed = True
             raise
 
     def _encode_checked(self, chunks: list[str]) -> bytes:
         try:
             return self._checked(self._encoder.text, chunks)
-        except Exception:
+        except BaseException:
             self.unsent_chunks += len(self.chunks) or len(chunks)  # joined, all of `self.chunks`
             self.chunks.clear()
             raise

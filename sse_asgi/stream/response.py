@@ -11,7 +11,6 @@ background task sends all that is ready. No chunk waits for a later one.
 
 import logging
 import time
-from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -193,7 +192,7 @@ class Response(Stream):
         by: Cause = "framing" if self.outbox.failed else "source"
         if not self.lifecycle.settle(FAILED, error, by=by) and error is not self.lifecycle.error:
             self.lifecycle.error = self.lifecycle.error or error
-            if isinstance(error, Exception):  # any other is raised at the end
+            if error is not self.lifecycle.fatal:  # that is raised at the end
                 _logger.error("a source raised while it was being closed", exc_info=error)
 
     def _settle_cancellation(self, error: BaseException, failure: BaseException | None) -> None:
@@ -289,10 +288,8 @@ class Response(Stream):
         return awaited and self.lifecycle.outcome is FAILED
 
     def error_for_server(self) -> BaseException | None:
-        error, self.lifecycle.error = self.lifecycle.error, None
-        if error is None or self._is_the_servers_to_answer():
-            return error
-        return None if isinstance(error, (Exception, CancelledError)) else error
+        error = self.lifecycle.error if self._is_the_servers_to_answer() else None
+        return super().error_for_server() or error
 
     def close(self) -> None:
         super().close()

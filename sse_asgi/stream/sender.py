@@ -103,7 +103,7 @@ class Sender:
             return None
         try:
             return self.outbox.next_message()
-        except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
+        except BaseException as error:  # noqa: BLE001 - a user's framing may raise anything
             self._lifecycle.settle(FAILED, error, by="framing")
             if self._lifecycle.phase is not FINISHING:  # then the last message tells of it
                 self._lifecycle.stop(FAILED, error, by="framing")

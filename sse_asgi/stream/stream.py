@@ -52,8 +52,6 @@ class Stream(ABC):
     def watch(self) -> Coroutine[Any, Any, None]: ...  # lose the client as soon as it has left
     @abstractmethod
     def send_last_message(self) -> Awaitable[None] | None: ...  # end the body
-    @abstractmethod
-    def error_for_server(self) -> BaseException | None: ...  # taken out of the lifecycle
 
     def answer(self) -> Awaitable[None]:
         """Answer the request; raises what is the server's business."""
@@ -81,6 +79,11 @@ class Stream(ABC):
                 raise failure
         finally:
             del failure  # its traceback holds this frame
+
+    def error_for_server(self) -> BaseException | None:
+        """Return what the server must hear of; the lifecycle keeps no error any longer."""
+        error, self.lifecycle.error, self.lifecycle.fatal = self.lifecycle.fatal, None, None
+        return error
 
     def abort(self, error: BaseException) -> None:
         """Close a stream at once. A `GeneratorExit` says that its event loop is gone."""
@@ -139,10 +142,10 @@ class Stream(ABC):
     def _last_message_failed(self, error: BaseException) -> None:
         if isinstance(error, OSError):
             self.lifecycle.settle(DISCONNECTED, by="client")
-        elif isinstance(error, Exception):
-            self.lifecycle.settle(FAILED, error, by="server")
-        elif not isinstance(error, self.host.cancelled):
+        elif isinstance(error, GeneratorExit):
             raise error
+        elif not isinstance(error, self.host.cancelled):
+            self.lifecycle.settle(FAILED, error, by="server")
         elif self.host.is_cancelled():
             self.host.keep(error)
             self.lifecycle.settle(SHUT_DOWN, by="server")
@@ -200,7 +203,7 @@ class Stream(ABC):
         for _ in range(2):  # a framing that raises is asked for its failure, once
             try:
                 return self._encode_end()
-            except Exception as error:
+            except BaseException as error:
                 if not self.lifecycle.settle(FAILED, error, by="framing"):
                     _logger.exception("a framing raised while it was to tell of a failure")
         return b""

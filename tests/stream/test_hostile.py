@@ -10,9 +10,17 @@ import weakref
 import anyio
 import pytest
 
-from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
+from sse_asgi import (
+    EventStream,
+    EventStreamMiddleware,
+    Outcome,
+    ServerSentEvent,
+    Shutdown,
+    TextFraming,
+)
 from sse_asgi.stream import lifecycle
-from tests.stream.peer import KEEP_ALIVE, Block, Peer, Record, logged_errors, soon
+from tests.stream.failing_framing import FailingFraming
+from tests.stream.peer import BODY, KEEP_ALIVE, START, Block, Peer, Record, logged_errors, soon
 
 FAREWELL = ServerSentEvent(event="bye", data="back soon")
 
@@ -301,6 +309,74 @@ async def test_fatal_error_in_the_clean_up_of_a_source_is_not_swallowed():
         await peer.received(b"data: a")
         peer.leave()
     assert raised or peer.log
+
+
+async def fail():
+    raise LookupError
+
+
+async def wait_and_end():
+    await anyio.sleep(0.01)
+
+
+def make_source(then):
+    async def source(request):
+        yield "a"
+        await then()
+
+    return source
+
+
+def make_app(then):
+    async def app(scope, receive, send):
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": START, "status": 200, "headers": headers})
+        await send({"type": BODY, "body": b"data: a\n\n", "more_body": True})
+        await then()
+
+    return app
+
+
+async def fatal_send(message):
+    if message["type"] == BODY and not message["more_body"]:
+        raise Fatal
+
+
+FATAL = {
+    "text": {"framing": FailingFraming("text", Fatal())},
+    "end": {"framing": FailingFraming("end", Fatal())},
+    "fail": {"framing": FailingFraming("fail", Fatal()), "then": fail},
+    "the last send": {"on_send": fatal_send},
+}
+
+
+@pytest.mark.parametrize("where", FATAL)
+async def test_on_complete_is_told_of_a_fatal_error_which_is_raised_then(where):
+    await check_fatal(EventStream, make_source, **FATAL[where])
+
+
+@pytest.mark.parametrize("where", ["fail", "the last send"])
+async def test_on_complete_is_told_of_one_behind_the_middleware_too(where):
+    await check_fatal(EventStreamMiddleware, make_app, **FATAL[where])
+
+
+async def check_fatal(door, make, *, framing=None, then=wait_and_end, on_send=None):
+    record, raised = Record(), []
+
+    async def server(scope, receive, send):
+        try:
+            await app(scope, receive, send)
+        except BaseException as error:
+            raised.append(error)
+
+    app = door(make(then), on_complete=record, framing=framing or TextFraming())
+    async with Peer(server, on_send=on_send):
+        pass
+    assert record.only.outcome is Outcome.FAILED
+    (error,) = raised
+    if isinstance(error, BaseExceptionGroup):  # trio's nursery makes one
+        (error,) = error.exceptions
+    assert isinstance(error, Fatal)
 
 
 # Freed without the cycle collector
