@@ -77,6 +77,10 @@ class TrioHost:
         """Tell whether a scope around here is cancelled: the source's, or the server's."""
         return trio.current_effective_deadline() == -math.inf and not self._scope.cancel_called
 
+    def is_cancelling(self) -> bool:
+        """Tell whether anybody has cancelled the current task: only then can it be so."""
+        return True
+
     def keep(self, error: BaseException) -> None:
         """Do nothing: a scope that is cancelled raises at the next checkpoint again."""
 

@@ -90,6 +90,7 @@ def meta_of(head: Head) -> Meta:
 def ending_of(transcript: Transcript) -> Ending:
     """Return the ending that goes into the log; the text is there already."""
     detail = {
+        "by": transcript.by,
         "chunks": transcript.chunks,
         "sent_chunks": transcript.sent_chunks,
         "time_to_first_chunk": transcript.time_to_first_chunk,
@@ -142,6 +143,7 @@ def _transcript(
     read = recorder.transcript(
         Outcome(ending.outcome) if known else Outcome.FAILED,
         _error(ending, detail),
+        by=detail.get("by", "server"),  # it died
         chunks=detail.get("chunks", chunks),
         sent_chunks=detail.get("sent_chunks", chunks),
     )

@@ -218,6 +218,7 @@ class Producer(Response):
         return self.recorder.transcript(
             self._outcome,
             self._bad_end or self.lifecycle.error,
+            by="framing" if self._bad_end is not None else self.lifecycle.by or "source",
             chunks=self.outbox.produced_chunks,
             sent_chunks=self._sent_up_to(sent),
         )

@@ -18,7 +18,7 @@ from sse_asgi.retrofit.headers import begins_event_stream, completed
 from sse_asgi.retrofit.inbox import Inbox
 from sse_asgi.retrofit.text_reader import Position, TextReader
 from sse_asgi.source.request import Request
-from sse_asgi.stream.lifecycle import FINISHING, RUNNING
+from sse_asgi.stream.lifecycle import FINISHING, RUNNING, Cause
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.stream import Stream
@@ -56,7 +56,7 @@ class WrappedResponse(Stream):
         host = self.host
         with host.working():
             try:
-                await self._app(self.request.scope, self._inbox.receive, self._send)
+                await self._app(self.request.scope, self._receive, self._send)
             except BaseException as error:
                 if isinstance(error, GeneratorExit):
                     self.abort(error)
@@ -81,7 +81,7 @@ class WrappedResponse(Stream):
         was_running = self.lifecycle.end_running()
         if self.lifecycle.phase is FINISHING:  # in the app's last message
             if error is not None and not isinstance(error, self.host.cancelled):
-                self.lifecycle.settle(Outcome.FAILED, error, by="server")
+                self.lifecycle.settle(Outcome.FAILED, error, by="source")
             self.lifecycle.last_message_cut(by="source" if error is None else "server")
         elif isinstance(error, self.host.cancelled):
             self._app_cancelled(error, was_running=was_running)
@@ -139,6 +139,16 @@ class WrappedResponse(Stream):
         return super().filler() if self._position.may_add else b""
 
     # The app's messages
+
+    async def _receive(self) -> Message:
+        try:
+            return await self._inbox.receive()
+        except Exception as error:
+            if self.is_open:
+                self.lifecycle.end_running()
+                self.sender.receive_failed(error)
+                self.lifecycle.cancel_soon()  # the app may catch this, and go on
+            raise
 
     async def _send(self, message: Message) -> None:
         if self.ends_elsewhere:  # the app goes on, and the stream has ended without it
@@ -216,8 +226,12 @@ class WrappedResponse(Stream):
                     await self.sender.transmit(message)
                     self._position.arrived()
                     self.lifecycle.end_sent = self._reader.ended
-        except OSError:
-            has_left = True
+        except BaseException as error:
+            has_left = isinstance(error, OSError) and not self.outbox.failed
+            if not has_left:
+                if not isinstance(error, self.host.cancelled):
+                    self._fail(error, by="framing" if self.outbox.failed else "server")
+                raise
         finally:
             self._blocked = None
             self.lifecycle.sending_since = None
@@ -249,9 +263,14 @@ class WrappedResponse(Stream):
                 told = None if on_chunk is None else on_chunk(item)
                 if isawaitable(told):
                     await told
-        except Exception as error:
-            self.lifecycle.end_running()
-            self.lifecycle.settle(Outcome.FAILED, error, by="hook")
-            self.lifecycle.cancel_soon()  # the app may catch this, and go on
+        except BaseException as error:
+            if not (isinstance(error, self.host.cancelled) and self.host.is_cancelling()):
+                self._fail(error, by="hook")
             raise
         self.recorder.compact()
+
+    def _fail(self, error: BaseException, *, by: Cause) -> None:
+        if not isinstance(error, GeneratorExit):
+            self.lifecycle.end_running()
+            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=by)
+            self.lifecycle.cancel_soon()  # the app may catch this, and go on

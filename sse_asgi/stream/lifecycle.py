@@ -115,7 +115,7 @@ class Lifecycle:
         if self.outcome is not None:
             return False
         if outcome is DISCONNECTED and self.end_sent:
-            outcome = COMPLETED
+            outcome, by = COMPLETED, "source"
         self.outcome, self.error, self.by = outcome, error, by
         return True
 

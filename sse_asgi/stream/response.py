@@ -151,8 +151,9 @@ class Response(Stream):
                 self.arm()  # the chunk leaves in the background: the source is told first
         except BaseException as error:
             self.outbox.unsent_chunks += 1
-            if isinstance(error, Exception):
-                self.lifecycle.settle(FAILED, error, by="hook")
+            is_servers = isinstance(error, self.host.cancelled) and self.host.is_cancelled()
+            if not (is_servers or isinstance(error, GeneratorExit)):
+                self.lifecycle.settle(FAILED, self.host.as_failure(error), by="hook")
             raise
 
     async def _send_now(self, source: Stepper) -> None:

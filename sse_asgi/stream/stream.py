@@ -284,9 +284,11 @@ class Stream(ABC):
             _logger.exception("on_complete raised")
 
     def transcript(self) -> Transcript:
+        """Return the record of the stream as far as it has come."""
         return self.recorder.transcript(
             self.lifecycle.outcome or COMPLETED,
             self.lifecycle.error,
+            by=self.lifecycle.by or "source",
             chunks=self.outbox.produced_chunks,
             sent_chunks=self.outbox.sent_chunks,
         )

@@ -8,7 +8,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.telemetry.instruments import Attributes, Instruments, with_outcome
-from sse_asgi.telemetry.span import tell, transcript_of
+from sse_asgi.telemetry.span import tell
 
 
 class GenerationWatch(Attendant):
@@ -45,7 +45,7 @@ class GenerationWatch(Attendant):
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span before the viewer gets the last event: then it may end."""
         if self._span.is_recording():  # a transcript costs as much as its text
-            self._tell(transcript_of(stream))
+            self._tell(stream.transcript())
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._tell(transcript)

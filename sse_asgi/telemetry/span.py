@@ -5,21 +5,9 @@ from typing import Any
 
 from opentelemetry import trace
 
-from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.telemetry.instruments import ERRORS, Attributes, error_type
 from sse_asgi.telemetry.names import NAMES
-from sse_asgi.wire.outcome import Outcome
-
-
-def transcript_of(stream: Stream) -> Transcript:
-    """Return what is known of a stream whose source has ended."""
-    return stream.recorder.transcript(
-        stream.lifecycle.outcome or Outcome.COMPLETED,
-        stream.lifecycle.error,
-        chunks=stream.outbox.produced_chunks,
-        sent_chunks=stream.outbox.sent_chunks,
-    )
 
 
 def tell(

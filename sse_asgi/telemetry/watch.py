@@ -13,7 +13,7 @@ from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.telemetry.instruments import Attributes, Instruments, with_outcome
 from sse_asgi.telemetry.names import NAMES
-from sse_asgi.telemetry.span import tell, tell_of_viewer, transcript_of
+from sse_asgi.telemetry.span import tell, tell_of_viewer
 
 
 class Watch:
@@ -75,7 +75,7 @@ class Watch:
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span what is known: an instrumentation ends it with the last message."""
         if self._span.is_recording():  # a transcript costs as much as its text
-            self._tell_span(transcript_of(stream))
+            self._tell_span(stream.transcript())
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._transcript = transcript
