@@ -109,7 +109,7 @@ class Producer(Response):
     def _lose(self, error: LogError) -> None:
         """Fail: nothing can be written any more. The last message learns of that by itself."""
         if self.lifecycle.phase in (RUNNING, STOPPING):
-            self.sender.lose(Outcome.FAILED, error, by="server")
+            self.sender.lose_client(Outcome.FAILED, error, by="server")
 
     # Storing, where other responses send
 

@@ -86,7 +86,7 @@ class WrappedResponse(Stream):
         elif isinstance(error, self.host.cancelled):
             self._app_cancelled(error, was_running=was_running)
         elif self._inbox.client_left:  # the app may have seen it first
-            self.sender.lose(Outcome.DISCONNECTED, by="client")
+            self.sender.lose_client(Outcome.DISCONNECTED, by="client")
         elif error is None and self.lifecycle.shutting_down:  # some frameworks cut their streams
             self.lifecycle.settle(Outcome.SHUT_DOWN, by="shutdown")
         else:
@@ -97,7 +97,7 @@ class WrappedResponse(Stream):
     def _app_cancelled(self, error: BaseException, *, was_running: bool) -> None:
         if self.host.is_cancelled():
             self.host.keep(error)
-            self.sender.lose(Outcome.SHUT_DOWN, by="server")
+            self.sender.lose_client(Outcome.SHUT_DOWN, by="server")
         elif was_running:
             # The server's, if a task group of anyio's has taken back what was counted; or the app's
             # own. Nobody knows, so it is raised again once the body has ended.
@@ -127,7 +127,7 @@ class WrappedResponse(Stream):
     async def watch(self) -> None:
         try:
             await self._inbox.watch()
-            self.sender.lose(Outcome.DISCONNECTED, by="client")
+            self.sender.lose_client(Outcome.DISCONNECTED, by="client")
         except BaseException as error:
             if not self.sender.receive_failed(error):
                 raise
@@ -172,9 +172,11 @@ class WrappedResponse(Stream):
         self.outbox: Outbox = Outbox(self.options.framing.encoder())
         self._reader = TextReader(self.options.framing if readable and has_hooks else None)
         self._position = Position(readable=readable)
-        self._active = True  # from here on: what a user's framing raised is the server's to answer
+        self._active = (
+            True  # only now: what a user's framing raises above is the server's to answer
+        )
         self.enter_shutdown()
-        self.start_watching()
+        self.watch_client_and_clocks()
         await self._transmit(message)
         if not self.lifecycle.client_lost:
             # Some servers hold the headers back until the body begins.
@@ -239,7 +241,7 @@ class WrappedResponse(Stream):
         self.sender.open = self._position.may_add and self.lifecycle.phase is RUNNING
         if has_left:
             self.lifecycle.end_running()
-            self.sender.has_failed(Outcome.DISCONNECTED, None, by="client")
+            self.sender.lose_client(Outcome.DISCONNECTED, by="client", send_failed=True)
             self.lifecycle.cancel_soon()  # once the app's task waits
 
     def _note_sent(self, body: bytes) -> None:

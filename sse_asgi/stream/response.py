@@ -56,7 +56,7 @@ class Response(Stream):
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
         self.sender.outbox = self.outbox
         self._source: Stepper | None = None
-        self._patience: Handle | None = None  # how long `prefetch` may hold the headers back
+        self._prefetch_timer: Handle | None = None  # how long `prefetch` may hold the headers back
         # One that was raised at the source's `yield`, or by it, and what it is if not the server's.
         self._cancellation: tuple[BaseException, BaseException | None] | None = None
         self._opener = opener
@@ -73,7 +73,7 @@ class Response(Stream):
         with host.working():
             try:
                 self.enter_shutdown()
-                self.begin_to_gather()
+                self.begin_to_send()
                 source = self._source = Stepper(await self._opener.open(self.request))
                 plain: type[str] | None = None
                 while lifecycle.phase is running:
@@ -142,7 +142,10 @@ class Response(Stream):
         elif self.host.clock() - self.sender.last < self.AT_ONCE:
             self.arm()
         elif self.lifecycle.phase is RUNNING:
-            await self._send_now(source)
+            if (message := self.outbox.next_message()) is None:
+                self.arm()
+            else:
+                await self._send(message, source)
 
     async def _call_on_chunk(self, on_chunk: Hook, chunk: str, source: Stepper) -> None:
         try:
@@ -155,13 +158,6 @@ class Response(Stream):
             if not (is_servers or isinstance(error, GeneratorExit)):
                 self.lifecycle.settle(FAILED, self.host.as_failure(error), by="hook")
             raise
-
-    async def _send_now(self, source: Stepper) -> None:
-        message = self.outbox.next_message()
-        if message is None:
-            self.arm()
-        else:
-            await self._send(message, source)
 
     async def _send(self, message: Message, source: Stepper) -> None:
         self.lifecycle.sending_since = self.host.clock()
@@ -205,7 +201,7 @@ class Response(Stream):
             self.lifecycle.settle(FAILED, failure, by="source")
 
     def cancelled_by_server(self) -> None:
-        self.sender.lose(SHUT_DOWN, by="server")
+        self.sender.lose_client(SHUT_DOWN, by="server")
 
     async def _close_source(self) -> None:
         self.lifecycle.end_running()
@@ -218,9 +214,10 @@ class Response(Stream):
 
     # Gathering
 
-    def begin_to_gather(self) -> None:
+    def begin_to_send(self) -> None:
+        """Have what is ready sent from now on; `prefetch` holds the headers back for its time."""
         if not isinstance(self.options.prefetch, bool):
-            self._patience = self.host.call_later(self.options.prefetch, self._start_now)
+            self._prefetch_timer = self.host.call_later(self.options.prefetch, self._start_now)
         self.arm()
 
     def arm(self) -> None:
@@ -237,7 +234,7 @@ class Response(Stream):
         if not self.is_open:
             return
         if self.watcher is None:
-            self.start_watching()
+            self.watch_client_and_clocks()
         if self.lifecycle.phase is FINISHING or self.sender.task is not None:
             return
         if self.outbox or self.outbox.must_start:
@@ -294,5 +291,5 @@ class Response(Stream):
 
     def close(self) -> None:
         super().close()
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._prefetch_timer is not None:
+            self._prefetch_timer.cancel()

@@ -119,21 +119,26 @@ class Sender:
 
     # A client that is lost
 
-    def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
+    def lose_client(
+        self,
+        outcome: Outcome,
+        error: BaseException | None = None,
+        *,
+        by: Cause,
+        send_failed: bool = False,
+    ) -> None:
         """Stop the stream, and let no further message begin: none can reach the client.
 
-        Once the last message is on its way, that may still arrive, in its time.
+        Once the last message is on its way, that may still arrive, in its time, unless a send has
+        failed.
         """
+        if send_failed:
+            self._lifecycle.client_lost = True
+            self._lifecycle.settle(outcome, error, by=by)
         lost = self._lifecycle.phase in (RUNNING, STOPPING)
         self._lifecycle.stop(outcome, error, by=by, client_lost=True)
         if lost:
             self._cancel_background()
-
-    def has_failed(self, outcome: Outcome, error: BaseException | None, *, by: Cause) -> None:
-        """Lose the client for certain, in the last phase, too: a send has failed."""
-        self._lifecycle.client_lost = True
-        self._lifecycle.settle(outcome, error, by=by)
-        self.lose(outcome, error, by=by)
 
     def send_failed(self, error: BaseException, *, in_background: bool) -> bool:
         """Lose the client, because a send has failed, unless the stream itself has cancelled that.
@@ -157,17 +162,17 @@ class Sender:
             outcome = SHUT_DOWN
         if not in_background:
             self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
-        self.has_failed(outcome, failure, by=by)
+        self.lose_client(outcome, failure, by=by, send_failed=True)
         return False
 
     def receive_failed(self, error: BaseException) -> bool:
         """Lose the client, because `receive` has failed; returns whether that is an error."""
         if isinstance(error, OSError):
-            self.lose(DISCONNECTED, by="client")
+            self.lose_client(DISCONNECTED, by="client")
         elif isinstance(error, Exception):
-            self.lose(FAILED, error, by="server")
+            self.lose_client(FAILED, error, by="server")
         elif isinstance(error, self._host.cancelled):  # by the server, unless the stream has ended
-            self.lose(SHUT_DOWN, by="server")
+            self.lose_client(SHUT_DOWN, by="server")
         return isinstance(error, Exception)
 
     # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
@@ -192,7 +197,7 @@ class Sender:
         else:
             due = since + self._send_timeout
             if now >= due:
-                self.lose(TIMED_OUT, by="deadline")
+                self.lose_client(TIMED_OUT, by="deadline")
                 return
         self.look_at_clocks(due)
 

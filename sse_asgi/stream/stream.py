@@ -101,7 +101,7 @@ class Stream(ABC):
         if self.options.shutdown is not None:
             self.options.shutdown.enter(self.lifecycle, self.host)
 
-    def start_watching(self) -> None:
+    def watch_client_and_clocks(self) -> None:
         if self.options.shutdown is not None:
             self.options.shutdown.listen(self.lifecycle, self.host)
         self.watcher = self.host.start(self.watch)
@@ -243,7 +243,7 @@ class Stream(ABC):
     async def report_early(self, outcome: Outcome = COMPLETED) -> None:
         """Report before the body ends. The hook's time does not count as the last message's."""
         self.lifecycle.settle(outcome, by="source")
-        await self.lifecycle.without_deadline(self.report())
+        await self.lifecycle.untimed(self.report())
 
     def filler(self) -> bytes:
         """Return a comment for a last message without bytes, where one is needed.
