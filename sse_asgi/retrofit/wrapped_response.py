@@ -57,10 +57,11 @@ class WrappedResponse(Stream):
         with host.working():
             try:
                 await self._app(self.request.scope, self._receive, self._send)
+            except GeneratorExit:
+                self.abort()
+                raise
             except BaseException as error:
-                if isinstance(error, GeneratorExit):
-                    self.abort(error)
-                if isinstance(error, GeneratorExit) or not (self.is_open or self.ends_elsewhere):
+                if not (self.is_open or self.ends_elsewhere):
                     raise
                 self._app_ended(error)
             else:
@@ -218,31 +219,28 @@ class WrappedResponse(Stream):
 
     async def _transmit(self, message: Message) -> None:
         """Send for the app, after a keep-alive that is on its way; a lost client ends the wait."""
-        has_left = False
         self.lifecycle.sending_since = self.host.clock()
         try:
             with self.host.releasable() as self._blocked:
-                await self.sender.drain()
+                if self.sender.task is not None:
+                    await self.sender.next_drained()
                 if not self.lifecycle.client_lost:
                     self._note_sent(message.get("body", b""))
                     await self.sender.transmit(message)
                     self._position.arrived()
                     self.lifecycle.end_sent = self._reader.ended
         except BaseException as error:
-            has_left = isinstance(error, OSError) and not self.outbox.failed
-            if not has_left:
+            if self.outbox.failed or not isinstance(error, OSError):
                 if not isinstance(error, self.host.cancelled):
                     self._fail(error, by="framing" if self.outbox.failed else "server")
                 raise
+            self.lifecycle.sending_since = None  # nothing is to be cancelled
+            self.sender.send_failed(error, in_background=False)
         finally:
             self._blocked = None
             self.lifecycle.sending_since = None
-            self.lifecycle.cancel_soon()  # a stop that has waited for this goes on
+            self.lifecycle.cancel_soon()  # a stop that has waited for this, or come of it, goes on
         self.sender.open = self._position.may_add and self.lifecycle.phase is RUNNING
-        if has_left:
-            self.lifecycle.end_running()
-            self.sender.lose_client(Outcome.DISCONNECTED, by="client", send_failed=True)
-            self.lifecycle.cancel_soon()  # once the app's task waits
 
     def _note_sent(self, body: bytes) -> None:
         outbox, self.sender.open = self.outbox, False

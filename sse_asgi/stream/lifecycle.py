@@ -142,6 +142,8 @@ class Lifecycle:
             return False
         self._shutdown_due = self._shutdown_due or by == "shutdown"
         grace = 0 if client_lost else self.stop_grace
+        if self.phase is FINISHING and self.client_lost:  # a send has failed
+            return self.settle(outcome, error, by=by)
         if self.phase is FINISHING:
             grace = CLIENT_GRACE if by == "client" else grace
             self._limit_last_message(outcome, by, grace)

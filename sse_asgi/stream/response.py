@@ -178,7 +178,7 @@ class Response(Stream):
     def _source_raised(self, error: BaseException) -> None:
         was_running = self.lifecycle.end_running()
         if isinstance(error, GeneratorExit):
-            self.abort(error)
+            self.abort()
             raise error
         if isinstance(error, self.host.cancelled):
             # Without a server's cancellation the source awaited what was cancelled.

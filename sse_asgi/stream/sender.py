@@ -63,13 +63,8 @@ class Sender:
         """Send in a task of its own what there is to send, after `first`."""
         self.task = self.pending = self._host.start(partial(self._send_all, first))
 
-    async def drain(self) -> None:
-        """Wait until the background task has sent all there is, or has lost the client."""
-        if self.task is not None:
-            await self.next_drained()
-
     async def next_drained(self) -> None:
-        """Wait until `drained` is called; the background task does when it ends."""
+        """Wait until `drained` is called; the background task does when it ends, or is lost."""
         if self._drained is None:
             self._drained = self._host.event()
         await self._drained.wait()
@@ -120,21 +115,12 @@ class Sender:
     # A client that is lost
 
     def lose_client(
-        self,
-        outcome: Outcome,
-        error: BaseException | None = None,
-        *,
-        by: Cause,
-        send_failed: bool = False,
+        self, outcome: Outcome, error: BaseException | None = None, *, by: Cause
     ) -> None:
         """Stop the stream, and let no further message begin: none can reach the client.
 
-        Once the last message is on its way, that may still arrive, in its time, unless a send has
-        failed.
+        Once the last message is on its way, that may still arrive, in its time.
         """
-        if send_failed:
-            self._lifecycle.client_lost = True
-            self._lifecycle.settle(outcome, error, by=by)
         lost = self._lifecycle.phase in (RUNNING, STOPPING)
         self._lifecycle.stop(outcome, error, by=by, client_lost=True)
         if lost:
@@ -145,35 +131,33 @@ class Sender:
 
         Returns whether it is a cancellation of the server's task that is meant for the source.
         """
-        by: Cause = "server"
-        outcome, failure = FAILED, None
-        if isinstance(error, OSError):
-            outcome, by = DISCONNECTED, "client"
-        elif isinstance(error, Exception):
-            failure = error
-        elif not isinstance(error, self._host.cancelled):
+        if isinstance(error, GeneratorExit):
             raise error
-        elif self._lifecycle.client_lost or self._lifecycle.phase is CLOSED:
-            return False
-        elif not in_background and self._host.is_cancelled():
-            self._host.keep(error)
-            return True
-        else:  # the server's `send` has cancelled itself
-            outcome = SHUT_DOWN
+        if isinstance(error, self._host.cancelled):
+            if self._lifecycle.client_lost or self._lifecycle.phase is CLOSED:
+                return False
+            if not in_background and self._host.is_cancelled():
+                self._host.keep(error)
+                return True
         if not in_background:
             self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
-        self.lose_client(outcome, failure, by=by, send_failed=True)
+        self._lifecycle.client_lost = True  # in the last phase, too
+        self._lose_by(error)
         return False
 
     def receive_failed(self, error: BaseException) -> bool:
         """Lose the client, because `receive` has failed; returns whether that is an error."""
+        if not isinstance(error, GeneratorExit):
+            self._lose_by(error)
+        return not isinstance(error, (GeneratorExit, self._host.cancelled))
+
+    def _lose_by(self, error: BaseException) -> None:
         if isinstance(error, OSError):
             self.lose_client(DISCONNECTED, by="client")
-        elif isinstance(error, Exception):
-            self.lose_client(FAILED, error, by="server")
-        elif isinstance(error, self._host.cancelled):  # by the server, unless the stream has ended
+        elif isinstance(error, self._host.cancelled):  # by the server, or by what it awaits
             self.lose_client(SHUT_DOWN, by="server")
-        return isinstance(error, Exception)
+        else:
+            self.lose_client(FAILED, error, by="server")
 
     # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
     # after its last look. So a message needs no timer of its own.

@@ -20,7 +20,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.sender import Sender
 from sse_asgi.stream.transcript import Recorder, Transcript
-from sse_asgi.wire.outcome import COMPLETED, DISCONNECTED, FAILED, SHUT_DOWN, STOPPED, Outcome
+from sse_asgi.wire.outcome import COMPLETED, FAILED, SHUT_DOWN, STOPPED, Outcome
 
 _logger = logging.getLogger("sse_asgi")
 
@@ -68,8 +68,8 @@ class Stream(ABC):
         elif self.is_open:
             try:
                 await self.end()
-            except BaseException as error:
-                self.abort(error)
+            except GeneratorExit:
+                self.abort()
                 raise
         host.take_back()
         failure = self.error_for_server()
@@ -85,12 +85,18 @@ class Stream(ABC):
         error, self.lifecycle.error, self.lifecycle.fatal = self.lifecycle.fatal, None, None
         return error
 
-    def abort(self, error: BaseException) -> None:
-        """Close a stream at once. A `GeneratorExit` says that its event loop is gone."""
-        if isinstance(error, GeneratorExit) and self.is_open:
-            self._close_without_loop()
-        if self.is_open and not self.ends_elsewhere:
+    def abort(self) -> None:
+        """Close a stream whose event loop is gone, and report that to a sync hook."""
+        if not self.is_open:
+            return
+        self.lifecycle.settle(SHUT_DOWN, by="server")
+        with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
             self.close()
+        waiting = self._call_on_complete()
+        if waiting is not None:
+            _logger.error("on_complete was not awaited: the event loop has closed the stream")
+            if close := getattr(waiting, "close", None):
+                close()
 
     @property
     def is_open(self) -> bool:
@@ -129,8 +135,14 @@ class Stream(ABC):
             last = None if self.lifecycle.client_lost else self.send_last_message()
             if last is not None:
                 await last
-        except BaseException as error:  # noqa: BLE001 - judged there
-            self._last_message_failed(error)
+        except BaseException as error:  # noqa: BLE001 - judged here
+            if not isinstance(error, self.host.cancelled):
+                self.sender.send_failed(error, in_background=False)
+            elif self.host.is_cancelled():
+                self.host.keep(error)
+                self.lifecycle.settle(SHUT_DOWN, by="server")
+            else:
+                self.lifecycle.last_message_cut()
         else:
             self.lifecycle.settle(COMPLETED, by="source")
 
@@ -138,19 +150,6 @@ class Stream(ABC):
         self.lifecycle.begin_finishing()
         for listener in self.options.listeners:
             listener(self)
-
-    def _last_message_failed(self, error: BaseException) -> None:
-        if isinstance(error, OSError):
-            self.lifecycle.settle(DISCONNECTED, by="client")
-        elif isinstance(error, GeneratorExit):
-            raise error
-        elif not isinstance(error, self.host.cancelled):
-            self.lifecycle.settle(FAILED, error, by="server")
-        elif self.host.is_cancelled():
-            self.host.keep(error)
-            self.lifecycle.settle(SHUT_DOWN, by="server")
-        else:
-            self.lifecycle.last_message_cut()
 
     def close(self) -> None:
         """Let nothing stop the stream any more, and leave nothing behind; once is enough."""
@@ -184,17 +183,6 @@ class Stream(ABC):
         if not self._has_returned:
             left.cancel_work()
             left.call_later(LAST_CHANCE, self._free, left)
-
-    def _close_without_loop(self) -> None:
-        """Close the stream of an event loop that is gone, and report that to a sync hook."""
-        self.lifecycle.settle(SHUT_DOWN, by="server")
-        with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
-            self.close()
-        waiting = self._call_on_complete()
-        if waiting is not None:
-            _logger.error("on_complete was not awaited: the event loop has closed the stream")
-            if close := getattr(waiting, "close", None):
-                close()
 
     # The last message
 

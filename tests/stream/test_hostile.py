@@ -337,16 +337,21 @@ def make_app(then):
     return app
 
 
-async def fatal_send(message):
-    if message["type"] == BODY and not message["more_body"]:
-        raise Fatal
+def fatal(body=None):
+    async def on_send(message):
+        if message.get("body") == body or (body is None and message.get("more_body") is False):
+            raise Fatal
+
+    return on_send
 
 
 FATAL = {
     "text": {"framing": FailingFraming("text", Fatal())},
     "end": {"framing": FailingFraming("end", Fatal())},
     "fail": {"framing": FailingFraming("fail", Fatal()), "then": fail},
-    "the last send": {"on_send": fatal_send},
+    "a send": {"on_send": fatal(b"data: a\n\n")},
+    "a keep-alive": {"on_send": fatal(KEEP_ALIVE), "then": anyio.sleep_forever},
+    "the last send": {"on_send": fatal()},
 }
 
 
@@ -355,7 +360,7 @@ async def test_on_complete_is_told_of_a_fatal_error_which_is_raised_then(where):
     await check_fatal(EventStream, make_source, **FATAL[where])
 
 
-@pytest.mark.parametrize("where", ["fail", "the last send"])
+@pytest.mark.parametrize("where", ["fail", "a send", "a keep-alive", "the last send"])
 async def test_on_complete_is_told_of_one_behind_the_middleware_too(where):
     await check_fatal(EventStreamMiddleware, make_app, **FATAL[where])
 
@@ -369,7 +374,8 @@ async def check_fatal(door, make, *, framing=None, then=wait_and_end, on_send=No
         except BaseException as error:
             raised.append(error)
 
-    app = door(make(then), on_complete=record, framing=framing or TextFraming())
+    framing = framing or TextFraming()
+    app = door(make(then), on_complete=record, framing=framing, heartbeat=0.05)
     async with Peer(server, on_send=on_send):
         pass
     assert record.only.outcome is Outcome.FAILED
