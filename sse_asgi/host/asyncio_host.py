@@ -93,11 +93,6 @@ class AsyncioHost:
         """Tell whether the task was cancelled by others, who have not taken that back."""
         return self._task.cancelling() - self._own > self._foreign_before
 
-    def is_cancelling(self) -> bool:
-        """Tell whether anybody has cancelled the current task, which may be one of the app's."""
-        task: Any = asyncio.current_task(self.loop)
-        return bool(task.cancelling())
-
     def keep(self, error: BaseException) -> None:
         """Note a cancellation that was caught, for `raise_cancellation`."""
         self._message = error.args

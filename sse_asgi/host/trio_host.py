@@ -69,17 +69,13 @@ class TrioHost:
         self._inner = trio.CancelScope(shield=True)
         return self._inner
 
-    def cancels(self, release: Handle) -> bool:  # noqa: ARG002 - it is inside of `work`
+    def cancels(self, release: Handle) -> bool:  # noqa: ARG002 - it is inside of `working`
         """Tell that `cancel_work` reaches every await of a wrapped app."""
         return True
 
     def is_cancelled(self) -> bool:
         """Tell whether a scope around here is cancelled: the source's, or the server's."""
         return trio.current_effective_deadline() == -math.inf and not self._scope.cancel_called
-
-    def is_cancelling(self) -> bool:
-        """Tell whether anybody has cancelled the current task: only then can it be so."""
-        return True
 
     def keep(self, error: BaseException) -> None:
         """Do nothing: a scope that is cancelled raises at the next checkpoint again."""

@@ -142,10 +142,10 @@ def _transcript(
     known = ending.outcome in list(Outcome)
     read = recorder.transcript(
         Outcome(ending.outcome) if known else Outcome.FAILED,
+        detail.get("by", "server"),  # it died
         _error(ending, detail),
-        by=detail.get("by", "server"),  # it died
         chunks=detail.get("chunks", chunks),
-        sent_chunks=detail.get("sent_chunks", chunks),
+        sent=detail.get("sent_chunks", chunks),
     )
     age = (datetime.now(UTC) - started_at).total_seconds()
     return replace(

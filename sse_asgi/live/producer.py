@@ -217,10 +217,10 @@ class Producer(Response):
         """Return the transcript, by which the events up to a position were sent."""
         return self.recorder.transcript(
             self._outcome,
+            "framing" if self._bad_end is not None else self.lifecycle.by or "source",
             self._bad_end or self.lifecycle.error,
-            by="framing" if self._bad_end is not None else self.lifecycle.by or "source",
             chunks=self.outbox.produced_chunks,
-            sent_chunks=self._sent_up_to(sent),
+            sent=self._sent_up_to(sent),
         )
 
     def _last_events(self) -> list[bytes]:

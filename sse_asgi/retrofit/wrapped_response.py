@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.host.host import current_host
 from sse_asgi.host.loops import Handle
 from sse_asgi.retrofit.headers import begins_event_stream, completed
 from sse_asgi.retrofit.inbox import Inbox
@@ -251,7 +252,7 @@ class WrappedResponse(Stream):
 
     async def _record(self, body: bytes) -> None:
         """Record what these bytes say, and tell `on_chunk`."""
-        on_chunk = self.options.chunk_hook(self.request)
+        on_chunk, here = self.options.chunk_hook(self.request), self.host
         try:
             for item in self._reader.read(body):
                 if not isinstance(item, str):
@@ -262,9 +263,10 @@ class WrappedResponse(Stream):
                 self.recorder.keep(item)
                 told = None if on_chunk is None else on_chunk(item)
                 if isawaitable(told):
+                    here = current_host()  # it may be a task of the app's own
                     await told
         except BaseException as error:
-            if not (isinstance(error, self.host.cancelled) and self.host.is_cancelling()):
+            if not (isinstance(error, self.host.cancelled) and here.is_cancelled()):
                 self._fail(error, by="hook")
             raise
         self.recorder.compact()

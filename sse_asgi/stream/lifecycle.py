@@ -87,12 +87,7 @@ class Lifecycle:
     _last_stop: tuple[Outcome, Cause, float] | None = None  # what limits the last message
     _held = False
 
-    def __init__(
-        self,
-        host: Host,
-        cleanup_timeout: float,
-        stream: "Cancellable",
-    ) -> None:
+    def __init__(self, host: Host, cleanup_timeout: float, stream: Cancellable) -> None:
         self.phase: Phase = RUNNING
         self.outcome: Outcome | None = None  # how the stream ended; `None` while that is open
         self.error: BaseException | None = None  # what failed the stream
@@ -129,24 +124,22 @@ class Lifecycle:
     ) -> bool:
         """End the stream as soon as can be; returns whether this call settled the outcome.
 
-        In RUNNING and STOPPING the outcome is settled, and the first to come counts. In FINISHING
-        it is not, for all may still go well: what is left of the last message gets a time limit.
+        The first call in RUNNING or STOPPING settles it. In FINISHING all may still go well: what
+        is left of the last message gets a time limit, unless a send has failed.
 
         What the server's task awaits is cancelled, once: under asyncio a later `await` works again.
         A source that stands at a `yield` is closed instead. If the client can still be reached, a
         `send` that is under way may end, for `STOP_GRACE`: nobody knows whether one that is cut
-        arrives. The last message, which says how the stream ended, goes to a client that is
-        there: to all but those of a stop with `client_lost`, and of a send cut by that grace.
+        arrives. Only a client that is lost, or whose send is cut, does not get the last message.
         """
         if self.phase is CLOSED:
             return False
         self._shutdown_due = self._shutdown_due or by == "shutdown"
         grace = 0 if client_lost else self.stop_grace
-        if self.phase is FINISHING and self.client_lost:  # a send has failed
-            return self.settle(outcome, error, by=by)
         if self.phase is FINISHING:
-            grace = CLIENT_GRACE if by == "client" else grace
-            self._limit_last_message(outcome, by, grace)
+            if self.client_lost:  # a send has failed
+                return self.settle(outcome, error, by=by)
+            self._limit_last_message(outcome, by, CLIENT_GRACE if by == "client" else grace)
             return False
         self.client_lost = self.client_lost or client_lost
         counted = self.settle(outcome, error, by=by)

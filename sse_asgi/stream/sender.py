@@ -197,5 +197,4 @@ class Sender:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.pending is not None:
-            self._cancel_background()
+        self._cancel_background()

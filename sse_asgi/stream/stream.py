@@ -208,16 +208,13 @@ class Stream(ABC):
             outbox.put_event(shutdown.farewell.encode())
         return outbox.take()
 
-    def finish_body(self, body: bytes, *before: Message) -> Awaitable[None]:
+    async def finish_body(self, body: bytes, *before: Message) -> None:
         """Send what comes before, these bytes, and the end; raises what `send` raises."""
         if self.reports_early:
-            return self._finish_reported(*before, _body(body, more=True))
-        return self.sender.transmit(*before, _body(body or self.filler(), more=False))
-
-    async def _finish_reported(self, *messages: Message) -> None:
-        await self.sender.transmit(*messages)
-        await self.report_early()
-        await self.sender.transmit(_body(self.filler(), more=False))
+            await self.sender.transmit(*before, _body(body, more=True))
+            await self.report_early()
+            body, before = b"", ()
+        await self.sender.transmit(*before, _body(body or self.filler(), more=False))
 
     @property
     def reports_early(self) -> bool:
@@ -275,10 +272,10 @@ class Stream(ABC):
         """Return the record of the stream as far as it has come."""
         return self.recorder.transcript(
             self.lifecycle.outcome or COMPLETED,
+            self.lifecycle.by or "source",
             self.lifecycle.error,
-            by=self.lifecycle.by or "source",
             chunks=self.outbox.produced_chunks,
-            sent_chunks=self.outbox.sent_chunks,
+            sent=self.outbox.sent_chunks,
         )
 
 

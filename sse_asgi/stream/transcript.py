@@ -79,13 +79,7 @@ class Recorder:
             self._newest.clear()
 
     def transcript(
-        self,
-        outcome: Outcome,
-        error: BaseException | None,
-        *,
-        by: Cause,
-        chunks: int,
-        sent_chunks: int,
+        self, outcome: Outcome, by: Cause, error: BaseException | None, *, chunks: int, sent: int
     ) -> Transcript:
         usages = [part for part in self.parts if isinstance(part, Usage)]
         reasons = [part.reason for part in self.parts if isinstance(part, Finish)]
@@ -93,7 +87,7 @@ class Recorder:
             text="".join((*self._text, *self._newest)),
             outcome=outcome,
             chunks=chunks,
-            sent_chunks=sent_chunks,
+            sent_chunks=sent,
             error=error,
             started_at=datetime.fromtimestamp(self._started_at, UTC),
             time_to_first_chunk=None if self._first is None else self._first - self._started,
