@@ -118,8 +118,7 @@ class WrappedResponse(Stream):
             else:
                 self.host.cancel_work()  # ours
             return
-        ended = self._has_returned or self.lifecycle.abandoned
-        has_to_cancel = ended or not self._inbox.app_hears
+        has_to_cancel = self._has_returned or self.lifecycle.abandoned or not self._inbox.app_hears
         self._inbox.hang_up()
         if blocked is not None and not (has_to_cancel and self.host.cancels(blocked)):
             blocked.cancel()

@@ -121,11 +121,11 @@ class Lifecycle:
         *,
         by: Cause,
         client_lost: bool = False,
-    ) -> bool:
-        """End the stream as soon as can be; returns whether this call settled the outcome.
+    ) -> None:
+        """End the stream as soon as can be.
 
-        The first call in RUNNING or STOPPING settles it. In FINISHING all may still go well: what
-        is left of the last message gets a time limit, unless a send has failed.
+        The first call in RUNNING or STOPPING settles the outcome. In FINISHING all may still go
+        well: what is left of the last message gets a time limit, unless a send has failed.
 
         What the server's task awaits is cancelled, once: under asyncio a later `await` works again.
         A source that stands at a `yield` is closed instead. If the client can still be reached, a
@@ -133,23 +133,23 @@ class Lifecycle:
         arrives. Only a client that is lost, or whose send is cut, does not get the last message.
         """
         if self.phase is CLOSED:
-            return False
+            return
         self._shutdown_due = self._shutdown_due or by == "shutdown"
         grace = 0 if client_lost else self.stop_grace
         if self.phase is FINISHING:
             if self.client_lost:  # a send has failed
-                return self.settle(outcome, error, by=by)
-            self._limit_last_message(outcome, by, CLIENT_GRACE if by == "client" else grace)
-            return False
+                self.settle(outcome, error, by=by)
+            else:
+                self._limit_last_message(outcome, by, CLIENT_GRACE if by == "client" else grace)
+            return
         self.client_lost = self.client_lost or client_lost
-        counted = self.settle(outcome, error, by=by)
+        self.settle(outcome, error, by=by)
         sends, was_running = self.sending_since is not None, self.end_running()
         if sends and not self.client_lost:
             if was_running or self._shutdown_due:
                 self._set_timer(grace)
         elif sends or was_running:
             self._cancel_work()
-        return counted
 
     def cancel_soon(self) -> None:
         """Cancel the work, if it is to stop and is not cancelled yet, once its task waits.
