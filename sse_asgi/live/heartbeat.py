@@ -69,4 +69,4 @@ class Heartbeat:
 
     def _fail_all(self, error: LogError) -> None:
         for producer in list(self._producers.values()):
-            producer.stop(Outcome.FAILED, error)
+            producer.stop(Outcome.FAILED, error, by="server")
