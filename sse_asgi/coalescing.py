@@ -20,11 +20,11 @@ class CoalescingResponse(Response):
     due: float
     _window: Handle | None  # the timer of the one that is open
 
-    def begin_to_gather(self) -> None:
+    def begin_to_send(self) -> None:
         """Let text that is sent together be one event."""
         self._window = None
         self.outbox.encode = _joining(self.outbox.encode)
-        super().begin_to_gather()
+        super().begin_to_send()
 
     def _task_waits(self) -> None:
         """Open a window, if nothing but text waits, and nobody for it."""

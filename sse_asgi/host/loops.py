@@ -27,11 +27,7 @@ class Event(Protocol):
 
 def in_asyncio() -> bool:
     """Tell whether asyncio runs this code; if not, trio does."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+    return isinstance(running_loop(), asyncio.AbstractEventLoop)
 
 
 def running_loop() -> object | None:
@@ -39,9 +35,8 @@ def running_loop() -> object | None:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        pass
-    if "trio" not in sys.modules:
-        return None
+        if "trio" not in sys.modules:
+            return None
     import trio  # noqa: PLC0415 - it is there already
 
     try:

@@ -69,7 +69,7 @@ class TrioHost:
         self._inner = trio.CancelScope(shield=True)
         return self._inner
 
-    def cancels(self, release: Handle) -> bool:  # noqa: ARG002 - it is inside of `work`
+    def cancels(self, release: Handle) -> bool:  # noqa: ARG002 - it is inside of `working`
         """Tell that `cancel_work` reaches every await of a wrapped app."""
         return True
 

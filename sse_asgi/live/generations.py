@@ -149,7 +149,7 @@ class Generations:
                 error = self.outage.note(raised, "beat")
                 if not isinstance(error, LogUnavailableError):
                     for producer in list(self.producers.values()):
-                        producer.stop(Outcome.FAILED, error)
+                        producer.stop(Outcome.FAILED, error, by="server")
                 elif patience.is_over(began):  # readers in other processes take them for dead
                     for producer in list(self.producers.values()):
                         producer.writer.lose(error)

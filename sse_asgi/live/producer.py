@@ -179,9 +179,10 @@ class Producer(Response):
     def _transcript(self, sent_chunks: int) -> Transcript:
         return self.recorder.transcript(
             self._outcome,
+            "framing" if self._bad_end is not None else self.lifecycle.by or "source",
             self._bad_end or self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
-            sent_chunks=sent_chunks,
+            sent=sent_chunks,
         )
 
     def _last_events(self) -> list[bytes]:

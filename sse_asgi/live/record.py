@@ -20,6 +20,10 @@ EVENT_BYTES: Final = 2**40
 """The decoder's limit: an event that could be stored, by any process, can be read."""
 
 
+# What another process tells of its transcript; one of a later version may tell more.
+_TOLD: Final = ("by", "chunks", "sent_chunks", "time_to_first_chunk", "duration")
+
+
 class Meta(NamedTuple):
     """What the log keeps of a generation's start."""
 
@@ -35,12 +39,13 @@ class Meta(NamedTuple):
 def meta_of(head: Head) -> Meta:
     fields: dict[str, Any] = json.loads(head.meta)
     fields["started_at"] = datetime.fromisoformat(fields["started_at"])
-    return Meta(**fields)
+    return Meta(*(fields[name] for name in Meta._fields))
 
 
 def ending_of(transcript: Transcript) -> Ending:
     """Return the ending that goes into the log; the text is there already."""
     detail = {
+        "by": transcript.by,
         "chunks": transcript.chunks,
         "sent_chunks": transcript.sent_chunks,
         "time_to_first_chunk": transcript.time_to_first_chunk,
@@ -90,13 +95,14 @@ def _transcript(
     """Return the transcript. What was read is counted where the producer left no numbers."""
     error: Exception | None = None
     if ending.detail:
-        detail: dict[str, Any] = json.loads(ending.detail)
-        if raised := detail.pop("error"):
+        told: dict[str, Any] = json.loads(ending.detail)
+        if raised := told.get("error"):
             error = RemoteSourceError(f"the source raised {raised}")
+        detail = {name: told[name] for name in _TOLD if name in told}
     else:
         detail = {"duration": (datetime.now(UTC) - started_at).total_seconds()}
         error = GenerationInterruptedError("the generation ended before its source did")
     known = ending.outcome in list(Outcome)
     outcome = Outcome(ending.outcome) if known else Outcome.FAILED
-    read = recorder.transcript(outcome, error, chunks=chunks, sent_chunks=chunks)
+    read = recorder.transcript(outcome, "server", error, chunks=chunks, sent=chunks)  # it died
     return replace(read, started_at=started_at, **detail)

@@ -13,12 +13,13 @@ import anyio
 import anyio.lowlevel
 
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.host.host import current_host
 from sse_asgi.host.loops import Handle
 from sse_asgi.retrofit.headers import begins_event_stream, completed
 from sse_asgi.retrofit.inbox import Inbox
 from sse_asgi.retrofit.text_reader import Position, TextReader
 from sse_asgi.source.request import Request
-from sse_asgi.stream.lifecycle import FINISHING, RUNNING
+from sse_asgi.stream.lifecycle import FINISHING, RUNNING, Cause
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.stream import Stream
@@ -48,19 +49,20 @@ class WrappedResponse(Stream):
         self._turn = anyio.Lock(fast_acquire=True)
 
     def error_for_server(self) -> BaseException | None:
-        """Return a cancellation that may be the server's."""
-        self.lifecycle.error = None  # its traceback may hold this stream
-        return None if self._unanswered is None else CancelledError(*self._unanswered)
+        """Return what the server must hear of, or a cancellation that may be its own."""
+        may_be_its_own = None if self._unanswered is None else CancelledError(*self._unanswered)
+        return super().error_for_server() or may_be_its_own
 
     async def run(self) -> None:
         host = self.host
         with host.working():
             try:
-                await self._app(self.request.scope, self._inbox.receive, self._send)
+                await self._app(self.request.scope, self._receive, self._send)
+            except GeneratorExit:
+                self.abort()
+                raise
             except BaseException as error:
-                if isinstance(error, GeneratorExit):
-                    self.abort(error)
-                if isinstance(error, GeneratorExit) or not (self.is_open or self.ends_elsewhere):
+                if not (self.is_open or self.ends_elsewhere):
                     raise
                 self._app_ended(error)
             else:
@@ -80,13 +82,13 @@ class WrappedResponse(Stream):
             return
         was_running = self.lifecycle.end_running()
         if self.lifecycle.phase is FINISHING:  # in the app's last message
-            if isinstance(error, Exception):
-                self.lifecycle.settle(Outcome.FAILED, error, by="server")
+            if error is not None and not isinstance(error, self.host.cancelled):
+                self.lifecycle.settle(Outcome.FAILED, error, by="source")
             self.lifecycle.last_message_cut(by="source" if error is None else "server")
         elif isinstance(error, self.host.cancelled):
             self._app_cancelled(error, was_running=was_running)
         elif self._inbox.client_left:  # the app may have seen it first
-            self.sender.lose(Outcome.DISCONNECTED, by="client")
+            self.sender.lose_client(Outcome.DISCONNECTED, by="client")
         elif error is None and self.lifecycle.shutting_down:  # some frameworks cut their streams
             self.lifecycle.settle(Outcome.SHUT_DOWN, by="shutdown")
         else:
@@ -97,7 +99,7 @@ class WrappedResponse(Stream):
     def _app_cancelled(self, error: BaseException, *, was_running: bool) -> None:
         if self.host.is_cancelled():
             self.host.keep(error)
-            self.sender.lose(Outcome.SHUT_DOWN, by="server")
+            self.sender.lose_client(Outcome.SHUT_DOWN, by="server")
         elif was_running:
             # The server's, if a task group of anyio's has taken back what was counted; or the app's
             # own. Nobody knows, so it is raised again once the body has ended.
@@ -116,7 +118,7 @@ class WrappedResponse(Stream):
             else:
                 self.host.cancel_work()  # ours
             return
-        has_to_cancel = self.lifecycle.abandoned or not self._inbox.app_hears
+        has_to_cancel = self._has_returned or self.lifecycle.abandoned or not self._inbox.app_hears
         self._inbox.hang_up()
         if blocked is not None and not (has_to_cancel and self.host.cancels(blocked)):
             blocked.cancel()
@@ -126,7 +128,7 @@ class WrappedResponse(Stream):
     async def watch(self) -> None:
         try:
             await self._inbox.watch()
-            self.sender.lose(Outcome.DISCONNECTED, by="client")
+            self.sender.lose_client(Outcome.DISCONNECTED, by="client")
         except BaseException as error:
             if not self.sender.receive_failed(error):
                 raise
@@ -138,6 +140,16 @@ class WrappedResponse(Stream):
         return super().filler() if self._position.may_add else b""
 
     # The app's messages
+
+    async def _receive(self) -> Message:
+        try:
+            return await self._inbox.receive()
+        except Exception as error:
+            if self.is_open:
+                self.lifecycle.end_running()
+                self.sender.receive_failed(error)
+                self.lifecycle.cancel_soon()  # the app may catch this, and go on
+            raise
 
     async def _send(self, message: Message) -> None:
         if self.ends_elsewhere:  # the app goes on, and the stream has ended without it
@@ -161,9 +173,11 @@ class WrappedResponse(Stream):
         self.outbox: Outbox = Outbox(self.options.framing.encoder())
         self._reader = TextReader(self.options.framing if readable and has_hooks else None)
         self._position = Position(readable=readable)
-        self._active = True  # from here on: what a user's framing raised is the server's to answer
+        self._active = (
+            True  # only now: what a user's framing raises above is the server's to answer
+        )
         self.enter_shutdown()
-        self.start_watching()
+        self.watch_client_and_clocks()
         await self._transmit(message)
         if not self.lifecycle.client_lost:
             # Some servers hold the headers back until the body begins.
@@ -205,27 +219,28 @@ class WrappedResponse(Stream):
 
     async def _transmit(self, message: Message) -> None:
         """Send for the app, after a keep-alive that is on its way; a lost client ends the wait."""
-        has_left = False
         self.lifecycle.sending_since = self.host.clock()
         try:
             with self.host.releasable() as self._blocked:
-                await self.sender.drain()
+                if self.sender.task is not None:
+                    await self.sender.next_drained()
                 if not self.lifecycle.client_lost:
                     self._note_sent(message.get("body", b""))
                     await self.sender.transmit(message)
                     self._position.arrived()
                     self.lifecycle.end_sent = self._reader.ended
-        except OSError:
-            has_left = True
+        except BaseException as error:
+            if self.outbox.failed or not isinstance(error, OSError):
+                if not isinstance(error, self.host.cancelled):
+                    self._fail(error, by="framing" if self.outbox.failed else "server")
+                raise
+            self.lifecycle.sending_since = None  # nothing is to be cancelled
+            self.sender.send_failed(error, in_background=False)
         finally:
             self._blocked = None
             self.lifecycle.sending_since = None
-            self.lifecycle.cancel_soon()  # a stop that has waited for this goes on
+            self.lifecycle.cancel_soon()  # a stop that has waited for this, or come of it, goes on
         self.sender.open = self._position.may_add and self.lifecycle.phase is RUNNING
-        if has_left:
-            self.lifecycle.end_running()
-            self.sender.has_failed(Outcome.DISCONNECTED, None, by="client")
-            self.lifecycle.cancel_soon()  # once the app's task waits
 
     def _note_sent(self, body: bytes) -> None:
         outbox, self.sender.open = self.outbox, False
@@ -236,7 +251,7 @@ class WrappedResponse(Stream):
 
     async def _record(self, body: bytes) -> None:
         """Record what these bytes say, and tell `on_chunk`."""
-        on_chunk = self.options.chunk_hook(self.request)
+        on_chunk, here = self.options.chunk_hook(self.request), self.host
         try:
             for item in self._reader.read(body):
                 if not isinstance(item, str):
@@ -247,10 +262,16 @@ class WrappedResponse(Stream):
                 self.recorder.keep(item)
                 told = None if on_chunk is None else on_chunk(item)
                 if isawaitable(told):
+                    here = current_host()  # it may be a task of the app's own
                     await told
-        except Exception as error:
-            self.lifecycle.end_running()
-            self.lifecycle.settle(Outcome.FAILED, error, by="hook")
-            self.lifecycle.cancel_soon()  # the app may catch this, and go on
+        except BaseException as error:
+            if not (isinstance(error, self.host.cancelled) and here.is_cancelled()):
+                self._fail(error, by="hook")
             raise
         self.recorder.compact()
+
+    def _fail(self, error: BaseException, *, by: Cause) -> None:
+        if not isinstance(error, GeneratorExit):
+            self.lifecycle.end_running()
+            self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by=by)
+            self.lifecycle.cancel_soon()  # the app may catch this, and go on

@@ -96,9 +96,8 @@ class ThreadedIterator(AsyncIterator[T], Generic[T]):
             self._calls = SimpleQueue()
             run = self._context.copy().run  # the thread before, if any, may not have left its own
             arguments = (_serve, self._chunks, self._calls, self._run_soon)
-            threading.Thread(
-                target=run, args=arguments, name="sse_asgi source", daemon=True
-            ).start()
+            name = "sse_asgi source"
+            threading.Thread(target=run, args=arguments, name=name, daemon=True).start()
         call = _Call(function)
         self._calls.put(call)
         return await call.result()

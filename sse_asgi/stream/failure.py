@@ -10,10 +10,11 @@ DescribeError = Callable[[BaseException], str]
 
 MESSAGES: Final = {
     Outcome.FAILED: "The stream failed on the server.",
-    Outcome.TIMED_OUT: "The stream took too long.",
     Outcome.SHUT_DOWN: "The server is shutting down.",
 }
-"""What a client is told unless `describe_error` says more."""
+"""What a client is told unless `describe_error` says more. Of `timed_out` nobody is told: a client
+that does not take a send in time gets no other.
+"""
 
 _logger = logging.getLogger("sse_asgi")
 
@@ -21,7 +22,7 @@ _logger = logging.getLogger("sse_asgi")
 def describe(
     outcome: Outcome, error: BaseException | None, describe_error: DescribeError | None
 ) -> str:
-    """Return the message for the clients of a stream that failed, timed out, or was shut down."""
+    """Return the message for the client of a stream that failed or was shut down."""
     if error is not None and describe_error is not None:
         try:
             message = cast("object", describe_error(error))

@@ -50,7 +50,7 @@ Cause = Literal[
     "framing",  # a user's encoder raised
     "client",  # it left
     "deadline",  # a send took longer than `send_timeout`
-    "shutdown",  # the grace of a `Shutdown` is over
+    "shutdown",  # the grace of a `Shutdown` is over, or a wrapped app ended its stream within that
     "server",  # it cancelled the request, or its `send` or `receive` raised
 ]
 """Who settled the outcome of a stream."""
@@ -67,7 +67,7 @@ class Cancellable(Protocol):
 
 
 class Lifecycle:
-    """The phase of one stream, its outcome, and the deadline of its phase.
+    """The phase of one stream, its outcome, and the timer of an ending.
 
     Args:
         stream: Is told to cancel, and to end alone if the source does not end after a second
@@ -75,6 +75,7 @@ class Lifecycle:
     """
 
     by: Cause | None = None  # who settled the outcome
+    fatal: BaseException | None = None  # no `Exception`: raised when all has ended, and reported
     end_sent: bool = False  # the end marker, so a client that leaves misses nothing
     abandoned: bool = False  # the source did not end within `cleanup_timeout`
     shutting_down: bool = False  # the server has been told to stop
@@ -86,12 +87,7 @@ class Lifecycle:
     _last_stop: tuple[Outcome, Cause, float] | None = None  # what limits the last message
     _held = False
 
-    def __init__(
-        self,
-        host: Host,
-        cleanup_timeout: float,
-        stream: "Cancellable",
-    ) -> None:
+    def __init__(self, host: Host, cleanup_timeout: float, stream: Cancellable) -> None:
         self.phase: Phase = RUNNING
         self.outcome: Outcome | None = None  # how the stream ended; `None` while that is open
         self.error: BaseException | None = None  # what failed the stream
@@ -99,17 +95,22 @@ class Lifecycle:
         # When the server's task, or the wrapped app, began to await `send` or the background task,
         # on the host's clock; `None` if it does not.
         self.sending_since: float | None = None
-        self._deadline: Handle | None = None
+        self._ending_timer: Handle | None = None
         self._host = host
         self._cleanup_timeout = cleanup_timeout
         self._stream = stream
 
     def settle(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
-        """Record the outcome. Later calls are ignored; returns whether this one counted."""
+        """Record the outcome. Later calls are ignored; returns whether this one counted.
+
+        An error that is no `Exception`, and no cancellation, is kept in any case, as `fatal`.
+        """
+        if error is not None and not isinstance(error, (Exception, self._host.cancelled)):
+            self.fatal = error
         if self.outcome is not None:
             return False
         if outcome is DISCONNECTED and self.end_sent:
-            outcome = COMPLETED
+            outcome, by = COMPLETED, "source"
         self.outcome, self.error, self.by = outcome, error, by
         return True
 
@@ -120,31 +121,35 @@ class Lifecycle:
         *,
         by: Cause,
         client_lost: bool = False,
-    ) -> bool:
-        """End the stream as soon as can be; returns whether this call settled the outcome.
+    ) -> None:
+        """End the stream as soon as can be.
+
+        The first call in RUNNING or STOPPING settles the outcome. In FINISHING all may still go
+        well: what is left of the last message gets a time limit, unless a send has failed.
 
         What the server's task awaits is cancelled, once: under asyncio a later `await` works again.
         A source that stands at a `yield` is closed instead. If the client can still be reached, a
         `send` that is under way may end, for `STOP_GRACE`: nobody knows whether one that is cut
-        arrives. In the last phase nothing is settled, for all may still go well.
+        arrives. Only a client that is lost, or whose send is cut, does not get the last message.
         """
         if self.phase is CLOSED:
-            return False
+            return
         self._shutdown_due = self._shutdown_due or by == "shutdown"
         grace = 0 if client_lost else self.stop_grace
         if self.phase is FINISHING:
-            grace = CLIENT_GRACE if by == "client" else grace
-            self._limit_last_message(outcome, by, grace)
-            return False
+            if self.client_lost:  # a send has failed
+                self.settle(outcome, error, by=by)
+            else:
+                self._limit_last_message(outcome, by, CLIENT_GRACE if by == "client" else grace)
+            return
         self.client_lost = self.client_lost or client_lost
-        counted = self.settle(outcome, error, by=by)
+        self.settle(outcome, error, by=by)
         sends, was_running = self.sending_since is not None, self.end_running()
         if sends and not self.client_lost:
             if was_running or self._shutdown_due:
-                self._set_deadline(grace)
+                self._set_timer(grace)
         elif sends or was_running:
             self._cancel_work()
-        return counted
 
     def cancel_soon(self) -> None:
         """Cancel the work, if it is to stop and is not cancelled yet, once its task waits.
@@ -164,19 +169,18 @@ class Lifecycle:
     def begin_cleanup(self) -> None:
         """Give the source `cleanup_timeout` seconds to end, unless that time runs already."""
         if not self._cancelled:
-            self._set_deadline(self._cleanup_timeout)
+            self._set_timer(self._cleanup_timeout)
 
     def begin_drain(self) -> None:
         """Begin to wait for the background task: 0.5 s at most if a shutdown's grace is over."""
-        self._clear_deadline()
+        self._clear_timer()
         self.sending_since = self._host.clock()
         if self._shutdown_due:
-            self._set_deadline(STOP_GRACE)
+            self._set_timer(STOP_GRACE)
 
     def begin_finishing(self) -> None:
         """Let the last message be sent; once a shutdown's grace is over, in half a second."""
-        if self._deadline is not None:
-            self._clear_deadline()
+        self._clear_timer()
         self.sending_since = None
         self.phase = FINISHING
         if self._shutdown_due:
@@ -188,31 +192,30 @@ class Lifecycle:
         self.client_lost = True
         self.settle(outcome, by=cause)
 
-    async def without_deadline(self, hook: Awaitable[None]) -> None:
+    async def untimed(self, hook: Awaitable[None]) -> None:
         """Await a hook, whose time does not count; limit what is left of the last message then."""
-        self._clear_deadline()
+        self._clear_timer()
         self._held = True
         await hook
         self._held = False
         if self.outcome is SHUT_DOWN:
             self._limit_last_message(SHUT_DOWN, "shutdown", self.stop_grace)
         if self._last_stop is not None:
-            self._set_deadline(self._last_stop[2])
+            self._set_timer(self._last_stop[2])
 
     def _limit_last_message(self, outcome: Outcome, by: Cause, seconds: float) -> None:
         # The first call counts. It names the outcome of a stream whose last message takes longer.
         if self._last_stop is None:
             self._last_stop = outcome, by, seconds
             if not self._held:
-                self._set_deadline(seconds)
+                self._set_timer(seconds)
 
     def close(self) -> None:
         """Let nothing stop the stream any more; once is enough."""
         if self.phase is CLOSED:
             return
         self.phase = CLOSED
-        if self._deadline is not None:
-            self._clear_deadline()
+        self._clear_timer()
         if self._grace is not None:
             self._grace.cancel()
         del self._stream  # it refers to this lifecycle
@@ -237,20 +240,20 @@ class Lifecycle:
     def _cancel_work(self) -> None:
         self._cancelled = True
         self._stream.cancel()
-        self._set_deadline(self._cleanup_timeout)
+        self._set_timer(self._cleanup_timeout)
 
-    def _set_deadline(self, seconds: float) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        self._deadline = self._host.call_later(seconds, self._deadline_passed)
+    def _set_timer(self, seconds: float) -> None:
+        if self._ending_timer is not None:
+            self._ending_timer.cancel()
+        self._ending_timer = self._host.call_later(seconds, self._time_is_over)
 
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+    def _clear_timer(self) -> None:
+        if self._ending_timer is not None:
+            self._ending_timer.cancel()
+            self._ending_timer = None
         self._last_stop = None
 
-    def _deadline_passed(self) -> None:
+    def _time_is_over(self) -> None:
         if self.phase is FINISHING:
             self._stream.cancel()
         elif self.sending_since is not None:
@@ -260,6 +263,6 @@ class Lifecycle:
             self.abandoned = True
             _logger.error("a source did not end within cleanup_timeout and is abandoned")
             self._stream.cancel()
-            self._set_deadline(LAST_CHANCE)
+            self._set_timer(LAST_CHANCE)
         else:
             self._stream.end_alone()

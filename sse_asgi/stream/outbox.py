@@ -95,16 +95,16 @@ class Outbox:
     def put_part(self, part: Part) -> int:
         """Add a part; return its size in bytes."""
         self._encode_chunks()  # first: what the encoder says may depend on it
-        return self._add(self._checked(self._encoder.part, part))
+        return self._add(self._checked("part", part))
 
     def put_end(self, outcome: Outcome) -> None:
         self._encode_chunks()
-        self._add(self._checked(self._encoder.end, outcome))
+        self._add(self._checked("end", outcome))
 
     def put_failure(self, message: str, outcome: Outcome) -> bool:
         """Add what tells clients that the stream failed; returns whether there is such an event."""
         self._encode_chunks()
-        return self._add(self._checked(self._encoder.fail, message, outcome)) > 0
+        return self._add(self._checked("fail", message, outcome)) > 0
 
     def take(self) -> bytes:
         """Empty it, and return everything as bytes. Chunks that cannot be encoded are gone then."""
@@ -125,7 +125,7 @@ class Outbox:
         """Note that the stream's first events were sent, but not from this outbox."""
         if not self._begun:
             self._begun = True
-            self._encoder.begin()
+            self._checked("begin")
 
     def _add(self, event: bytes) -> int:
         if event:
@@ -135,7 +135,7 @@ class Outbox:
     def _encode_chunks(self) -> None:
         if not self._begun:
             self._begun = True
-            self._add(self._checked(self._encoder.begin))
+            self._add(self._checked("begin"))
         if chunks := self.chunks:
             self._add(self.encode(chunks))
             self._chunks_in_frames += len(chunks)
@@ -144,17 +144,18 @@ class Outbox:
     def _encode_one(self, chunk: str) -> bytes:
         return self.encode([chunk])
 
-    def _checked(self, encode: Callable[..., bytes], *arguments: object) -> bytes:
+    def _checked(self, method: str, *arguments: object) -> bytes:
         try:
+            encode: Callable[..., bytes] = getattr(self._encoder, method)
             return b"" + encode(*arguments)  # a str fails here, where it can be told
-        except Exception:
+        except BaseException:
             self.failed = True
             raise
 
     def _encode_checked(self, chunks: list[str]) -> bytes:
         try:
-            return self._checked(self._encoder.text, chunks)
-        except Exception:
+            return self._checked("text", chunks)
+        except BaseException:
             self.unsent_chunks += len(self.chunks) or len(chunks)  # joined, all of `self.chunks`
             self.chunks.clear()
             raise

@@ -11,7 +11,6 @@ background task sends all that is ready. No chunk waits for a later one.
 
 import logging
 import time
-from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -57,7 +56,7 @@ class Response(Stream):
         self.outbox.must_start = not options.prefetch  # the headers wait for no chunk
         self.sender.outbox = self.outbox
         self._source: Stepper | None = None
-        self._patience: Handle | None = None  # how long `prefetch` may hold the headers back
+        self._prefetch_timer: Handle | None = None  # how long `prefetch` may hold the headers back
         # One that was raised at the source's `yield`, or by it, and what it is if not the server's.
         self._cancellation: tuple[BaseException, BaseException | None] | None = None
         self._opener = opener
@@ -74,7 +73,7 @@ class Response(Stream):
         with host.working():
             try:
                 self.enter_shutdown()
-                self.begin_to_gather()
+                self.begin_to_send()
                 source = self._source = Stepper(await self._opener.open(self.request))
                 plain: type[str] | None = None
                 while lifecycle.phase is running:
@@ -143,7 +142,10 @@ class Response(Stream):
         elif self.host.clock() - self.sender.last < self.AT_ONCE:
             self.arm()
         elif self.lifecycle.phase is RUNNING:
-            await self._send_now(source)
+            if (message := self.outbox.next_message()) is None:
+                self.arm()
+            else:
+                await self._send(message, source)
 
     async def _call_on_chunk(self, on_chunk: Hook, chunk: str, source: Stepper) -> None:
         try:
@@ -152,16 +154,10 @@ class Response(Stream):
                 self.arm()  # the chunk leaves in the background: the source is told first
         except BaseException as error:
             self.outbox.unsent_chunks += 1
-            if isinstance(error, Exception):
-                self.lifecycle.settle(FAILED, error, by="hook")
+            is_servers = isinstance(error, self.host.cancelled) and self.host.is_cancelled()
+            if not (is_servers or isinstance(error, GeneratorExit)):
+                self.lifecycle.settle(FAILED, self.host.as_failure(error), by="hook")
             raise
-
-    async def _send_now(self, source: Stepper) -> None:
-        message = self.outbox.next_message()
-        if message is None:
-            self.arm()
-        else:
-            await self._send(message, source)
 
     async def _send(self, message: Message, source: Stepper) -> None:
         self.lifecycle.sending_since = self.host.clock()
@@ -182,7 +178,7 @@ class Response(Stream):
     def _source_raised(self, error: BaseException) -> None:
         was_running = self.lifecycle.end_running()
         if isinstance(error, GeneratorExit):
-            self.abort(error)
+            self.abort()
             raise error
         if isinstance(error, self.host.cancelled):
             # Without a server's cancellation the source awaited what was cancelled.
@@ -193,7 +189,7 @@ class Response(Stream):
         by: Cause = "framing" if self.outbox.failed else "source"
         if not self.lifecycle.settle(FAILED, error, by=by) and error is not self.lifecycle.error:
             self.lifecycle.error = self.lifecycle.error or error
-            if isinstance(error, Exception):  # any other is raised at the end
+            if error is not self.lifecycle.fatal:  # that is raised at the end
                 _logger.error("a source raised while it was being closed", exc_info=error)
 
     def _settle_cancellation(self, error: BaseException, failure: BaseException | None) -> None:
@@ -205,7 +201,7 @@ class Response(Stream):
             self.lifecycle.settle(FAILED, failure, by="source")
 
     def cancelled_by_server(self) -> None:
-        self.sender.lose(SHUT_DOWN, by="server")
+        self.sender.lose_client(SHUT_DOWN, by="server")
 
     async def _close_source(self) -> None:
         self.lifecycle.end_running()
@@ -218,9 +214,10 @@ class Response(Stream):
 
     # Gathering
 
-    def begin_to_gather(self) -> None:
+    def begin_to_send(self) -> None:
+        """Have what is ready sent from now on; `prefetch` holds the headers back for its time."""
         if not isinstance(self.options.prefetch, bool):
-            self._patience = self.host.call_later(self.options.prefetch, self._start_now)
+            self._prefetch_timer = self.host.call_later(self.options.prefetch, self._start_now)
         self.arm()
 
     def arm(self) -> None:
@@ -237,7 +234,7 @@ class Response(Stream):
         if not self.is_open:
             return
         if self.watcher is None:
-            self.start_watching()
+            self.watch_client_and_clocks()
         if self.lifecycle.phase is FINISHING or self.sender.task is not None:
             return
         if self.outbox or self.outbox.must_start:
@@ -289,12 +286,10 @@ class Response(Stream):
         return awaited and self.lifecycle.outcome is FAILED
 
     def error_for_server(self) -> BaseException | None:
-        error, self.lifecycle.error = self.lifecycle.error, None
-        if error is None or self._is_the_servers_to_answer():
-            return error
-        return None if isinstance(error, (Exception, CancelledError)) else error
+        error = self.lifecycle.error if self._is_the_servers_to_answer() else None
+        return super().error_for_server() or error
 
     def close(self) -> None:
         super().close()
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._prefetch_timer is not None:
+            self._prefetch_timer.cancel()

@@ -63,13 +63,8 @@ class Sender:
         """Send in a task of its own what there is to send, after `first`."""
         self.task = self.pending = self._host.start(partial(self._send_all, first))
 
-    async def drain(self) -> None:
-        """Wait until the background task has sent all there is, or has lost the client."""
-        if self.task is not None:
-            await self.next_drained()
-
     async def next_drained(self) -> None:
-        """Wait until `drained` is called; the background task does when it ends."""
+        """Wait until `drained` is called; the background task does when it ends, or is lost."""
         if self._drained is None:
             self._drained = self._host.event()
         await self._drained.wait()
@@ -103,7 +98,7 @@ class Sender:
             return None
         try:
             return self.outbox.next_message()
-        except Exception as error:  # noqa: BLE001 - a user's framing may raise anything
+        except BaseException as error:  # noqa: BLE001 - a user's framing may raise anything
             self._lifecycle.settle(FAILED, error, by="framing")
             if self._lifecycle.phase is not FINISHING:  # then the last message tells of it
                 self._lifecycle.stop(FAILED, error, by="framing")
@@ -119,7 +114,9 @@ class Sender:
 
     # A client that is lost
 
-    def lose(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> None:
+    def lose_client(
+        self, outcome: Outcome, error: BaseException | None = None, *, by: Cause
+    ) -> None:
         """Stop the stream, and let no further message begin: none can reach the client.
 
         Once the last message is on its way, that may still arrive, in its time.
@@ -129,46 +126,38 @@ class Sender:
         if lost:
             self._cancel_background()
 
-    def has_failed(self, outcome: Outcome, error: BaseException | None, *, by: Cause) -> None:
-        """Lose the client for certain, in the last phase, too: a send has failed."""
-        self._lifecycle.client_lost = True
-        self._lifecycle.settle(outcome, error, by=by)
-        self.lose(outcome, error, by=by)
-
     def send_failed(self, error: BaseException, *, in_background: bool) -> bool:
         """Lose the client, because a send has failed, unless the stream itself has cancelled that.
 
         Returns whether it is a cancellation of the server's task that is meant for the source.
         """
-        by: Cause = "server"
-        outcome, failure = FAILED, None
-        if isinstance(error, OSError):
-            outcome, by = DISCONNECTED, "client"
-        elif isinstance(error, Exception):
-            failure = error
-        elif not isinstance(error, self._host.cancelled):
+        if isinstance(error, GeneratorExit):
             raise error
-        elif self._lifecycle.client_lost or self._lifecycle.phase is CLOSED:
-            return False
-        elif not in_background and self._host.is_cancelled():
-            self._host.keep(error)
-            return True
-        else:  # the server's `send` has cancelled itself
-            outcome = SHUT_DOWN
+        if isinstance(error, self._host.cancelled):
+            if self._lifecycle.client_lost or self._lifecycle.phase is CLOSED:
+                return False
+            if not in_background and self._host.is_cancelled():
+                self._host.keep(error)
+                return True
         if not in_background:
             self._lifecycle.end_running()  # the server's task is here: it needs no cancellation
-        self.has_failed(outcome, failure, by=by)
+        self._lifecycle.client_lost = True  # in the last phase, too
+        self._lose_by(error)
         return False
 
     def receive_failed(self, error: BaseException) -> bool:
         """Lose the client, because `receive` has failed; returns whether that is an error."""
+        if not isinstance(error, GeneratorExit):
+            self._lose_by(error)
+        return not isinstance(error, (GeneratorExit, self._host.cancelled))
+
+    def _lose_by(self, error: BaseException) -> None:
         if isinstance(error, OSError):
-            self.lose(DISCONNECTED, by="client")
-        elif isinstance(error, Exception):
-            self.lose(FAILED, error, by="server")
-        elif isinstance(error, self._host.cancelled):  # by the server, unless the stream has ended
-            self.lose(SHUT_DOWN, by="server")
-        return isinstance(error, Exception)
+            self.lose_client(DISCONNECTED, by="client")
+        elif isinstance(error, self._host.cancelled):  # by the server, or by what it awaits
+            self.lose_client(SHUT_DOWN, by="server")
+        else:
+            self.lose_client(FAILED, error, by="server")
 
     # One timer looks at both clocks. It comes in time for a send, or a silence, that began just
     # after its last look. So a message needs no timer of its own.
@@ -192,7 +181,7 @@ class Sender:
         else:
             due = since + self._send_timeout
             if now >= due:
-                self.lose(TIMED_OUT, by="deadline")
+                self.lose_client(TIMED_OUT, by="deadline")
                 return
         self.look_at_clocks(due)
 
@@ -208,5 +197,4 @@ class Sender:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.pending is not None:
-            self._cancel_background()
+        self._cancel_background()

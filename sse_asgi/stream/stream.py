@@ -20,7 +20,7 @@ from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.stream.sender import Sender
 from sse_asgi.stream.transcript import Recorder, Transcript
-from sse_asgi.wire.outcome import COMPLETED, DISCONNECTED, FAILED, SHUT_DOWN, STOPPED, Outcome
+from sse_asgi.wire.outcome import COMPLETED, FAILED, SHUT_DOWN, STOPPED, Outcome
 
 _logger = logging.getLogger("sse_asgi")
 
@@ -52,8 +52,6 @@ class Stream(ABC):
     def watch(self) -> Coroutine[Any, Any, None]: ...  # lose the client as soon as it has left
     @abstractmethod
     def send_last_message(self) -> Awaitable[None] | None: ...  # end the body
-    @abstractmethod
-    def error_for_server(self) -> BaseException | None: ...  # taken out of the lifecycle
 
     def answer(self) -> Awaitable[None]:
         """Answer the request; raises what is the server's business."""
@@ -70,8 +68,8 @@ class Stream(ABC):
         elif self.is_open:
             try:
                 await self.end()
-            except BaseException as error:
-                self.abort(error)
+            except GeneratorExit:
+                self.abort()
                 raise
         host.take_back()
         failure = self.error_for_server()
@@ -82,12 +80,23 @@ class Stream(ABC):
         finally:
             del failure  # its traceback holds this frame
 
-    def abort(self, error: BaseException) -> None:
-        """Close a stream at once. A `GeneratorExit` says that its event loop is gone."""
-        if isinstance(error, GeneratorExit) and self.is_open:
-            self._close_without_loop()
-        if self.is_open and not self.ends_elsewhere:
+    def error_for_server(self) -> BaseException | None:
+        """Return what the server must hear of; the lifecycle keeps no error any longer."""
+        error, self.lifecycle.error, self.lifecycle.fatal = self.lifecycle.fatal, None, None
+        return error
+
+    def abort(self) -> None:
+        """Close a stream whose event loop is gone, and report that to a sync hook."""
+        if not self.is_open:
+            return
+        self.lifecycle.settle(SHUT_DOWN, by="server")
+        with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
             self.close()
+        waiting = self._call_on_complete()
+        if waiting is not None:
+            _logger.error("on_complete was not awaited: the event loop has closed the stream")
+            if close := getattr(waiting, "close", None):
+                close()
 
     @property
     def is_open(self) -> bool:
@@ -98,7 +107,7 @@ class Stream(ABC):
         if self.options.shutdown is not None:
             self.options.shutdown.enter(self.lifecycle, self.host)
 
-    def start_watching(self) -> None:
+    def watch_client_and_clocks(self) -> None:
         if self.options.shutdown is not None:
             self.options.shutdown.listen(self.lifecycle, self.host)
         self.watcher = self.host.start(self.watch)
@@ -119,15 +128,21 @@ class Stream(ABC):
 
     async def _finish(self) -> None:
         try:
-            if self.sender.task is not None:
+            if self.sender.task is not None and not self.lifecycle.client_lost:
                 self.lifecycle.begin_drain()
                 await self.sender.next_drained()
             self.begin_finishing()
             last = None if self.lifecycle.client_lost else self.send_last_message()
             if last is not None:
                 await last
-        except BaseException as error:  # noqa: BLE001 - judged there
-            self._last_message_failed(error)
+        except BaseException as error:  # noqa: BLE001 - judged here
+            if not isinstance(error, self.host.cancelled):
+                self.sender.send_failed(error, in_background=False)
+            elif self.host.is_cancelled():
+                self.host.keep(error)
+                self.lifecycle.settle(SHUT_DOWN, by="server")
+            else:
+                self.lifecycle.last_message_cut()
         else:
             self.lifecycle.settle(COMPLETED, by="source")
 
@@ -135,19 +150,6 @@ class Stream(ABC):
         self.lifecycle.begin_finishing()
         for listener in self.options.listeners:
             listener(self)
-
-    def _last_message_failed(self, error: BaseException) -> None:
-        if isinstance(error, OSError):
-            self.lifecycle.settle(DISCONNECTED, by="client")
-        elif isinstance(error, Exception):
-            self.lifecycle.settle(FAILED, error, by="server")
-        elif not isinstance(error, self.host.cancelled):
-            raise error
-        elif self.host.is_cancelled():
-            self.host.keep(error)
-            self.lifecycle.settle(SHUT_DOWN, by="server")
-        else:
-            self.lifecycle.last_message_cut()
 
     def close(self) -> None:
         """Let nothing stop the stream any more, and leave nothing behind; once is enough."""
@@ -182,17 +184,6 @@ class Stream(ABC):
             left.cancel_work()
             left.call_later(LAST_CHANCE, self._free, left)
 
-    def _close_without_loop(self) -> None:
-        """Close the stream of an event loop that is gone, and report that to a sync hook."""
-        self.lifecycle.settle(SHUT_DOWN, by="server")
-        with contextlib.suppress(RuntimeError):  # nothing can be cancelled any more
-            self.close()
-        waiting = self._call_on_complete()
-        if waiting is not None:
-            _logger.error("on_complete was not awaited: the event loop has closed the stream")
-            if close := getattr(waiting, "close", None):
-                close()
-
     # The last message
 
     def final_body(self) -> bytes:
@@ -200,7 +191,7 @@ class Stream(ABC):
         for _ in range(2):  # a framing that raises is asked for its failure, once
             try:
                 return self._encode_end()
-            except Exception as error:
+            except BaseException as error:
                 if not self.lifecycle.settle(FAILED, error, by="framing"):
                     _logger.exception("a framing raised while it was to tell of a failure")
         return b""
@@ -217,16 +208,13 @@ class Stream(ABC):
             outbox.put_event(shutdown.farewell.encode())
         return outbox.take()
 
-    def finish_body(self, body: bytes, *before: Message) -> Awaitable[None]:
+    async def finish_body(self, body: bytes, *before: Message) -> None:
         """Send what comes before, these bytes, and the end; raises what `send` raises."""
         if self.reports_early:
-            return self._finish_reported(*before, _body(body, more=True))
-        return self.sender.transmit(*before, _body(body or self.filler(), more=False))
-
-    async def _finish_reported(self, *messages: Message) -> None:
-        await self.sender.transmit(*messages)
-        await self.report_early()
-        await self.sender.transmit(_body(self.filler(), more=False))
+            await self.sender.transmit(*before, _body(body, more=True))
+            await self.report_early()
+            body, before = b"", ()
+        await self.sender.transmit(*before, _body(body or self.filler(), more=False))
 
     @property
     def reports_early(self) -> bool:
@@ -240,7 +228,7 @@ class Stream(ABC):
     async def report_early(self, outcome: Outcome = COMPLETED) -> None:
         """Report before the body ends. The hook's time does not count as the last message's."""
         self.lifecycle.settle(outcome, by="source")
-        await self.lifecycle.without_deadline(self.report())
+        await self.lifecycle.untimed(self.report())
 
     def filler(self) -> bytes:
         """Return a comment for a last message without bytes, where one is needed.
@@ -281,11 +269,13 @@ class Stream(ABC):
             _logger.exception("on_complete raised")
 
     def transcript(self) -> Transcript:
+        """Return the record of the stream as far as it has come."""
         return self.recorder.transcript(
             self.lifecycle.outcome or COMPLETED,
+            self.lifecycle.by or "source",
             self.lifecycle.error,
             chunks=self.outbox.produced_chunks,
-            sent_chunks=self.outbox.sent_chunks,
+            sent=self.outbox.sent_chunks,
         )
 
 

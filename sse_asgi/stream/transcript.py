@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from sse_asgi.stream.lifecycle import Cause
 from sse_asgi.wire.outcome import Outcome
 from sse_asgi.wire.parts import Finish, Part, Usage
 
@@ -31,6 +32,9 @@ class Transcript:
         parts: What the source yielded besides text, in order; kept with `record=False`, too.
         usage: The last usage that the source yielded.
         finish_reason: The reason of the last `Finish` that the source yielded.
+        by: Who settled the outcome: "source", or behind the middleware the app; "hook",
+            `on_chunk`; "framing"; "client"; "deadline", that of a send; "shutdown"; or "server",
+            which cancelled the request, or whose `send` or `receive` raised.
     """
 
     text: str
@@ -44,6 +48,7 @@ class Transcript:
     parts: tuple[Part, ...] = ()
     usage: Usage | None = None
     finish_reason: str | None = None
+    by: Cause = "source"
 
 
 class Recorder:
@@ -74,7 +79,7 @@ class Recorder:
             self._newest.clear()
 
     def transcript(
-        self, outcome: Outcome, error: BaseException | None, *, chunks: int, sent_chunks: int
+        self, outcome: Outcome, by: Cause, error: BaseException | None, *, chunks: int, sent: int
     ) -> Transcript:
         usages = [part for part in self.parts if isinstance(part, Usage)]
         reasons = [part.reason for part in self.parts if isinstance(part, Finish)]
@@ -82,7 +87,7 @@ class Recorder:
             text="".join((*self._text, *self._newest)),
             outcome=outcome,
             chunks=chunks,
-            sent_chunks=sent_chunks,
+            sent_chunks=sent,
             error=error,
             started_at=datetime.fromtimestamp(self._started_at, UTC),
             time_to_first_chunk=None if self._first is None else self._first - self._started,
@@ -90,4 +95,5 @@ class Recorder:
             parts=tuple(self.parts),
             usage=usages[-1] if usages else None,
             finish_reason=reasons[-1] if reasons else None,
+            by=by,
         )

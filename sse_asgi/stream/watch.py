@@ -26,7 +26,7 @@ async def watch(receive: Receive, request: Request, sender: Sender) -> None:
             message = await receive()
             request.feed(message)
             if message["type"] == "http.disconnect":
-                sender.lose(DISCONNECTED, by="client")
+                sender.lose_client(DISCONNECTED, by="client")
                 return
         # At least one server repeats the end of the body for ever, which would starve the loop.
         # There, a failing send is what tells that the client has left.

@@ -18,7 +18,6 @@ from sse_asgi.stream.stream import Stream
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.telemetry.instruments import ERRORS, Attributes, Instruments, error_type, with_outcome
 from sse_asgi.telemetry.names import NAMES
-from sse_asgi.wire.outcome import Outcome
 
 
 class Watch:
@@ -80,7 +79,7 @@ class Watch:
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span what is known: an instrumentation ends it with the last message."""
         if self._span.is_recording():  # a transcript costs as much as its text
-            self._tell_span(_transcript_of(stream))
+            self._tell_span(stream.transcript())
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._transcript = transcript
@@ -156,7 +155,7 @@ class GenerationWatch(Attendant):
     def _source_ended(self, stream: Stream) -> None:
         """Tell the span before the viewer gets the last event: then it may end."""
         if self._span.is_recording():  # a transcript costs as much as its text
-            self._tell(_transcript_of(stream))
+            self._tell(stream.transcript())
 
     def _completed(self, transcript: Transcript, request: Request) -> object:
         self._tell(transcript)
@@ -174,16 +173,6 @@ def _route(scope: Scope) -> dict[str, str]:
     """Return the route's path where the framework tells it; a request's own has any value."""
     path = getattr(scope.get("route"), "path", None)
     return {NAMES["route"]: path} if isinstance(path, str) else {}
-
-
-def _transcript_of(stream: Stream) -> Transcript:
-    """Return what is known of a stream whose source has ended."""
-    return stream.recorder.transcript(
-        stream.lifecycle.outcome or Outcome.COMPLETED,
-        stream.lifecycle.error,
-        chunks=stream.outbox.produced_chunks,
-        sent_chunks=stream.outbox.sent_chunks,
-    )
 
 
 def _tell(

@@ -523,6 +523,20 @@ async def test_what_another_process_reads_back_of_a_good_end_has_no_error():
     await elsewhere.aclose()
 
 
+async def test_who_has_stopped_it_is_in_the_transcript_here_and_in_another_process():
+    log = MemoryLog()
+    here, elsewhere = Live(log), Live(log)
+    generation = await here.start(endless(), id="g")
+    assert await here.stop("g")
+    for transcript in (
+        await generation.transcript(),
+        await (await elsewhere.get("g")).transcript(),
+    ):
+        assert (transcript.outcome, transcript.by) == (Outcome.STOPPED, "client")
+    await here.aclose()
+    await elsewhere.aclose()
+
+
 @pytest.mark.parametrize("framing", [TextFraming(), JSONFraming(), *DIALECTS], ids=repr)
 async def test_parts_are_in_the_transcript_here_and_in_another_process(framing):
     log = MemoryLog()
@@ -997,7 +1011,7 @@ async def end_of(live, generation):
     """Return the transcript of a generation that fails for its log."""
     async with asyncio.timeout(5):
         transcript = await generation.transcript()
-    assert transcript.outcome is Outcome.FAILED
+    assert (transcript.outcome, transcript.by) == (Outcome.FAILED, "server")
     assert isinstance(transcript.error, LogError)
     await live.aclose()
     return transcript

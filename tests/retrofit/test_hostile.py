@@ -1,6 +1,7 @@
 """Streams of other apps whose hook, framing, task or client fails at an awkward moment."""
 
 import asyncio
+import time
 from typing import ClassVar
 
 import anyio
@@ -448,6 +449,33 @@ async def test_last_message_is_not_sent_behind_a_keep_alive_that_has_failed():
         fails.set()
     assert record.only.outcome is Outcome.DISCONNECTED
     assert bodies[-1] == KEEP_ALIVE
+
+
+@pytest.mark.parametrize("sends", [False, True])
+@pytest.mark.parametrize("listens", [False, True])
+async def test_a_shutdown_waits_half_a_second_for_a_keep_alive_that_hangs(listens, sends):
+    block, shutdown = Block(KEEP_ALIVE), Shutdown(grace=0, signals=False)
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a\n\n")
+        await block.reached.wait()
+        if sends:
+            await more(send, b"data: b\n\n")
+        while listens and (await receive())["type"] != "http.disconnect":
+            pass
+        if not listens:
+            await anyio.sleep_forever()
+
+    middleware, record = wrapped(app, heartbeat=0.01, shutdown=shutdown, send_timeout=None)
+    with anyio.fail_after(3):
+        async with Peer(middleware, on_send=block):
+            await soon(block.reached)
+            await anyio.wait_all_tasks_blocked()
+            began = time.monotonic()
+            shutdown.begin()
+    assert 0.4 < time.monotonic() - began < 0.9
+    assert record.only.outcome is Outcome.SHUT_DOWN
 
 
 async def test_a_body_is_read_ahead_of_its_app_up_to_a_bound_and_nothing_is_lost():

@@ -4,14 +4,23 @@ import asyncio
 import contextvars
 import gc
 import threading
+import time
 import weakref
 
 import anyio
 import pytest
 
-from sse_asgi import EventStream, Outcome, ServerSentEvent, Shutdown
+from sse_asgi import (
+    EventStream,
+    EventStreamMiddleware,
+    Outcome,
+    ServerSentEvent,
+    Shutdown,
+    TextFraming,
+)
 from sse_asgi.stream import lifecycle
-from tests.stream.peer import Block, Peer, Record, logged_errors, soon
+from tests.stream.failing_framing import FailingFraming
+from tests.stream.peer import BODY, KEEP_ALIVE, START, Block, Peer, Record, logged_errors, soon
 
 FAREWELL = ServerSentEvent(event="bye", data="back soon")
 
@@ -130,6 +139,28 @@ async def test_disconnect_raises_nothing_whatever_the_clean_up_of_the_source_rai
         peer.leave()
     assert record.only.outcome is Outcome.DISCONNECTED
     assert peer.raised is None
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_a_shutdown_waits_half_a_second_for_a_keep_alive_that_hangs(ends):
+    async def source(request):
+        yield "a"
+        await block.reached.wait()
+        yield "b"
+        if not ends:
+            await anyio.sleep_forever()
+
+    block, shutdown, record = Block(KEEP_ALIVE), Shutdown(grace=0, signals=False), Record()
+    options = {"heartbeat": 0.01, "shutdown": shutdown, "send_timeout": None}
+    app = EventStream(source, on_complete=record, **options)
+    with anyio.fail_after(3):
+        async with Peer(app, on_send=block):
+            await soon(block.reached)
+            await anyio.wait_all_tasks_blocked()
+            began = time.monotonic()
+            shutdown.begin()
+    assert 0.4 < time.monotonic() - began < 0.9
+    assert record.only.outcome is Outcome.SHUT_DOWN
 
 
 async def test_shutdown_before_the_first_chunk_says_so_whatever_the_clean_up_raises():
@@ -278,6 +309,80 @@ async def test_fatal_error_in_the_clean_up_of_a_source_is_not_swallowed():
         await peer.received(b"data: a")
         peer.leave()
     assert raised or peer.log
+
+
+async def fail():
+    raise LookupError
+
+
+async def wait_and_end():
+    await anyio.sleep(0.01)
+
+
+def make_source(then):
+    async def source(request):
+        yield "a"
+        await then()
+
+    return source
+
+
+def make_app(then):
+    async def app(scope, receive, send):
+        headers = [(b"content-type", b"text/event-stream")]
+        await send({"type": START, "status": 200, "headers": headers})
+        await send({"type": BODY, "body": b"data: a\n\n", "more_body": True})
+        await then()
+
+    return app
+
+
+def fatal(body=None):
+    async def on_send(message):
+        if message.get("body") == body or (body is None and message.get("more_body") is False):
+            raise Fatal
+
+    return on_send
+
+
+FATAL = {
+    "text": {"framing": FailingFraming("text", Fatal())},
+    "end": {"framing": FailingFraming("end", Fatal())},
+    "fail": {"framing": FailingFraming("fail", Fatal()), "then": fail},
+    "a send": {"on_send": fatal(b"data: a\n\n")},
+    "a keep-alive": {"on_send": fatal(KEEP_ALIVE), "then": anyio.sleep_forever},
+    "the last send": {"on_send": fatal()},
+}
+
+
+@pytest.mark.parametrize("where", FATAL)
+async def test_on_complete_is_told_of_a_fatal_error_which_is_raised_then(where):
+    await check_fatal(EventStream, make_source, **FATAL[where])
+
+
+@pytest.mark.parametrize("where", ["fail", "a send", "a keep-alive", "the last send"])
+async def test_on_complete_is_told_of_one_behind_the_middleware_too(where):
+    await check_fatal(EventStreamMiddleware, make_app, **FATAL[where])
+
+
+async def check_fatal(door, make, *, framing=None, then=wait_and_end, on_send=None):
+    record, raised = Record(), []
+
+    async def server(scope, receive, send):
+        try:
+            await app(scope, receive, send)
+        except BaseException as error:
+            raised.append(error)
+
+    framing = framing or TextFraming()
+    app = door(make(then), on_complete=record, framing=framing, heartbeat=0.05)
+    async with Peer(server, on_send=on_send):
+        pass
+    assert record.only.outcome is Outcome.FAILED
+    (error,) = raised
+    if isinstance(error, BaseExceptionGroup):  # trio's nursery makes one
+        (error,) = error.exceptions
+    assert isinstance(error, Fatal)
 
 
 # Freed without the cycle collector

@@ -24,7 +24,7 @@ def test_outcomes_are_their_words():
 def test_fields_are_the_public_ones():
     assert [field.name for field in dataclasses.fields(Transcript)] == [
         "text", "outcome", "chunks", "sent_chunks", "error", "started_at",
-        "time_to_first_chunk", "duration", "parts", "usage", "finish_reason",
+        "time_to_first_chunk", "duration", "parts", "usage", "finish_reason", "by",
     ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class Losses:
     def __init__(self):
         self.reasons = []
 
-    def lose(self, outcome, *, by):
+    def lose_client(self, outcome, *, by):
         self.reasons.append((outcome, by))
 
     def receive_failed(self, error):
