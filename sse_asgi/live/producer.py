@@ -93,7 +93,7 @@ class Producer(Response):
         if self.options.shutdown is not None:
             self.options.shutdown.listen(self.lifecycle, self.host)
 
-    def start_watching(self) -> None:
+    def watch_client_and_clocks(self) -> None:
         """Watch nobody: it has no client, and is under a shutdown already."""
 
     async def end_unbegun(self, outcome: Outcome) -> None:
