@@ -83,7 +83,7 @@ class WrappedResponse(Stream):
         was_running = self.lifecycle.end_running()
         if self.lifecycle.phase is FINISHING:  # in the app's last message
             if error is not None and not isinstance(error, self.host.cancelled):
-                self.lifecycle.settle(Outcome.FAILED, error, by="source")
+                self.lifecycle.settle(Outcome.FAILED, self.host.as_failure(error), by="source")
             self.lifecycle.last_message_cut(by="source" if error is None else "server")
         elif isinstance(error, self.host.cancelled):
             self._app_cancelled(error, was_running=was_running)

@@ -12,9 +12,7 @@ MESSAGES: Final = {
     Outcome.FAILED: "The stream failed on the server.",
     Outcome.SHUT_DOWN: "The server is shutting down.",
 }
-"""What a client is told unless `describe_error` says more. Of `timed_out` nobody is told: a client
-that does not take a send in time gets no other.
-"""
+"""What a client is told unless `describe_error` says more. Nobody is told of `timed_out`."""
 
 _logger = logging.getLogger("sse_asgi")
 

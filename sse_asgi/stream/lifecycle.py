@@ -103,9 +103,11 @@ class Lifecycle:
     def settle(self, outcome: Outcome, error: BaseException | None = None, *, by: Cause) -> bool:
         """Record the outcome. Later calls are ignored; returns whether this one counted.
 
-        An error that is no `Exception`, and no cancellation, is kept in any case, as `fatal`.
+        An error that is no `Exception`, and no cancellation, is kept in any case, as `fatal`; so is
+        a group that holds one.
         """
-        if error is not None and not isinstance(error, (Exception, self._host.cancelled)):
+        harmless = (Exception, self._host.cancelled)
+        if error is not None and BaseExceptionGroup("", [error]).split(harmless)[1] is not None:
             self.fatal = error
         if self.outcome is not None:
             return False

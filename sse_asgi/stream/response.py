@@ -189,7 +189,7 @@ class Response(Stream):
         by: Cause = "framing" if self.outbox.failed else "source"
         if not self.lifecycle.settle(FAILED, error, by=by) and error is not self.lifecycle.error:
             self.lifecycle.error = self.lifecycle.error or error
-            if error is not self.lifecycle.fatal:  # that is raised at the end
+            if isinstance(error, Exception):  # any other is raised at the end, or a cancellation
                 _logger.error("a source raised while it was being closed", exc_info=error)
 
     def _settle_cancellation(self, error: BaseException, failure: BaseException | None) -> None:

@@ -478,6 +478,32 @@ async def test_a_shutdown_waits_half_a_second_for_a_keep_alive_that_hangs(listen
     assert record.only.outcome is Outcome.SHUT_DOWN
 
 
+async def test_cancellations_in_a_group_are_not_raised_when_the_app_was_stopped():
+    """Several versions of trio have nurseries that make such a group."""
+
+    async def app(scope, receive, send):
+        await start(send)
+        await more(send, b"data: a\n\n")
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class() as error:
+            raise BaseExceptionGroup("", [error]) from None
+
+    async def server(scope, receive, send):
+        try:
+            await middleware(scope, receive, send)
+        except BaseException as error:
+            raised.append(error)
+
+    raised, shutdown = [], Shutdown(grace=0, signals=False)
+    middleware, record = wrapped(app, shutdown=shutdown)
+    async with Peer(server) as peer:
+        await peer.received(b"data: a")
+        shutdown.begin()
+    assert (record.only.outcome, record.only.by) == (Outcome.SHUT_DOWN, "shutdown")
+    assert raised == []
+
+
 async def test_a_body_is_read_ahead_of_its_app_up_to_a_bound_and_nothing_is_lost():
     """The client is watched for its leaving, but an unread upload must not fill the memory."""
     given, ahead, read = [], [], []
