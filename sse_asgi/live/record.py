@@ -39,7 +39,7 @@ class Meta(NamedTuple):
 def meta_of(head: Head) -> Meta:
     fields: dict[str, Any] = json.loads(head.meta)
     fields["started_at"] = datetime.fromisoformat(fields["started_at"])
-    return Meta(*(fields[name] for name in Meta._fields))
+    return Meta(**{name: fields[name] for name in Meta._fields if name in fields})
 
 
 def ending_of(transcript: Transcript) -> Ending:
