@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING
 
 from sse_asgi.around import Layer, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.headers import HeadersInput, make_headers
+from sse_asgi.other_scopes import answer_other
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.source.context import ContextOpener
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Source, SourceOpener
 from sse_asgi.stream.failure import DescribeError
-from sse_asgi.stream.options import (
-    HeadersInput,
-    OnChunk,
-    OnComplete,
-    Options,
-    make_headers,
-)
-from sse_asgi.stream.other_scopes import answer_other
+from sse_asgi.stream.options import OnChunk, OnComplete, Options
 from sse_asgi.stream.response import Response
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing
 

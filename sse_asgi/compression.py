@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from sse_asgi.around import Answer, Layer, check_codings
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
-from sse_asgi.retrofit.headers import begins_event_stream
-from sse_asgi.stream.options import DEFAULT_HEADERS, HeadersInput, Options, check_headers
+from sse_asgi.headers import DEFAULT_HEADERS, HeadersInput, begins_event_stream, check_headers
+from sse_asgi.stream.options import Options
 from sse_asgi.wire.framing import Framing, JSONFraming, TextFraming
 
 Fields = Iterable[tuple[bytes, bytes]]

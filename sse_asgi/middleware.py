@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sse_asgi.around import check_codings, check_layer, enclosed
 from sse_asgi.asgi import ASGIApp, Receive, Scope, Send
-from sse_asgi.retrofit.headers import completing_headers
+from sse_asgi.headers import completing_headers
 from sse_asgi.retrofit.wrapped_response import WrappedResponse
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError

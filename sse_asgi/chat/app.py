@@ -11,7 +11,7 @@ from sse_asgi.chat.error import ChatError
 from sse_asgi.chat.exchange import Exchange
 from sse_asgi.chat.models import ModelsInput, model_list, model_object
 from sse_asgi.chat.setup import Authorize, Generate, OnChatComplete, Setup, StreamOptions
-from sse_asgi.stream.other_scopes import answer_other
+from sse_asgi.other_scopes import answer_other
 
 if TYPE_CHECKING:
     from sse_asgi.chat.lasting import LastingAnswers

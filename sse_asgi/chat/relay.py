@@ -14,13 +14,14 @@ from sse_asgi.chat.framings import Silent
 from sse_asgi.chat.setup import Setup
 from sse_asgi.dialects import AGUI, UIMessages
 from sse_asgi.dialects.encoder import DONE, typed_event
+from sse_asgi.headers import make_headers
 from sse_asgi.live import INTERRUPTED, LOST, Generation
 from sse_asgi.live.events import INTERRUPTED_MESSAGE, Block
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener
 from sse_asgi.stream.chunk import EncodedEvents
 from sse_asgi.stream.failure import MESSAGES
-from sse_asgi.stream.options import Options, make_headers
+from sse_asgi.stream.options import Options
 from sse_asgi.stream.response import Response
 from sse_asgi.wire.framing import Framing, TextFraming
 from sse_asgi.wire.outcome import Outcome

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict, cast
 
 from sse_asgi.app import EventStream, compression_of
 from sse_asgi.around import Attendant, Layer, Refusal
-from sse_asgi.callables import check_takes
 from sse_asgi.chat.chat import Chat
 from sse_asgi.chat.error import ChatError, InvalidRequestError
 from sse_asgi.chat.models import Models, ModelsInput
+from sse_asgi.checks import check_takes
 from sse_asgi.dialects import ChatCompletions
+from sse_asgi.headers import HeadersInput, make_headers
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import MESSAGES, DescribeError, describe
-from sse_asgi.stream.options import HeadersInput, OnChunk, make_headers
+from sse_asgi.stream.options import OnChunk
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.events import ServerSentEvent
 from sse_asgi.wire.failure import RATE_LIMITED, ErrorMessage

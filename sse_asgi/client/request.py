@@ -9,10 +9,11 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from sse_asgi.checks import wrong_type
 from sse_asgi.client.connection import Connection
 from sse_asgi.client.response import EVENT_STREAM, lost, shown_url
 from sse_asgi.errors import shown
-from sse_asgi.stream.options import HeadersInput, wrong_type
+from sse_asgi.headers import HeadersInput
 
 T = TypeVar("T")
 

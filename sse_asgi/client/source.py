@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
 
+from sse_asgi.checks import check_int, check_seconds, wrong_type
 from sse_asgi.client.connection import Connection, HTTPClient
 from sse_asgi.client.request import Request, body_of, client_of, headers_of, settled
 from sse_asgi.client.response import End, end_of, is_stream, lost, next_wait
-from sse_asgi.stream.options import HeadersInput, check_int, check_seconds, wrong_type
+from sse_asgi.headers import HeadersInput
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 

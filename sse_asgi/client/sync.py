@@ -7,7 +7,7 @@ from sse_asgi.client.connection import BlockingConnection, HTTPClient, Response
 from sse_asgi.client.response import EVENT_STREAM, lost, media_type, refusal
 from sse_asgi.client.source import Source
 from sse_asgi.errors import StreamLostError
-from sse_asgi.stream.options import HeadersInput
+from sse_asgi.headers import HeadersInput
 from sse_asgi.wire.decoder import DEFAULT_MAX_EVENT_SIZE, EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming

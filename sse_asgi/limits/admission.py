@@ -8,8 +8,8 @@ import anyio.lowlevel
 
 from sse_asgi.around import Answer, Attendant, Layer, Refusal
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.headers import begins_event_stream
 from sse_asgi.limits.refusal import send_refusal
-from sse_asgi.retrofit.headers import begins_event_stream
 from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable
 
 from sse_asgi.around import Answer, Layer, Refusal
 from sse_asgi.asgi import ASGIApp, Receive, Scope, Send
-from sse_asgi.callables import check_takes
+from sse_asgi.checks import check_takes
 from sse_asgi.limits.admission import Admitted, GuardedApp
 from sse_asgi.limits.places import Places
 from sse_asgi.limits.refusal import send_refusal

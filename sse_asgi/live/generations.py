@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from sse_asgi.around import Attendant
+from sse_asgi.checks import wrong_type
 from sse_asgi.errors import LogUnavailableError, UnknownGenerationError, shown
 from sse_asgi.live.events import Block, has_seen_all
 from sse_asgi.live.log import BEAT, Head, Log
@@ -19,7 +20,6 @@ from sse_asgi.live.record import meta_of, read_back
 from sse_asgi.live.viewer import Tails
 from sse_asgi.live.writer import Bounds, Writer
 from sse_asgi.stream.lifecycle import LAST_CHANCE
-from sse_asgi.stream.options import wrong_type
 from sse_asgi.stream.transcript import Transcript
 from sse_asgi.wire.framing import Framing
 from sse_asgi.wire.outcome import Outcome

@@ -10,17 +10,19 @@ from urllib.parse import unquote_plus
 
 from sse_asgi.around import Layer, check_layer, enclosed
 from sse_asgi.asgi import Receive, Scope, Send, path_below_mount
+from sse_asgi.checks import check_int, wrong_type
 from sse_asgi.errors import LogError, LogUnavailableError
+from sse_asgi.headers import HeadersInput, make_headers
 from sse_asgi.live.events import has_seen_all, position_of
 from sse_asgi.live.generations import Generations
 from sse_asgi.live.log import Head
 from sse_asgi.live.record import meta_of
+from sse_asgi.other_scopes import answer_other
 from sse_asgi.shutdown.shutdown import Shutdown
 from sse_asgi.source.request import Request
 from sse_asgi.source.source import Chunks, SourceOpener, Stepper
 from sse_asgi.stream.lifecycle import RUNNING
-from sse_asgi.stream.options import HeadersInput, Options, check_int, make_headers, wrong_type
-from sse_asgi.stream.other_scopes import answer_other
+from sse_asgi.stream.options import Options
 from sse_asgi.stream.outbox import MAX_SIZE
 from sse_asgi.stream.response import Response
 from sse_asgi.wire.events import MAX_RECONNECTION_TIME

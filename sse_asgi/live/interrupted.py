@@ -7,7 +7,7 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from sse_asgi import dialects
-from sse_asgi.callables import check_takes
+from sse_asgi.checks import check_takes
 from sse_asgi.errors import LogError
 from sse_asgi.live.generation import Generation
 from sse_asgi.live.http import Answers

@@ -9,7 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from sse_asgi.asgi import Receive, Scope, Send
+from sse_asgi.checks import check_seconds, wrong_type
 from sse_asgi.errors import UnknownGenerationError
+from sse_asgi.headers import HeadersInput
 from sse_asgi.live.events import position_of
 from sse_asgi.live.generation import Generation
 from sse_asgi.live.generations import Generations, check_id, check_log
@@ -21,17 +23,10 @@ from sse_asgi.live.producer import Producer, coalescing_producer
 from sse_asgi.live.record import EVENT_BYTES, Meta
 from sse_asgi.live.source import Attended, LiveSource
 from sse_asgi.live.writer import Bounds
+from sse_asgi.other_scopes import complete_lifespan
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.stream.failure import DescribeError
-from sse_asgi.stream.options import (
-    HeadersInput,
-    OnChunk,
-    OnComplete,
-    Options,
-    check_seconds,
-    wrong_type,
-)
-from sse_asgi.stream.other_scopes import complete_lifespan
+from sse_asgi.stream.options import OnChunk, OnComplete, Options
 from sse_asgi.wire.decoder import EventStreamDecoder
 from sse_asgi.wire.events import MessageEvent
 from sse_asgi.wire.framing import Framing, TextFraming, check_framing

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sse_asgi.checks import check_int
 from sse_asgi.errors import FencedError, LeaseLostError
 from sse_asgi.live.log import (
     EVENT_COST,
@@ -18,7 +19,6 @@ from sse_asgi.live.log import (
     OnBuried,
     bounded,
 )
-from sse_asgi.stream.options import check_int
 
 
 @dataclass(slots=True, eq=False)

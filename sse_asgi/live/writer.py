@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from sse_asgi.asgi import Message
+from sse_asgi.checks import check_int
 from sse_asgi.errors import (
     FencedError,
     GenerationTooLargeError,
@@ -22,7 +23,6 @@ from sse_asgi.live.events import Cutter
 from sse_asgi.live.log import EVENT_COST, LOST, Ack, Ending, Lease, Log, bounded
 from sse_asgi.live.outage import PAUSE, Outage, Patience
 from sse_asgi.live.viewer import Feed
-from sse_asgi.stream.options import check_int
 from sse_asgi.stream.outbox import Outbox
 from sse_asgi.wire.outcome import Outcome
 

@@ -13,9 +13,9 @@ import anyio
 import anyio.lowlevel
 
 from sse_asgi.asgi import ASGIApp, Message, Receive, Scope, Send
+from sse_asgi.headers import begins_event_stream, completed
 from sse_asgi.host.host import current_host
 from sse_asgi.host.loops import Handle
-from sse_asgi.retrofit.headers import begins_event_stream, completed
 from sse_asgi.retrofit.inbox import Inbox
 from sse_asgi.retrofit.text_reader import Position, TextReader
 from sse_asgi.source.request import Request

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 import anyio
 
-from sse_asgi.callables import check_takes
+from sse_asgi.checks import check_takes
 from sse_asgi.errors import SourceSpentError
 from sse_asgi.source.request import Request
 from sse_asgi.source.thread import ThreadedIterator

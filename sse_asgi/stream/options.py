@@ -2,16 +2,15 @@
 
 import inspect
 import logging
-import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from math import inf
-from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from sse_asgi.asgi import Message
-from sse_asgi.callables import check_takes
+from sse_asgi.checks import check_int, check_seconds, check_takes, wrong_type
+from sse_asgi.headers import DEFAULT_HEADERS
 from sse_asgi.shutdown.shutdown import DEFAULT, Shutdown
 from sse_asgi.source.request import Request
 from sse_asgi.stream.failure import DescribeError
@@ -26,22 +25,13 @@ OnComplete = (
     Callable[[Transcript], Awaitable[object] | object]
     | Callable[[Transcript, Request], Awaitable[object] | object]
 )
-HeadersInput = Mapping[str, str] | Iterable[tuple[str, str]]
 
-DEFAULT_HEADERS: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    # Stored nowhere; and changed by nobody on the way, so not held back to be compressed either.
-    (b"cache-control", b"no-store, no-transform"),
-    (b"x-accel-buffering", b"no"),  # nginx and those that follow it: pass on at once
-)
 
 _HOOKS: Final = {
     "on_chunk": ("the chunk", "the Request"),
     "on_complete": ("the Transcript", "the Request"),
     "describe_error": ("the exception",),
 }
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # all but HTAB: RFC 9110, 5.5
 _BODYLESS: Final = (204, 205, 304)
 _logger = logging.getLogger("sse_asgi")
 
@@ -143,101 +133,3 @@ class Options:
         object.__setattr__(self, "_takes", takes)
         if inspect.iscoroutinefunction(self.describe_error):
             raise wrong_type("describe_error", self.describe_error, "a sync function or None")
-
-
-def make_headers(
-    headers: HeadersInput | None, demanded: Mapping[str, str] = MappingProxyType({})
-) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the response's header fields: the defaults, but for those that the user sets.
-
-    Args:
-        headers: What the user sets.
-        demanded: What the framing demands; it replaces a default, and the user's replaces it.
-
-    Raises:
-        TypeError: A name or value is no string.
-        ValueError: A name or value that HTTP does not allow (RFC 9110, 5.1 and 5.5), or one
-            that belongs to the server alone.
-    """
-    own = check_headers(headers)
-    names = {name for name, _ in own}
-    own = [*(field for field in check_headers(demanded) if field[0] not in names), *own]
-    names = {name for name, _ in own}
-    return (*(field for field in DEFAULT_HEADERS if field[0] not in names), *own)
-
-
-def check_headers(headers: HeadersInput | None) -> list[tuple[bytes, bytes]]:
-    """Return header fields as ASGI has them.
-
-    Raises:
-        TypeError, ValueError: As `make_headers`.
-    """
-    if headers is None:
-        return []
-    pairs: Iterable[object] = headers
-    if isinstance(pairs, (str, bytes)) or not isinstance(pairs, Iterable):
-        raise _wrong_headers(headers)
-    if isinstance(headers, Mapping):
-        pairs = cast("Mapping[object, object]", headers).items()
-    own: list[tuple[bytes, bytes]] = []
-    for pair in pairs:
-        name, value = _check_pair(pair)
-        if name == b"connection":  # ends an HTTP/2 stream in some clients (RFC 9113, 8.2.2)
-            _logger.warning("the header 'connection' is left out: it belongs to the server")
-        else:
-            own.append((name, value))
-    return own
-
-
-def _check_pair(pair: object) -> tuple[bytes, bytes]:
-    if not isinstance(pair, (tuple, list)):
-        raise _wrong_headers(pair)
-    fields = cast("Sequence[object]", pair)
-    name, value = fields if len(fields) == 2 else (None, None)
-    if not isinstance(name, str):
-        raise _wrong_headers(pair)
-    if not isinstance(value, str):
-        kind = type(value).__qualname__
-        raise TypeError(f"headers: the value of {name!r} must be a str, not of type {kind}")
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"headers: {name!r} is no header name; use letters, digits and hyphens")
-    if name.lower() in ("content-length", "transfer-encoding"):
-        raise ValueError(f"headers: {name!r} is set by the server; leave it out")
-    if control := _CONTROL.search(value):
-        raise ValueError(
-            f"headers: the value of {name!r} has the control character {control[0]!r}; leave it out"
-        )
-    try:
-        return name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"headers: the value of {name!r} has characters outside Latin-1; percent-encode it"
-        ) from None
-
-
-def check_seconds(name: str, value: object, expected: str, *, or_zero: bool = False) -> None:
-    """Raise a TypeError or ValueError unless an option is a number of seconds above 0, or 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise wrong_type(name, value, expected + ", in seconds")
-    if not (value > 0 or (or_zero and value == 0)):  # also when it is not a number
-        raise ValueError(f"{name} must be {expected}, in seconds, not {value!r}")
-
-
-def check_int(name: str, value: object, *, lowest: int, highest: int | None = None) -> None:
-    """Raise a TypeError or ValueError unless an option is an int within its bounds."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise wrong_type(name, value, "an int")
-    if value < lowest or (highest is not None and value > highest):
-        bounds = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
-        raise ValueError(f"{name} must be {bounds}, not {value!r}")
-
-
-def _wrong_headers(value: Any) -> TypeError:  # noqa: ANN401 - whatever the user passed
-    # Values of headers may be secrets, which must not end in a log: they are never shown.
-    kind = type(value).__qualname__
-    return TypeError(f"headers must map str to str, or be pairs of two str; found {kind}")
-
-
-def wrong_type(name: str, value: Any, expected: str) -> TypeError:  # noqa: ANN401 - what it is
-    """Return the error of an option that has another type."""
-    return TypeError(f"{name} must be {expected}, not {value!r} ({type(value).__qualname__})")

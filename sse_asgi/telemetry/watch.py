@@ -11,7 +11,7 @@ from opentelemetry import trace
 
 from sse_asgi.around import Answer, Attendant
 from sse_asgi.asgi import Message, Receive, Scope, Send
-from sse_asgi.retrofit.headers import begins_event_stream
+from sse_asgi.headers import begins_event_stream
 from sse_asgi.source.request import Request
 from sse_asgi.stream.options import Options
 from sse_asgi.stream.stream import Stream

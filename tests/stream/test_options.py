@@ -9,7 +9,8 @@ import pytest
 
 from sse_asgi import EventStream, TextFraming
 from sse_asgi import EventStreamMiddleware as Middleware
-from sse_asgi.stream.options import DEFAULT_HEADERS, Options, make_headers
+from sse_asgi.headers import DEFAULT_HEADERS, make_headers
+from sse_asgi.stream.options import Options
 
 NAN = math.nan
 

@@ -1,7 +1,8 @@
-"""Checks of the functions that users pass."""
+"""Checks of what users pass, and the errors that name the value and the remedy."""
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 
 def check_takes(
@@ -55,3 +56,25 @@ def _is_required(signature: inspect.Signature, number: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def check_seconds(name: str, value: object, expected: str, *, or_zero: bool = False) -> None:
+    """Raise a TypeError or ValueError unless an option is a number of seconds above 0, or 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise wrong_type(name, value, expected + ", in seconds")
+    if not (value > 0 or (or_zero and value == 0)):  # also when it is not a number
+        raise ValueError(f"{name} must be {expected}, in seconds, not {value!r}")
+
+
+def check_int(name: str, value: object, *, lowest: int, highest: int | None = None) -> None:
+    """Raise a TypeError or ValueError unless an option is an int within its bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise wrong_type(name, value, "an int")
+    if value < lowest or (highest is not None and value > highest):
+        bounds = f"{lowest} or more" if highest is None else f"from {lowest} to {highest}"
+        raise ValueError(f"{name} must be {bounds}, not {value!r}")
+
+
+def wrong_type(name: str, value: Any, expected: str) -> TypeError:  # noqa: ANN401 - what it is
+    """Return the error of an option that has another type."""
+    return TypeError(f"{name} must be {expected}, not {value!r} ({type(value).__qualname__})")
