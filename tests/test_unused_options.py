@@ -19,8 +19,7 @@ FEW, MANY = 10, 60
 SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b""}
 PLAIN = {
     "app.py:__call__",
-    "stream/response.py:work",
-    "stream/stream.py:run",
+    "stream/response.py:run",
     "wire/text_framing.py:chunk",
 }
 """What a paced chunk of a plain stream calls, or goes on with."""
