@@ -173,9 +173,7 @@ class WrappedResponse(Stream):
         self.outbox: Outbox = Outbox(self.options.framing.encoder())
         self._reader = TextReader(self.options.framing if readable and has_hooks else None)
         self._position = Position(readable=readable)
-        self._active = (
-            True  # only now: what a user's framing raises above is the server's to answer
-        )
+        self._active = True  # not before: what a user's framing raises above is the server's
         self.enter_shutdown()
         self.watch_client_and_clocks()
         await self._transmit(message)
