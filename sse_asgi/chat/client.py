@@ -53,7 +53,7 @@ class Client:
         self.headers = headers
         self.request: Request = Request(scope, max_body_size=max_body_size)
         self.principal: object | None = None
-        self.has_started = False
+        self.has_started: bool = False
         self._send = send
 
     async def send(self, message: Message) -> None:

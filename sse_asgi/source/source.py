@@ -89,7 +89,7 @@ class Stepper:
     __slots__ = ("chunks", "told")
 
     def __init__(self, chunks: AsyncIterator[Any]) -> None:
-        self.chunks = chunks
+        self.chunks: AsyncIterator[Any] = chunks
         self.told: BaseException | None = None  # what the next step raises at the `yield`
 
     @property
