@@ -124,12 +124,9 @@ def completed(message: Message) -> Message:
     """
     fields = [(bytes(name).lower(), bytes(value)) for name, value in message["headers"]]
     kept = [field for field in fields if field[0] not in (b"connection", b"content-length")]
-    names = [name for name, _ in kept]
-    if b"x-accel-buffering" not in names:
-        kept.append((b"x-accel-buffering", b"no"))
-    if b"cache-control" not in names:
-        kept.append((b"cache-control", b"no-store, no-transform"))
-    elif not any(n == b"cache-control" and b"no-transform" in v.lower() for n, v in kept):
-        last = len(names) - 1 - names[::-1].index(b"cache-control")
-        kept[last] = (b"cache-control", kept[last][1] + b", no-transform")
+    names = {name for name, _ in kept}
+    kept += [field for field in reversed(DEFAULT_HEADERS) if field[0] not in names]
+    rules = [number for number, (name, _) in enumerate(kept) if name == b"cache-control"]
+    if not any(b"no-transform" in kept[number][1].lower() for number in rules):
+        kept[rules[-1]] = (b"cache-control", kept[rules[-1]][1] + b", no-transform")
     return {**message, "headers": kept}

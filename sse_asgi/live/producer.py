@@ -54,9 +54,14 @@ class Producer(Response):
     """One running generation. Make it in the task that runs it."""
 
     def __init__(
-        self, opener: SourceOpener, options: Options, writer: Writer, *,
-        linger: float | None, at_once: bool,
-    ) -> None:  # fmt: skip
+        self,
+        opener: SourceOpener,
+        options: Options,
+        writer: Writer,
+        *,
+        linger: float | None,
+        at_once: bool,
+    ) -> None:
         super().__init__(opener, options, NoRequest(), _nobody, writer.send)
         self._send_here = self._store_here  # until the end, which breaks this cycle
         self.lifecycle.stop_grace = ENDING

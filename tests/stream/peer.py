@@ -238,6 +238,17 @@ async def soon(event):
         await event.wait()
 
 
+async def seconds_of_shutdown(app, block, shutdown):
+    """Begin a shutdown while a send of the app hangs in this block; return what it takes."""
+    with anyio.fail_after(3):
+        async with Peer(app, on_send=block):
+            await soon(block.reached)
+            await anyio.wait_all_tasks_blocked()
+            began = time.monotonic()
+            shutdown.begin()
+    return time.monotonic() - began
+
+
 async def run(source, *, peer=None, **options):
     """Serve a source to its end, and return the peer and the transcript."""
     record = Record()
